@@ -1,0 +1,290 @@
+//! What a broker answers, route by route: each enum holds exactly the successes that the route has.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Object;
+use crate::id::OperationId;
+
+/// `metadata` of an instance (OSB-META-01, -02).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InstanceMetadata {
+    /// User-facing attributes.
+    #[serde(default, skip_serializing_if = "Object::is_empty")]
+    pub labels: Object,
+    /// Attributes with a meaning for the platform.
+    #[serde(default, skip_serializing_if = "Object::is_empty")]
+    pub attributes: Object,
+}
+
+/// The body of a successful provision (OSB-PROV-17, -19).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InstanceBody {
+    /// Where the user manages the instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dashboard_url: Option<String>,
+    /// Labels and attributes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<InstanceMetadata>,
+}
+
+/// The answer to a provision.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Provisioned {
+    /// 201: created by this request, complete (OSB-PROV-10).
+    Created(InstanceBody),
+    /// 200: it was there already, complete and with the same attributes (OSB-PROV-14).
+    Exists(InstanceBody),
+    /// 202: it is being provisioned (OSB-PROV-13).
+    Accepted(OperationId, InstanceBody),
+}
+
+/// The answer to a deprovision or an unbind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// 200 with `{}`: removed by this request (OSB-DEP-03, OSB-UNB-03).
+    Done,
+    /// 202: it is being removed (OSB-DEP-04, OSB-UNB-04).
+    Accepted(OperationId),
+}
+
+/// A volume to mount (OSB-BIND-25, -26).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VolumeMount {
+    /// The name of the volume driver.
+    pub driver: String,
+    /// The path in the container.
+    pub container_dir: String,
+    /// Read only, or read and write.
+    pub mode: VolumeMode,
+    /// Always shared.
+    pub device_type: DeviceType,
+    /// The device.
+    pub device: Device,
+}
+
+/// `mode` of a volume mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VolumeMode {
+    /// `r`
+    #[serde(rename = "r")]
+    Read,
+    /// `rw`
+    #[serde(rename = "rw")]
+    ReadWrite,
+}
+
+/// `device_type` of a volume mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceType {
+    /// The only type there is.
+    Shared,
+}
+
+/// `device` of a volume mount.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Device {
+    /// The volume.
+    pub volume_id: String,
+    /// Options of the driver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount_config: Option<Object>,
+}
+
+/// A network endpoint of the service (OSB-BIND-28).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// A host name or one IP address.
+    pub host: String,
+    /// Ports and ranges: `"443"`, `"9000-9010"`; at least one.
+    pub ports: Vec<String>,
+    /// `tcp` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+}
+
+/// `protocol` of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// Both.
+    All,
+}
+
+/// `metadata` of a binding: when it ends (OSB-BIND-29, -30). Times are `yyyy-mm-ddThh:mm:ss.sZ`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindingMetadata {
+    /// From then on the binding is not valid any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// Until then it is to be renewed; not after `expires_at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew_before: Option<String>,
+}
+
+/// The body of a complete binding (OSB-BIND-21 to -30).
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct BindingBody {
+    /// When it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<BindingMetadata>,
+    /// How the application logs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Object>,
+    /// Where the application's logs go; needs `requires: [syslog_drain]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syslog_drain_url: Option<String>,
+    /// Where the platform proxies requests through; needs `requires: [route_forwarding]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_service_url: Option<String>,
+    /// Needs `requires: [volume_mount]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_mounts: Option<Vec<VolumeMount>>,
+    /// All relevant hosts and ports, when there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Vec<Endpoint>>,
+}
+
+impl std::fmt::Debug for BindingBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BindingBody").field("metadata", &self.metadata).finish_non_exhaustive()
+    }
+}
+
+/// The answer to a bind. A 202 cannot carry binding information (OSB-BIND-11).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Bound {
+    /// 201: created by this request, complete (OSB-BIND-09).
+    Created(BindingBody),
+    /// 200: it was there already, complete and with the same attributes (OSB-BIND-12).
+    Exists(BindingBody),
+    /// 202: it is being created (OSB-BIND-10).
+    Accepted(OperationId),
+}
+
+/// `state` of a poll (OSB-LOI-04).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// Still running.
+    #[serde(rename = "in progress")]
+    InProgress,
+    /// Done.
+    #[serde(rename = "succeeded")]
+    Succeeded,
+    /// Given up.
+    #[serde(rename = "failed")]
+    Failed,
+}
+
+/// The body of a poll (OSB-LOI-04 to -09).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastOperation {
+    /// How far it is.
+    pub state: State,
+    /// Non-empty, for the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Only with a failed update or deprovision (OSB-LOI-09).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_usable: Option<bool>,
+    /// Only with a failed update (OSB-LOI-09).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_repeatable: Option<bool>,
+}
+
+/// The answer to a poll: the body and when to ask again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Polled {
+    /// The body.
+    pub body: LastOperation,
+    /// `Retry-After`, in seconds (OSB-LOI-10).
+    pub retry_after_secs: Option<u32>,
+}
+
+/// The successes of a route: a status code and a JSON object.
+pub trait Answer {
+    /// 200, 201 or 202.
+    fn status(&self) -> u16;
+    /// The body: always a JSON object.
+    fn body(&self) -> Vec<u8>;
+}
+
+/// The body of a 202.
+#[derive(Serialize)]
+struct AcceptedBody<'a, T> {
+    operation: &'a OperationId,
+    #[serde(flatten)]
+    body: T,
+}
+
+/// What a 202 carries beside the operation on routes that allow nothing else.
+#[derive(Serialize)]
+struct Nothing {}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("string keys and plain values always serialise")
+}
+
+impl Answer for Provisioned {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Created(_) => 201,
+            Self::Exists(_) => 200,
+            Self::Accepted(..) => 202,
+        }
+    }
+
+    fn body(&self) -> Vec<u8> {
+        match self {
+            Self::Created(body) | Self::Exists(body) => json(body),
+            Self::Accepted(operation, body) => json(&AcceptedBody { operation, body }),
+        }
+    }
+}
+
+impl Answer for Removed {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Done => 200,
+            Self::Accepted(_) => 202,
+        }
+    }
+
+    fn body(&self) -> Vec<u8> {
+        match self {
+            Self::Done => b"{}".to_vec(),
+            Self::Accepted(operation) => json(&AcceptedBody { operation, body: Nothing {} }),
+        }
+    }
+}
+
+impl Answer for Bound {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Created(_) => 201,
+            Self::Exists(_) => 200,
+            Self::Accepted(_) => 202,
+        }
+    }
+
+    fn body(&self) -> Vec<u8> {
+        match self {
+            Self::Created(body) | Self::Exists(body) => json(body),
+            Self::Accepted(operation) => json(&AcceptedBody { operation, body: Nothing {} }),
+        }
+    }
+}
+
+impl Answer for Polled {
+    fn status(&self) -> u16 {
+        200
+    }
+
+    fn body(&self) -> Vec<u8> {
+        json(&self.body)
+    }
+}

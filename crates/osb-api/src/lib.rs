@@ -1,0 +1,18 @@
+//! The contract of the Open Service Broker API 2.17: wire types, headers, error codes, catalog rules.
+//!
+//! No I/O, no async, no HTTP library: `osb-server` and `osb-client` are the two edges that carry these types. What the
+//! specification does not allow cannot be said with them: an [`answer`] of a route is an enum of exactly the answers
+//! that the route has, and knows its status code and its body.
+
+pub mod answer;
+pub mod catalog;
+pub mod context;
+pub mod error;
+pub mod id;
+pub mod identity;
+pub mod json;
+pub mod request;
+pub mod version;
+
+/// A JSON object.
+pub type Object = serde_json::Map<String, serde_json::Value>;

@@ -1,0 +1,1 @@
+//! The engine of a broker: the author's trait, idempotency, durable operations, sealed state.

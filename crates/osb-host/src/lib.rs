@@ -1,0 +1,1 @@
+//! Makes a process of a broker: flags, home, TLS, drain.

@@ -1,0 +1,109 @@
+//! What the front needs of a broker.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use osb_api::answer::{Bound, Polled, Provisioned, Removed};
+use osb_api::error::{BindError, DeprovisionError, PollError, ProvisionError, UnbindError};
+use osb_api::id::{BindingId, InstanceId};
+use osb_api::identity::OriginatingIdentity;
+use osb_api::request::{BindRequest, Incomplete, PollQuery, ProvisionRequest, RemovalQuery};
+use osb_api::version::ApiVersion;
+
+/// A platform that buys from this broker: a tenant. A credential or a URL prefix belongs to one platform, and another
+/// platform's ids do not exist for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Platform(pub Arc<str>);
+
+/// Who calls, and what every request may carry.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The tenant that the credential belongs to.
+    pub platform: Platform,
+    /// The version that the platform speaks.
+    pub version: ApiVersion,
+    /// The user of the platform, when it says so (OSB-OID-01).
+    pub identity: Option<Arc<OriginatingIdentity>>,
+    /// `X-Broker-API-Request-Identity`: untrusted text, at most 256 bytes, for log lines (OSB-RID-02).
+    pub request_identity: Option<Arc<str>>,
+}
+
+/// The catalog, serialised once.
+#[derive(Clone, Debug)]
+pub struct ServedCatalog {
+    /// The body of `GET /v2/catalog`.
+    pub body: Bytes,
+    /// Strong and quoted; changes exactly when the body does (OSB-CAT-09).
+    pub etag: Arc<str>,
+}
+
+/// A broker, as the front sees it. One call per route; checks of the request against catalog and state are the
+/// broker's, those of HTTP, authentication and shape are the front's.
+///
+/// A call is driven to its end even when the client hangs up.
+pub trait Broker: Send + Sync + 'static {
+    /// `GET /v2/catalog`.
+    fn catalog(&self) -> ServedCatalog;
+
+    /// `PUT /v2/service_instances/:instance_id`.
+    fn provision(
+        &self,
+        caller: Caller,
+        instance: InstanceId,
+        request: ProvisionRequest,
+        incomplete: Incomplete,
+    ) -> impl Future<Output = Result<Provisioned, ProvisionError>> + Send;
+
+    /// `DELETE /v2/service_instances/:instance_id`.
+    fn deprovision(
+        &self,
+        caller: Caller,
+        instance: InstanceId,
+        query: RemovalQuery,
+        incomplete: Incomplete,
+    ) -> impl Future<Output = Result<Removed, DeprovisionError>> + Send;
+
+    /// `GET /v2/service_instances/:instance_id/last_operation`.
+    fn instance_last_operation(
+        &self,
+        caller: Caller,
+        instance: InstanceId,
+        query: PollQuery,
+    ) -> impl Future<Output = Result<Polled, PollError>> + Send;
+
+    /// `PUT /v2/service_instances/:instance_id/service_bindings/:binding_id`.
+    fn bind(
+        &self,
+        caller: Caller,
+        instance: InstanceId,
+        binding: BindingId,
+        request: BindRequest,
+        incomplete: Incomplete,
+    ) -> impl Future<Output = Result<Bound, BindError>> + Send;
+
+    /// `DELETE /v2/service_instances/:instance_id/service_bindings/:binding_id`.
+    fn unbind(
+        &self,
+        caller: Caller,
+        instance: InstanceId,
+        binding: BindingId,
+        query: RemovalQuery,
+        incomplete: Incomplete,
+    ) -> impl Future<Output = Result<Removed, UnbindError>> + Send;
+
+    /// `GET /v2/service_instances/:instance_id/service_bindings/:binding_id/last_operation`.
+    fn binding_last_operation(
+        &self,
+        caller: Caller,
+        instance: InstanceId,
+        binding: BindingId,
+        query: PollQuery,
+    ) -> impl Future<Output = Result<Polled, PollError>> + Send;
+
+    /// Whether requests can be served now; `Err` says why not. For `/readyz`.
+    fn ready(&self) -> Result<(), String>;
+
+    /// Adds the broker's own measurements to `/metrics`.
+    fn register_metrics(&self, registry: &mut prometheus_client::registry::Registry);
+}
