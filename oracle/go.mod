@@ -1,6 +1,6 @@
 // The model that the project's own API server is measured with: a real etcd, kube-apiserver,
 // kube-controller-manager and kubectl, built from the Go module proxy by `cargo xtask oracle`.
-// A module of its own, so that nothing else sees the replaces. ../oracle/README.md says how to move to another version.
+// A module of its own, so that no other module sees its replaces. README.md beside this file says how to move to another version.
 module oracle
 
 go 1.26.0

@@ -1,2 +1,62 @@
-//! Tasks.
-fn main() {}
+//! Tasks of the project: `cargo xtask help`.
+
+mod check;
+mod metadata;
+mod oracle;
+mod run;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+Tasks of the project: cargo xtask TASK
+
+  check [NAME...]    format, arrows, unused, licences, clippy, docs: all, or the named ones
+  test               every test with real servers, obtained where possible, then the long runs of CI
+  test --quick       the same without the long runs
+  test ARGS          what ARGS of cargo test choose (-p CRATE NAME), with real servers
+  oracle             build etcd, kube-apiserver, kube-controller-manager and kubectl; print their folder
+  bench [ARGS]       the load generator (tools/loadgen), release build
+  torture [ARGS]     kill and restart a broker under load (tools/torture), release build
+  proof [NAME]       repeat the run that proofs/NAME.json records; without NAME: which there are
+  help               this text
+
+cargo test needs nothing but Rust; tests that need a server then pass with a line \"skipped: ...\".
+What is built for tests is kept in $OSB_CACHE (default: $XDG_CACHE_HOME/osb-sdk or ~/.cache/osb-sdk).
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (task, args) = match args.split_first() {
+        Some((task, args)) => (task.as_str(), args),
+        None => ("help", &[][..]),
+    };
+    match run_task(task, args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_task(task: &str, args: &[String]) -> Result<()> {
+    match task {
+        "check" => check::check(args),
+        "test" => test::test(args),
+        "oracle" => {
+            println!("{}", oracle::ensure()?.display());
+            Ok(())
+        }
+        "bench" | "torture" => tools::tool(task, args),
+        "proof" => tools::proof(args),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        unknown => bail!("there is no task {unknown:?}\n\n{HELP}"),
+    }
+}

@@ -6,6 +6,46 @@
 //!
 //! The store knows no Kubernetes: keys and values are bytes. An index is ordinary keys written in the same
 //! transaction as the object it points to.
+//!
+//! Two engines: [`memory`] for tests and for what may be forgotten, [`embedded`] for one durable folder.
+//!
+//! ```
+//! use futures::StreamExt as _;
+//! use objectstore::{Compare, Delivery, Outcome, Revision, Transaction, memory, prefix};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), objectstore::Error> {
+//! let store = memory::open(memory::Options::default());
+//!
+//! // Create a key, once.
+//! let create = Transaction::default().when(Compare::Absent("pets/tom".into())).put("pets/tom", "a cat");
+//! assert_eq!(store.transact(create.clone()).await?, Outcome::Committed(Revision(1)));
+//! assert!(matches!(store.transact(create).await?, Outcome::Refused { compare: 0, .. }));
+//!
+//! // Change it, and look at it before and after.
+//! store.transact(Transaction::default().put("pets/tom", "an old cat")).await?;
+//! let old = store.get("pets/tom".into(), Some(Revision(1))).await?.expect("it was there");
+//! let new = store.get("pets/tom".into(), None).await?.expect("it is there");
+//! assert_eq!((&old.value[..], &new.value[..]), (&b"a cat"[..], &b"an old cat"[..]));
+//! assert_eq!((new.created, new.modified), (Revision(1), Revision(2)));
+//!
+//! // Every change after a revision, in order, once.
+//! let mut watch = store.watch(prefix(b"pets/"), Some(Revision(1))).await?;
+//! let Some(Ok(Delivery::Events(events))) = watch.next().await else { panic!("a change is due") };
+//! assert_eq!((events[0].revision, events[0].previous.as_ref()), (Revision(2), Some(&old)));
+//! # Ok(())
+//! # }
+//! ```
+
+mod decide;
+pub mod embedded;
+mod hub;
+mod keys;
+pub mod memory;
+mod watch;
+mod window;
+
+pub use window::Window;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -62,13 +102,43 @@ pub struct Transaction {
     pub writes: Vec<Write>,
 }
 
+impl Transaction {
+    /// Adds a compare.
+    #[must_use]
+    pub fn when(mut self, compare: Compare) -> Self {
+        self.compares.push(compare);
+        self
+    }
+
+    /// Adds a write that sets a key.
+    #[must_use]
+    pub fn put(mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
+        self.writes.push(Write::Put(key.into(), value.into()));
+        self
+    }
+
+    /// Adds a write that removes a key.
+    #[must_use]
+    pub fn delete(mut self, key: impl Into<Bytes>) -> Self {
+        self.writes.push(Write::Delete(key.into()));
+        self
+    }
+}
+
 /// The most writes of one transaction, below etcd's default of 128 operations.
 pub const MAX_WRITES: usize = 100;
+
+/// The longest key, in bytes.
+pub const MAX_KEY_BYTES: usize = 8 * 1024;
+
+/// The most bytes of keys and values that one transaction writes.
+pub const MAX_TRANSACTION_BYTES: usize = 16 * 1024 * 1024;
 
 /// What became of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Durable under this revision.
+    /// Durable under this revision. A transaction that changes nothing (no writes, or only deletions of keys that do
+    /// not exist) takes no revision of its own: it names the newest one at which its compares held.
     Committed(Revision),
     /// Nothing was written.
     Refused {
@@ -137,13 +207,17 @@ pub enum Error {
     /// A watcher did not keep up and was cut off; it may watch again from the last revision that it saw.
     #[error("the watcher did not keep up")]
     Lagged,
-    /// The transaction can never be carried out (too many writes, a key twice, an empty or too long key).
+    /// The transaction can never be carried out (too many or too large writes, a key twice, an empty or too long key).
     #[error("invalid transaction: {0}")]
     Invalid(String),
     /// Nothing can be written now, for instance because the disk is full; nothing was written.
     #[error("the store takes no writes: {0}")]
     Unavailable(String),
-    /// The store has been closed.
+    /// Stored data cannot be read; what is damaged is named. Nothing was written. Other keys may well be readable.
+    #[error("stored data is damaged: {0}")]
+    Damaged(String),
+    /// The store has been closed, or has failed for good. A transaction that was on its way is carried out whole or
+    /// not at all; read it back to learn which.
     #[error("the store is closed")]
     Closed,
 }
@@ -166,7 +240,8 @@ pub trait Engine: Send + Sync + 'static {
     /// The entry of a key at a revision, `None` for now.
     fn get(&self, key: Bytes, at: Option<Revision>) -> BoxFuture<'_, Result<Option<Entry>, Error>>;
 
-    /// The first `limit` entries of a range of keys at a revision, `None` for now.
+    /// The first `limit` entries of a range of keys at a revision, `None` for now. An empty end of the range means
+    /// unbounded, here and everywhere else.
     fn range(&self, keys: Range<Bytes>, limit: usize, at: Option<Revision>) -> BoxFuture<'_, Result<Page, Error>>;
 
     /// The number of keys in a range, now or at a revision; costs a scan.
@@ -189,7 +264,7 @@ pub trait Engine: Send + Sync + 'static {
     fn close(&self) -> BoxFuture<'_, Result<(), Error>>;
 }
 
-/// The range of all keys that start with a prefix.
+/// The range of all keys that start with a prefix. An empty end is unbounded: `prefix(b"")` is every key.
 pub fn prefix(prefix: &[u8]) -> Range<Bytes> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {

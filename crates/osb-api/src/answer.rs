@@ -3,17 +3,23 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Object;
-use crate::id::OperationId;
+use crate::id::{OfferingId, OperationId, PlanId};
+use crate::request::MaintenanceVersion;
 
 /// `metadata` of an instance (OSB-META-01, -02).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InstanceMetadata {
     /// User-facing attributes.
-    #[serde(default, skip_serializing_if = "Object::is_empty")]
+    #[serde(default, deserialize_with = "absent_or_null", skip_serializing_if = "Object::is_empty")]
     pub labels: Object,
     /// Attributes with a meaning for the platform.
-    #[serde(default, skip_serializing_if = "Object::is_empty")]
+    #[serde(default, deserialize_with = "absent_or_null", skip_serializing_if = "Object::is_empty")]
     pub attributes: Object,
+}
+
+/// Some brokers write `null` for what they do not have.
+fn absent_or_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// The body of a successful provision (OSB-PROV-17, -19).
@@ -25,6 +31,45 @@ pub struct InstanceBody {
     /// Labels and attributes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<InstanceMetadata>,
+}
+
+/// The body of a fetched instance (OSB-GETI-03): all members are optional, none is `null`.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct InstanceDetails {
+    /// The current offering.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_id: Option<OfferingId>,
+    /// The current plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_id: Option<PlanId>,
+    /// Where the user manages the instance, if the provision or an update told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dashboard_url: Option<String>,
+    /// The current parameters; secret ones may be left out (OSB-GETI-06).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<Object>,
+    /// The version that the instance really runs (OSB-GETI-08).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance_info: Option<MaintenanceVersion>,
+    /// Labels and attributes, the complete set (OSB-META-03).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<InstanceMetadata>,
+}
+
+impl std::fmt::Debug for InstanceDetails {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = f.debug_struct("InstanceDetails");
+        debug.field("service_id", &self.service_id).field("plan_id", &self.plan_id).finish_non_exhaustive()
+    }
+}
+
+/// The answer to an update.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Updated {
+    /// 200: applied, or there was nothing to change (OSB-UPD-10, OSB-UPD-20).
+    Done(InstanceBody),
+    /// 202: it is being applied (OSB-UPD-11).
+    Accepted(OperationId, InstanceBody),
 }
 
 /// The answer to a provision.
@@ -155,6 +200,23 @@ impl std::fmt::Debug for BindingBody {
     }
 }
 
+/// The body of a fetched binding: the binding and its parameters (OSB-GETB-03).
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct BindingDetails {
+    /// The binding, credentials included.
+    #[serde(flatten)]
+    pub body: BindingBody,
+    /// Its parameters; secret ones may be left out (OSB-GETB-05).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<Object>,
+}
+
+impl std::fmt::Debug for BindingDetails {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BindingDetails").field("body", &self.body).finish_non_exhaustive()
+    }
+}
+
 /// The answer to a bind. A 202 cannot carry binding information (OSB-BIND-11).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Bound {
@@ -211,6 +273,10 @@ pub trait Answer {
     fn status(&self) -> u16;
     /// The body: always a JSON object.
     fn body(&self) -> Vec<u8>;
+    /// `Retry-After`, in seconds; only polls have one.
+    fn retry_after_secs(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// The body of a 202.
@@ -243,6 +309,42 @@ impl Answer for Provisioned {
             Self::Created(body) | Self::Exists(body) => json(body),
             Self::Accepted(operation, body) => json(&AcceptedBody { operation, body }),
         }
+    }
+}
+
+impl Answer for Updated {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Done(_) => 200,
+            Self::Accepted(..) => 202,
+        }
+    }
+
+    fn body(&self) -> Vec<u8> {
+        match self {
+            Self::Done(body) => json(body),
+            Self::Accepted(operation, body) => json(&AcceptedBody { operation, body }),
+        }
+    }
+}
+
+impl Answer for InstanceDetails {
+    fn status(&self) -> u16 {
+        200
+    }
+
+    fn body(&self) -> Vec<u8> {
+        json(self)
+    }
+}
+
+impl Answer for BindingDetails {
+    fn status(&self) -> u16 {
+        200
+    }
+
+    fn body(&self) -> Vec<u8> {
+        json(self)
     }
 }
 
@@ -286,5 +388,75 @@ impl Answer for Polled {
 
     fn body(&self) -> Vec<u8> {
         json(&self.body)
+    }
+
+    fn retry_after_secs(&self) -> Option<u32> {
+        self.retry_after_secs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn parts(answer: &impl Answer) -> (u16, Value) {
+        (answer.status(), serde_json::from_slice(&answer.body()).unwrap())
+    }
+
+    fn operation() -> OperationId {
+        OperationId::new("op").unwrap()
+    }
+
+    /// OSB-PROV-10, -13, -14, -17, -18; OSB-UPD-10, -11, -20; OSB-DEP-03, -04; OSB-COMPAT-05.
+    #[test]
+    fn every_answer_is_an_object_with_the_code_of_its_case() {
+        let empty = InstanceBody::default;
+        let full = InstanceBody { dashboard_url: Some("https://d".to_owned()), metadata: None };
+        assert_eq!(parts(&Provisioned::Created(empty())), (201, json!({})));
+        assert_eq!(parts(&Provisioned::Exists(full.clone())), (200, json!({ "dashboard_url": "https://d" })));
+        assert_eq!(parts(&Provisioned::Accepted(operation(), full)), (202, json!({ "operation": "op", "dashboard_url": "https://d" })));
+        assert_eq!(parts(&Updated::Done(empty())), (200, json!({})));
+        assert_eq!(parts(&Updated::Accepted(operation(), empty())), (202, json!({ "operation": "op" })));
+        assert_eq!(parts(&Removed::Done), (200, json!({})));
+        assert_eq!(parts(&Removed::Accepted(operation())), (202, json!({ "operation": "op" })));
+        assert_eq!(parts(&InstanceDetails::default()), (200, json!({})));
+        assert_eq!(parts(&BindingDetails::default()), (200, json!({})));
+    }
+
+    /// OSB-BIND-09 to -12, -21, -25, -26, -28.
+    #[test]
+    fn a_binding_has_the_shape_of_the_specification() {
+        let text = json!({
+            "metadata": { "expires_at": "2031-05-04T03:02:01.0Z" },
+            "credentials": { "uri": "mysql://u:p@h" },
+            "syslog_drain_url": "syslog://l",
+            "route_service_url": "https://r",
+            "volume_mounts": [{ "driver": "d", "container_dir": "/c", "mode": "rw", "device_type": "shared", "device": { "volume_id": "v", "mount_config": {} } }],
+            "endpoints": [{ "host": "h", "ports": ["443", "9000-9010"], "protocol": "tcp" }, { "host": "g", "ports": ["1"] }],
+        });
+        let body: BindingBody = serde_json::from_value(text.clone()).unwrap();
+        assert_eq!(parts(&Bound::Created(body.clone())), (201, text.clone()));
+        assert_eq!(parts(&Bound::Exists(body.clone())), (200, text));
+        assert_eq!(parts(&Bound::Accepted(operation())), (202, json!({ "operation": "op" })));
+        assert!(!format!("{body:?}").contains("mysql"), "credentials are not printed");
+    }
+
+    /// OSB-LOI-04, OSB-LOI-10.
+    #[test]
+    fn a_poll_spells_its_state_as_the_specification_does() {
+        for (state, text) in [(State::InProgress, "in progress"), (State::Succeeded, "succeeded"), (State::Failed, "failed")] {
+            let body = LastOperation { state, description: None, instance_usable: None, update_repeatable: None };
+            let polled = Polled { body, retry_after_secs: Some(7) };
+            assert_eq!(parts(&polled), (200, json!({ "state": text })));
+            assert_eq!(polled.retry_after_secs(), Some(7));
+        }
+    }
+
+    #[test]
+    fn null_members_of_foreign_brokers_are_read_as_absent() {
+        let body: InstanceBody = serde_json::from_value(json!({ "dashboard_url": null, "metadata": { "labels": null } })).unwrap();
+        assert_eq!(body, InstanceBody { dashboard_url: None, metadata: Some(InstanceMetadata::default()) });
     }
 }

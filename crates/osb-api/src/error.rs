@@ -1,8 +1,12 @@
 //! What a broker refuses, route by route: each enum holds exactly the failures that the route has.
 //!
 //! A 4xx says that nothing was created or changed (OSB-ERR-07); a 5xx makes the platform clean up (orphan mitigation).
+//! [`Refusal`] turns each of them into a status code and a body, by one exhaustive `match` per enum.
 
 use serde::{Deserialize, Serialize};
+
+use crate::json::BodyError;
+use crate::version::VersionError;
 
 /// The body of an error (OSB-ERR-02 to -05). Always a JSON object with a description.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +23,58 @@ pub struct ErrorBody {
     /// Only on failed updates (OSB-ERR-05).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_repeatable: Option<bool>,
+}
+
+impl ErrorBody {
+    /// A body with a description only. An empty text becomes a general one: descriptions are never empty (OSB-ERR-03).
+    pub fn described(description: impl Into<String>) -> Self {
+        let description = description.into();
+        let description = if description.is_empty() { "the request failed".to_owned() } else { description };
+        Self { description: Some(description), ..Self::default() }
+    }
+}
+
+/// The status of a refusal: a type that has no success in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum ErrorStatus {
+    /// Malformed or invalid.
+    BadRequest = 400,
+    /// Not there.
+    NotFound = 404,
+    /// There, with other attributes.
+    Conflict = 409,
+    /// Not there any more.
+    Gone = 410,
+    /// A version of the API that is not served.
+    PreconditionFailed = 412,
+    /// One of the reserved codes, or not supported.
+    Unprocessable = 422,
+    /// Too much is going on.
+    TooMany = 429,
+    /// Tried and failed.
+    Internal = 500,
+    /// Cannot be tried now.
+    Unavailable = 503,
+}
+
+impl ErrorStatus {
+    /// The number.
+    pub fn code(self) -> u16 {
+        self as u16
+    }
+}
+
+/// A failure that can be answered.
+pub trait Refusal {
+    /// The status code.
+    fn status(&self) -> ErrorStatus;
+    /// The body: a JSON object with a description (OSB-ERR-09).
+    fn body(&self) -> ErrorBody;
+    /// `Retry-After`, in seconds.
+    fn retry_after_secs(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// The reserved error codes and their texts, as the specification has them: clients compare both (OSB-ERR-06).
@@ -46,12 +102,33 @@ impl Reserved {
     }
 
     /// `description`, word for word.
+    ///
+    /// The client library of Kubernetes' Service Catalog recognises the first three only by code *and* text, compared
+    /// byte by byte (constants `AsyncErrorDescription`, `ConcurrencyErrorDescription`,
+    /// `AppGUIDRequiredErrorDescription` of go-open-service-broker-client v2). Its `service plan` and `service` are in
+    /// lower case where today's specification writes `Service Plan`; the specification offers its text as an example
+    /// only, so the constants win. The last one is the specification's table of error codes.
     pub fn description(self) -> &'static str {
         match self {
-            Self::AsyncRequired => "This Service Plan requires client support for asynchronous service operations.",
-            Self::ConcurrencyError => "The Service Broker does not support concurrent requests that mutate the same resource.",
-            Self::RequiresApp => "This Service supports generation of credentials through binding an application only.",
-            Self::MaintenanceInfoConflict => "The maintenance information for the requested Service Plan has changed.",
+            Self::AsyncRequired => "This service plan requires client support for asynchronous service operations.",
+            Self::ConcurrencyError => {
+                "The Service Broker does not support concurrent requests that mutate the same resource."
+            }
+            Self::RequiresApp => {
+                "This service supports generation of credentials through binding an application only."
+            }
+            Self::MaintenanceInfoConflict => {
+                "The maintenance_info.version field provided in the request does not match the \
+                 maintenance_info.version field provided in the Service Broker's Catalog."
+            }
+        }
+    }
+
+    fn body(self) -> ErrorBody {
+        ErrorBody {
+            error: Some(self.code().to_owned()),
+            description: Some(self.description().to_owned()),
+            ..ErrorBody::default()
         }
     }
 }
@@ -178,4 +255,269 @@ pub enum PollError {
     /// 5xx or 429.
     #[error(transparent)]
     Fault(#[from] Fault),
+}
+
+/// Why an update was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UpdateError {
+    /// 400 (OSB-UPD-12).
+    #[error("{0}")]
+    Invalid(String),
+    /// 404: no such instance (OSB-UPD-17, Amb-13).
+    #[error("the instance does not exist")]
+    NoInstance,
+    /// 422: the change is not offered, or the instance's state does not allow it (OSB-UPD-13, -18, Amb-25).
+    #[error("{description}")]
+    NotSupported {
+        /// What cannot be done, for the user.
+        description: String,
+        /// Whether the same update may succeed later; `None` leaves it unsaid (OSB-UPD-21).
+        update_repeatable: Option<bool>,
+    },
+    /// 422 (OSB-UPD-15).
+    #[error("only asynchronous updating is possible")]
+    AsyncRequired,
+    /// 422 (OSB-UPD-16).
+    #[error("another operation is in progress")]
+    Concurrency,
+    /// 422 (OSB-UPD-14).
+    #[error("the maintenance version differs from the catalog's")]
+    MaintenanceInfoConflict,
+    /// 5xx or 429.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why an instance or a binding was not fetched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// 400: a hint that contradicts what is stored (Amb-28).
+    #[error("{0}")]
+    Invalid(String),
+    /// 404: not there, still being created, or not retrievable (OSB-GETI-04, -09, OSB-GETB-02).
+    #[error("it does not exist or cannot be fetched")]
+    NotFound,
+    /// 422: an update is running and stands in the way (OSB-GETI-05).
+    #[error("another operation is in progress")]
+    Concurrency,
+    /// 5xx or 429.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+fn described(error: &impl std::fmt::Display) -> ErrorBody {
+    ErrorBody::described(error.to_string())
+}
+
+impl Refusal for Fault {
+    fn status(&self) -> ErrorStatus {
+        match self {
+            Self::Failed(_) => ErrorStatus::Internal,
+            Self::Unavailable(_) => ErrorStatus::Unavailable,
+            Self::TooMany { .. } => ErrorStatus::TooMany,
+        }
+    }
+
+    fn body(&self) -> ErrorBody {
+        described(self)
+    }
+
+    fn retry_after_secs(&self) -> Option<u32> {
+        match self {
+            Self::TooMany { retry_after_secs } => Some(*retry_after_secs),
+            Self::Failed(_) | Self::Unavailable(_) => None,
+        }
+    }
+}
+
+impl Refusal for BodyError {
+    fn status(&self) -> ErrorStatus {
+        ErrorStatus::BadRequest
+    }
+
+    fn body(&self) -> ErrorBody {
+        described(self)
+    }
+}
+
+impl Refusal for VersionError {
+    fn status(&self) -> ErrorStatus {
+        match self {
+            Self::Missing | Self::Malformed => ErrorStatus::BadRequest,
+            Self::Unsupported => ErrorStatus::PreconditionFailed,
+        }
+    }
+
+    fn body(&self) -> ErrorBody {
+        described(self)
+    }
+}
+
+/// Each variant of an error with its status, or with the reserved code that brings both status and body. Without a
+/// catch-all arm: a new variant does not compile until it has its line.
+macro_rules! refusal {
+    ($type:ident { $($variant:pat => $kind:ident $value:ident),+ $(,)? }) => {
+        impl Refusal for $type {
+            fn status(&self) -> ErrorStatus {
+                match self {
+                    Self::Fault(fault) => fault.status(),
+                    $($variant => refusal!(@status $kind $value),)+
+                }
+            }
+
+            fn body(&self) -> ErrorBody {
+                match self {
+                    Self::Fault(fault) => fault.body(),
+                    $($variant => refusal!(@body self $kind $value),)+
+                }
+            }
+
+            fn retry_after_secs(&self) -> Option<u32> {
+                if let Self::Fault(fault) = self { fault.retry_after_secs() } else { None }
+            }
+        }
+    };
+    (@status status $status:ident) => { ErrorStatus::$status };
+    (@status reserved $reserved:ident) => { ErrorStatus::Unprocessable };
+    (@body $self:ident status $status:ident) => { described($self) };
+    (@body $self:ident reserved $reserved:ident) => { Reserved::$reserved.body() };
+}
+
+refusal!(ProvisionError {
+    Self::Invalid(_) => status BadRequest,
+    Self::Conflict(_) => status Conflict,
+    Self::AsyncRequired => reserved AsyncRequired,
+    Self::Concurrency => reserved ConcurrencyError,
+    Self::MaintenanceInfoConflict => reserved MaintenanceInfoConflict,
+});
+
+refusal!(DeprovisionError {
+    Self::Invalid(_) => status BadRequest,
+    Self::Gone => status Gone,
+    Self::AsyncRequired => reserved AsyncRequired,
+    Self::Concurrency => reserved ConcurrencyError,
+});
+
+refusal!(BindError {
+    Self::Invalid(_) => status BadRequest,
+    Self::NoInstance => status NotFound,
+    Self::Conflict(_) => status Conflict,
+    Self::AsyncRequired => reserved AsyncRequired,
+    Self::Concurrency => reserved ConcurrencyError,
+    Self::RequiresApp => reserved RequiresApp,
+});
+
+refusal!(UnbindError {
+    Self::Invalid(_) => status BadRequest,
+    Self::Gone => status Gone,
+    Self::AsyncRequired => reserved AsyncRequired,
+    Self::Concurrency => reserved ConcurrencyError,
+});
+
+refusal!(PollError {
+    Self::Invalid(_) => status BadRequest,
+    Self::NotFound => status NotFound,
+    Self::Gone => status Gone,
+});
+
+refusal!(FetchError {
+    Self::Invalid(_) => status BadRequest,
+    Self::NotFound => status NotFound,
+    Self::Concurrency => reserved ConcurrencyError,
+});
+
+impl Refusal for UpdateError {
+    fn status(&self) -> ErrorStatus {
+        match self {
+            Self::Invalid(_) => ErrorStatus::BadRequest,
+            Self::NoInstance => ErrorStatus::NotFound,
+            Self::NotSupported { .. } | Self::AsyncRequired | Self::Concurrency | Self::MaintenanceInfoConflict => {
+                ErrorStatus::Unprocessable
+            }
+            Self::Fault(fault) => fault.status(),
+        }
+    }
+
+    fn body(&self) -> ErrorBody {
+        match self {
+            Self::Invalid(_) | Self::NoInstance => described(self),
+            Self::NotSupported { update_repeatable, .. } => {
+                ErrorBody { update_repeatable: *update_repeatable, ..described(self) }
+            }
+            Self::AsyncRequired => Reserved::AsyncRequired.body(),
+            Self::Concurrency => Reserved::ConcurrencyError.body(),
+            Self::MaintenanceInfoConflict => Reserved::MaintenanceInfoConflict.body(),
+            Self::Fault(fault) => fault.body(),
+        }
+    }
+
+    fn retry_after_secs(&self) -> Option<u32> {
+        if let Self::Fault(fault) = self { fault.retry_after_secs() } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(refusal: &dyn Refusal, status: u16, error: Option<&str>) {
+        let body = refusal.body();
+        assert_eq!((refusal.status().code(), body.error.as_deref()), (status, error));
+        assert!(body.description.is_some_and(|text| !text.is_empty()), "OSB-ERR-03, OSB-ERR-09");
+        assert_eq!(body.instance_usable, None, "OSB-ERR-04");
+    }
+
+    /// OSB-ERR-01 and the status tables of the routes.
+    #[test]
+    fn each_failure_has_the_code_of_the_specification() {
+        let text = String::new;
+        check(&ProvisionError::Invalid(text()), 400, None);
+        check(&ProvisionError::Conflict(text()), 409, None);
+        check(&ProvisionError::AsyncRequired, 422, Some("AsyncRequired"));
+        check(&ProvisionError::Concurrency, 422, Some("ConcurrencyError"));
+        check(&ProvisionError::MaintenanceInfoConflict, 422, Some("MaintenanceInfoConflict"));
+        check(&ProvisionError::Fault(Fault::Failed(text())), 500, None);
+        check(&DeprovisionError::Gone, 410, None);
+        check(&DeprovisionError::Fault(Fault::Unavailable(text())), 503, None);
+        check(&BindError::NoInstance, 404, None);
+        check(&BindError::RequiresApp, 422, Some("RequiresApp"));
+        check(&UnbindError::Gone, 410, None);
+        check(&PollError::NotFound, 404, None);
+        check(&PollError::Gone, 410, None);
+        check(&FetchError::NotFound, 404, None);
+        check(&UpdateError::NoInstance, 404, None);
+        check(&UpdateError::NotSupported { description: text(), update_repeatable: Some(false) }, 422, None);
+        check(&VersionError::Missing, 400, None);
+        check(&VersionError::Malformed, 400, None);
+        check(&VersionError::Unsupported, 412, None);
+        check(&BodyError::NoObject, 400, None);
+    }
+
+    #[test]
+    fn only_too_many_says_when_to_come_back() {
+        let too_many = BindError::from(Fault::TooMany { retry_after_secs: 3 });
+        assert_eq!((too_many.status().code(), too_many.retry_after_secs()), (429, Some(3)));
+        assert_eq!(BindError::Concurrency.retry_after_secs(), None);
+    }
+
+    /// OSB-ERR-06: the texts that Service Catalog's client compares.
+    #[test]
+    fn the_reserved_texts_are_those_that_clients_compare() {
+        let texts = [Reserved::AsyncRequired, Reserved::RequiresApp, Reserved::ConcurrencyError].map(Reserved::description);
+        assert_eq!(
+            texts,
+            [
+                "This service plan requires client support for asynchronous service operations.",
+                "This service supports generation of credentials through binding an application only.",
+                "The Service Broker does not support concurrent requests that mutate the same resource.",
+            ]
+        );
+    }
+
+    /// OSB-UPD-21.
+    #[test]
+    fn a_refused_update_says_whether_it_may_be_repeated() {
+        let error = UpdateError::NotSupported { description: "no".to_owned(), update_repeatable: Some(false) };
+        assert_eq!(serde_json::to_string(&error.body()).unwrap(), r#"{"description":"no","update_repeatable":false}"#);
+    }
 }

@@ -19,10 +19,31 @@ pub enum IdError {
     /// Longer than [`MAX_ID_BYTES`].
     #[error("must not be longer than {MAX_ID_BYTES} bytes")]
     TooLong,
+    /// An `operation` of more than [`MAX_OPERATION_CHARS`].
+    #[error("must not be longer than {MAX_OPERATION_CHARS} characters")]
+    OperationTooLong,
+}
+
+/// Identifiers of resources and of the catalog (OSB-URL-04).
+fn check_id(text: &str) -> Result<(), IdError> {
+    match text.len() {
+        0 => Err(IdError::Empty),
+        1..=MAX_ID_BYTES => Ok(()),
+        _ => Err(IdError::TooLong),
+    }
+}
+
+/// `operation` has a limit of its own, in characters (OSB-PROV-18).
+fn check_operation(text: &str) -> Result<(), IdError> {
+    match text.chars().take(MAX_OPERATION_CHARS + 1).count() {
+        0 => Err(IdError::Empty),
+        1..=MAX_OPERATION_CHARS => Ok(()),
+        _ => Err(IdError::OperationTooLong),
+    }
 }
 
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $check:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -35,11 +56,8 @@ macro_rules! id {
             /// [`IdError`] when it is empty or too long.
             pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
                 let text = text.into();
-                match text.len() {
-                    0 => Err(IdError::Empty),
-                    n if n > MAX_ID_BYTES => Err(IdError::TooLong),
-                    _ => Ok(Self(text.into_boxed_str())),
-                }
+                $check(&text)?;
+                Ok(Self(text.into_boxed_str()))
             }
 
             /// The text.
@@ -67,6 +85,19 @@ macro_rules! id {
             }
         }
 
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
@@ -77,21 +108,52 @@ macro_rules! id {
 
 id! {
     /// `instance_id`: chosen by the platform, globally unique.
-    InstanceId
+    InstanceId, check_id
 }
 id! {
     /// `binding_id`: chosen by the platform, globally unique.
-    BindingId
+    BindingId, check_id
 }
 id! {
     /// `service_id`: the id of a service offering in the catalog.
-    OfferingId
+    OfferingId, check_id
 }
 id! {
     /// `plan_id`: the id of a plan in the catalog.
-    PlanId
+    PlanId, check_id
 }
 id! {
     /// `operation`: given out with a 202 and sent back with each poll.
-    OperationId
+    OperationId, check_operation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// OSB-GEN-05, OSB-URL-01.
+    #[test]
+    fn any_character_is_allowed() {
+        for text in ["a", "/", ":", "%2F", "..", " ", "\0", "\u{1F980}", "crn:v1:bluemix:public:x:us-south:a/4b/::"] {
+            assert_eq!(InstanceId::new(text).unwrap().as_str(), text);
+        }
+    }
+
+    /// OSB-URL-04, OSB-PROV-18: bytes for identifiers, characters for operations.
+    #[test]
+    fn lengths_are_bounded() {
+        assert_eq!(PlanId::new(""), Err(IdError::Empty));
+        assert!(PlanId::new("x".repeat(MAX_ID_BYTES)).is_ok());
+        assert_eq!(PlanId::new("x".repeat(MAX_ID_BYTES + 1)), Err(IdError::TooLong));
+        assert!(OperationId::new("é".repeat(MAX_OPERATION_CHARS)).is_ok());
+        assert_eq!(OperationId::new("é".repeat(MAX_OPERATION_CHARS + 1)), Err(IdError::OperationTooLong));
+        assert_eq!(OperationId::new(""), Err(IdError::Empty));
+    }
+
+    #[test]
+    fn serde_keeps_the_limits() {
+        assert_eq!(serde_json::from_str::<PlanId>("\"p\"").unwrap(), PlanId::new("p").unwrap());
+        assert!(serde_json::from_str::<PlanId>("\"\"").is_err());
+        assert_eq!(serde_json::to_string(&PlanId::new("p\"").unwrap()).unwrap(), "\"p\\\"\"");
+    }
 }

@@ -5,6 +5,7 @@
 //! that the route has, and knows its status code and its body.
 
 pub mod answer;
+pub mod base64;
 pub mod catalog;
 pub mod context;
 pub mod error;

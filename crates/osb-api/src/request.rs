@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::Object;
 use crate::context::Context;
 use crate::id::{BindingId, OfferingId, OperationId, PlanId};
+use crate::json::{BodyError, Members};
 
 /// `accepts_incomplete`: whether the platform takes a 202 (OSB-ASY-03, OSB-ASY-10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -14,6 +15,16 @@ pub enum Incomplete {
     /// The platform needs the outcome with the answer.
     #[default]
     Refused,
+}
+
+/// What to do with a provision that leaves out `organization_guid` or `space_guid` (Amb-8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum MissingOrganization {
+    /// 400, as the specification has it.
+    #[default]
+    Refuse,
+    /// The member of that name in `context`, else the empty string: some platforms have neither.
+    FromContext,
 }
 
 /// `maintenance_info` of a request: only the version counts (OSB-MNT-03).
@@ -43,6 +54,46 @@ pub struct ProvisionRequest {
     /// The maintenance version that the platform has in its catalog.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance_info: Option<MaintenanceVersion>,
+}
+
+impl ProvisionRequest {
+    /// Reads a request's body.
+    ///
+    /// # Errors
+    /// [`BodyError`] with the member that is missing or wrong.
+    pub fn from_json(bytes: &[u8], missing: MissingOrganization) -> Result<Self, BodyError> {
+        let mut body = Members::read(bytes)?;
+        let context = body.object("context")?.map(Context);
+        Ok(Self {
+            service_id: body.required("service_id", Members::id)?,
+            plan_id: body.required("plan_id", Members::id)?,
+            organization_guid: organization(&mut body, "organization_guid", context.as_ref(), missing)?,
+            space_guid: organization(&mut body, "space_guid", context.as_ref(), missing)?,
+            context,
+            parameters: body.object("parameters")?,
+            maintenance_info: maintenance_info(&mut body)?,
+        })
+    }
+}
+
+fn organization(
+    body: &mut Members,
+    name: &'static str,
+    context: Option<&Context>,
+    missing: MissingOrganization,
+) -> Result<String, BodyError> {
+    match missing {
+        MissingOrganization::Refuse => body.required(name, Members::text),
+        MissingOrganization::FromContext => {
+            let own = body.string(name)?.filter(|text| !text.is_empty());
+            Ok(own.or_else(|| Some(context?.text(name)?.to_owned())).unwrap_or_default())
+        }
+    }
+}
+
+fn maintenance_info(body: &mut Members) -> Result<Option<MaintenanceVersion>, BodyError> {
+    let Some(mut info) = body.members("maintenance_info")? else { return Ok(None) };
+    Ok(Some(MaintenanceVersion { version: info.required("version", Members::text)? }))
 }
 
 /// `bind_resource` (OSB-BIND-05, OSB-PROF-05).
@@ -89,10 +140,52 @@ pub struct BindRequest {
 }
 
 impl BindRequest {
+    /// Reads a request's body and checks it.
+    ///
+    /// # Errors
+    /// [`BodyError`] with the member that is missing or wrong.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, BodyError> {
+        let mut body = Members::read(bytes)?;
+        let request = Self {
+            service_id: body.id("service_id")?,
+            plan_id: body.id("plan_id")?,
+            context: body.object("context")?.map(Context),
+            app_guid: body.text("app_guid")?,
+            bind_resource: bind_resource(&mut body)?,
+            parameters: body.object("parameters")?,
+            predecessor_binding_id: body.id("predecessor_binding_id")?,
+        };
+        request.check()?;
+        Ok(request)
+    }
+
+    /// A plain bind needs `service_id` and `plan_id`; a rotation takes them from its predecessor (OSB-ROT-03, Amb-16).
+    ///
+    /// # Errors
+    /// [`BodyError::Missing`].
+    pub fn check(&self) -> Result<(), BodyError> {
+        let missing = match self {
+            Self { predecessor_binding_id: Some(_), .. } => return Ok(()),
+            Self { service_id: None, .. } => "service_id",
+            Self { plan_id: None, .. } => "plan_id",
+            _ => return Ok(()),
+        };
+        Err(BodyError::Missing { path: missing.to_owned() })
+    }
+
     /// The application, wherever the platform has put it (OSB-BIND-04).
     pub fn app_guid(&self) -> Option<&str> {
         self.bind_resource.as_ref().and_then(|resource| resource.app_guid.as_deref()).or(self.app_guid.as_deref())
     }
+}
+
+fn bind_resource(body: &mut Members) -> Result<Option<BindResource>, BodyError> {
+    let Some(mut resource) = body.members("bind_resource")? else { return Ok(None) };
+    Ok(Some(BindResource {
+        app_guid: resource.text("app_guid")?,
+        route: resource.string("route")?,
+        other: resource.into_object(),
+    }))
 }
 
 /// `previous_values` of an update: information only, any subset (OSB-UPD-05).
@@ -128,6 +221,32 @@ pub struct UpdateRequest {
     pub maintenance_info: Option<MaintenanceVersion>,
 }
 
+impl UpdateRequest {
+    /// Reads a request's body.
+    ///
+    /// # Errors
+    /// [`BodyError`] with the member that is missing or wrong.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, BodyError> {
+        let mut body = Members::read(bytes)?;
+        Ok(Self {
+            service_id: body.required("service_id", Members::id)?,
+            plan_id: body.id("plan_id")?,
+            parameters: body.object("parameters")?,
+            context: body.object("context")?.map(Context),
+            previous_values: body.members("previous_values")?.map(previous_values),
+            maintenance_info: maintenance_info(&mut body)?,
+        })
+    }
+}
+
+/// Information only: what cannot be read is left out (OSB-UPD-05).
+fn previous_values(mut values: Members) -> PreviousValues {
+    PreviousValues {
+        plan_id: values.id("plan_id").unwrap_or_default(),
+        maintenance_info: maintenance_info(&mut values).unwrap_or_default(),
+    }
+}
+
 /// The query of deprovision and unbind: both are required (OSB-DEP-01, OSB-UNB-01).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemovalQuery {
@@ -146,4 +265,138 @@ pub struct PollQuery {
     pub plan_id: Option<PlanId>,
     /// As it was given out with the 202.
     pub operation: Option<OperationId>,
+}
+
+/// The query of a fetch: hints that may be missing (OSB-GETI-02, OSB-GETB-05).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FetchQuery {
+    /// The offering.
+    pub service_id: Option<OfferingId>,
+    /// The plan.
+    pub plan_id: Option<PlanId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const PROVISION: &str = r#"{"service_id":"s","plan_id":"p","organization_guid":"o","space_guid":"g"}"#;
+
+    fn provision(value: &Value) -> Result<ProvisionRequest, BodyError> {
+        ProvisionRequest::from_json(value.to_string().as_bytes(), MissingOrganization::Refuse)
+    }
+
+    fn with(name: &str, value: Value) -> Value {
+        let mut body: Value = serde_json::from_str(PROVISION).unwrap();
+        body[name] = value;
+        body
+    }
+
+    /// OSB-PROV-01 to -04, OSB-PROV-09.
+    #[test]
+    fn each_required_member_of_a_provision_is_demanded_by_name() {
+        for name in ["service_id", "plan_id", "organization_guid", "space_guid"] {
+            for (value, message) in [
+                (Value::Null, format!("`{name}` is required")),
+                (json!(""), format!("`{name}` must not be empty")),
+                (json!(7), format!("`{name}` has to be a string")),
+            ] {
+                assert_eq!(provision(&with(name, value)).unwrap_err().to_string(), message);
+            }
+        }
+    }
+
+    /// OSB-PROV-05 to -07, OSB-PROV-09.
+    #[test]
+    fn optional_members_of_a_provision_have_types() {
+        for (name, value, message) in [
+            ("context", json!([]), "`context` has to be an object"),
+            ("parameters", json!("hunter2"), "`parameters` has to be an object"),
+            ("maintenance_info", json!("1.0.0"), "`maintenance_info` has to be an object"),
+            ("maintenance_info", json!({}), "`maintenance_info.version` is required"),
+            ("maintenance_info", json!({ "version": 1 }), "`maintenance_info.version` has to be a string"),
+        ] {
+            assert_eq!(provision(&with(name, value)).unwrap_err().to_string(), message);
+        }
+    }
+
+    /// OSB-GEN-01, Amb-29, OSB-MNT-03.
+    #[test]
+    fn unknown_members_are_ignored_and_null_is_absent() {
+        let plain = provision(&serde_json::from_str(PROVISION).unwrap()).unwrap();
+        for name in ["x", "context", "parameters", "maintenance_info"] {
+            assert_eq!(provision(&with(name, Value::Null)).unwrap(), plain);
+        }
+        assert_eq!(provision(&with("x", json!({ "y": [1] }))).unwrap(), plain);
+        let info = with("maintenance_info", json!({ "version": "1.0.0", "description": 7 }));
+        assert_eq!(provision(&info).unwrap().maintenance_info, Some(MaintenanceVersion { version: "1.0.0".to_owned() }));
+    }
+
+    /// Amb-8.
+    #[test]
+    fn a_lenient_reader_takes_the_organization_from_the_context() {
+        let body = json!({ "service_id": "s", "plan_id": "p", "context": { "organization_guid": "o" } });
+        let request = ProvisionRequest::from_json(body.to_string().as_bytes(), MissingOrganization::FromContext).unwrap();
+        assert_eq!((request.organization_guid.as_str(), request.space_guid.as_str()), ("o", ""));
+        assert!(provision(&body).is_err());
+    }
+
+    /// OSB-BIND-01, -02, -04, -05, OSB-ROT-03.
+    #[test]
+    fn a_bind_needs_its_plan_unless_it_is_a_rotation() {
+        let read = |value: Value| BindRequest::from_json(value.to_string().as_bytes());
+        assert_eq!(read(json!({})).unwrap_err().to_string(), "`service_id` is required");
+        assert_eq!(read(json!({ "service_id": "s" })).unwrap_err().to_string(), "`plan_id` is required");
+        assert!(read(json!({ "predecessor_binding_id": "b" })).is_ok());
+        assert!(read(json!({ "predecessor_binding_id": "" })).is_err());
+        assert!(read(json!({ "service_id": "s", "plan_id": "p", "bind_resource": "x" })).is_err());
+        let bind = read(json!({ "service_id": "s", "plan_id": "p", "app_guid": "old", "bind_resource": { "app_guid": null, "space_guid": "g" } })).unwrap();
+        assert_eq!(bind.app_guid(), Some("old"));
+        assert_eq!(bind.bind_resource.unwrap().other["space_guid"], "g");
+        let bind = read(json!({ "service_id": "s", "plan_id": "p", "app_guid": "old", "bind_resource": { "app_guid": "new" } })).unwrap();
+        assert_eq!(bind.app_guid(), Some("new"));
+    }
+
+    /// OSB-UPD-01 to -06.
+    #[test]
+    fn previous_values_never_make_an_update_fail() {
+        let read = |value: Value| UpdateRequest::from_json(value.to_string().as_bytes());
+        for previous in [json!(null), json!({}), json!({ "maintenance_info": null }), json!({ "plan_id": 7, "maintenance_info": {} })] {
+            assert!(read(json!({ "service_id": "s", "previous_values": previous })).is_ok());
+        }
+        assert_eq!(read(json!({ "plan_id": "p" })).unwrap_err().to_string(), "`service_id` is required");
+        assert_eq!(read(json!({ "service_id": "s", "plan_id": {} })).unwrap_err().to_string(), "`plan_id` has to be a string");
+    }
+
+    proptest! {
+        #[test]
+        fn a_provision_survives_the_wire(
+            ids in prop::array::uniform4("\\PC{1,20}"),
+            parameters in prop::option::of(prop::collection::btree_map("\\PC*", any::<i32>(), 0..4)),
+            version in prop::option::of("\\PC{1,9}"),
+        ) {
+            let [service, plan, organization_guid, space_guid] = ids;
+            let request = ProvisionRequest {
+                service_id: OfferingId::new(service).unwrap(),
+                plan_id: PlanId::new(plan).unwrap(),
+                organization_guid,
+                space_guid,
+                context: None,
+                parameters: parameters.map(|map| map.into_iter().map(|(name, value)| (name, value.into())).collect()),
+                maintenance_info: version.map(|version| MaintenanceVersion { version }),
+            };
+            let json = serde_json::to_vec(&request).unwrap();
+            prop_assert_eq!(ProvisionRequest::from_json(&json, MissingOrganization::Refuse).unwrap(), request);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = ProvisionRequest::from_json(&bytes, MissingOrganization::FromContext);
+            let _ = BindRequest::from_json(&bytes);
+            let _ = UpdateRequest::from_json(&bytes);
+        }
+    }
 }

@@ -1,1 +1,37 @@
-//! The engine of a broker: the author's trait, idempotency, durable operations, sealed state.
+//! The engine of a broker: the author's trait, and everything that turns it into a complete Open Service Broker.
+//!
+//! An author implements [`Service`] for each offering and declares a [`Broker`]. [`Engine::start`] runs it on a
+//! [`Home`]: any Kubernetes API, in this process or elsewhere. The engine answers the calls of the HTTP front
+//! (`osb_server::Broker`), stores every accepted request before it is acknowledged, and carries it to an end whatever
+//! is killed meanwhile.
+//!
+//! The engine knows no HTTP and no storage: below it is a `kube::Client`.
+
+mod controller;
+mod decide;
+mod definition;
+mod engine;
+mod front;
+mod home;
+mod lanes;
+mod metrics;
+pub mod names;
+mod objects;
+mod operation;
+mod own_writes;
+mod recorder;
+mod removal;
+pub mod resource;
+mod schema;
+mod seal;
+mod service;
+mod shards;
+mod waiters;
+
+pub use definition::{Broker, DefinitionError, Execution, Policy};
+pub use engine::{Config, Engine, StartError, Tenants};
+pub use home::{Home, HomeError};
+pub use operation::Operation;
+pub use schema::SchemaError;
+pub use seal::{KEY_BYTES, Keys, SealError};
+pub use service::{Binding, BindingMetadata, Endpoint, Error, InstanceMetadata, NoParameters, Result, Service, VolumeMount};

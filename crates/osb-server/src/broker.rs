@@ -1,14 +1,17 @@
 //! What the front needs of a broker.
 
-use std::future::Future;
+use std::fmt::Write as _;
+use std::future::{Future, ready};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use osb_api::answer::{Bound, Polled, Provisioned, Removed};
-use osb_api::error::{BindError, DeprovisionError, PollError, ProvisionError, UnbindError};
+use osb_api::answer::{BindingDetails, Bound, InstanceDetails, Polled, Provisioned, Removed, Updated};
+use osb_api::error::{BindError, DeprovisionError, FetchError, PollError, ProvisionError, UnbindError, UpdateError};
 use osb_api::id::{BindingId, InstanceId};
 use osb_api::identity::OriginatingIdentity;
-use osb_api::request::{BindRequest, Incomplete, PollQuery, ProvisionRequest, RemovalQuery};
+use osb_api::request::{
+    BindRequest, FetchQuery, Incomplete, PollQuery, ProvisionRequest, RemovalQuery, UpdateRequest,
+};
 use osb_api::version::ApiVersion;
 
 /// A platform that buys from this broker: a tenant. A credential or a URL prefix belongs to one platform, and another
@@ -36,6 +39,21 @@ pub struct ServedCatalog {
     pub body: Bytes,
     /// Strong and quoted; changes exactly when the body does (OSB-CAT-09).
     pub etag: Arc<str>,
+}
+
+impl ServedCatalog {
+    /// A body with the tag that belongs to it: a digest of the bytes.
+    pub fn new(body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        let digest = ring::digest::digest(&ring::digest::SHA256, &body);
+        let mut etag = String::with_capacity(34);
+        etag.push('"');
+        for byte in &digest.as_ref()[..16] {
+            write!(etag, "{byte:02x}").expect("writing to a String does not fail");
+        }
+        etag.push('"');
+        Self { body, etag: etag.into() }
+    }
 }
 
 /// A broker, as the front sees it. One call per route; checks of the request against catalog and state are the
@@ -100,6 +118,41 @@ pub trait Broker: Send + Sync + 'static {
         binding: BindingId,
         query: PollQuery,
     ) -> impl Future<Output = Result<Polled, PollError>> + Send;
+
+    /// `PATCH /v2/service_instances/:instance_id`. Without an implementation each update is refused as not supported
+    /// (OSB-UPD-13).
+    fn update(
+        &self,
+        _caller: Caller,
+        _instance: InstanceId,
+        _request: UpdateRequest,
+        _incomplete: Incomplete,
+    ) -> impl Future<Output = Result<Updated, UpdateError>> + Send {
+        let description = "this service does not support updates".to_owned();
+        ready(Err(UpdateError::NotSupported { description, update_repeatable: Some(false) }))
+    }
+
+    /// `GET /v2/service_instances/:instance_id`. Without an implementation nothing is retrievable (OSB-GETI-09).
+    fn fetch_instance(
+        &self,
+        _caller: Caller,
+        _instance: InstanceId,
+        _query: FetchQuery,
+    ) -> impl Future<Output = Result<InstanceDetails, FetchError>> + Send {
+        ready(Err(FetchError::NotFound))
+    }
+
+    /// `GET /v2/service_instances/:instance_id/service_bindings/:binding_id`. Without an implementation nothing is
+    /// retrievable (OSB-GETB-02).
+    fn fetch_binding(
+        &self,
+        _caller: Caller,
+        _instance: InstanceId,
+        _binding: BindingId,
+        _query: FetchQuery,
+    ) -> impl Future<Output = Result<BindingDetails, FetchError>> + Send {
+        ready(Err(FetchError::NotFound))
+    }
 
     /// Whether requests can be served now; `Err` says why not. For `/readyz`.
     fn ready(&self) -> Result<(), String>;

@@ -1,5 +1,32 @@
 //! The HTTP front of a broker: Open Service Broker requests in, calls on the [`Broker`] trait out.
+//!
+//! [`Server`] is a service over any HTTP body, for hyper, tower or a test that calls it directly. It knows HTTP,
+//! authentication, versions and the shape of requests; what a request means is the broker's.
+//!
+//! In this order, each step answering with a JSON body when it refuses:
+//!
+//! 1. authentication (401), before anything is said about versions or resources;
+//! 2. the version of the API (400, 412);
+//! 3. route and method (404, 405), identifiers (400);
+//! 4. originating identity, content type, body (400, 408, 413);
+//! 5. the broker, in a task of its own for everything that changes something: a client that hangs up only stops waiting.
+//!
+//! `/healthz`, `/readyz` and `/metrics` are served beside the API, by default without authentication: they name no
+//! resource and hold no secret. [`Config`] can close or remove them.
 
+mod auth;
+mod body;
 mod broker;
+mod config;
+mod log;
+mod metrics;
+mod percent;
+mod query;
+mod respond;
+mod route;
+mod server;
 
 pub use broker::{Broker, Caller, Platform, ServedCatalog};
+pub use config::{Access, Config, ConfigError, Prefix, User};
+pub use respond::ResponseBody;
+pub use server::Server;

@@ -1,0 +1,245 @@
+//! Structural schemas: what a CustomResourceDefinition says about its objects, compiled once and applied to every write.
+//!
+//! A write passes [`StructuralSchema::prune`], [`StructuralSchema::default`] and [`StructuralSchema::validate`] in this order; each
+//! walks the object once and allocates nothing when there is nothing to do. `apiVersion`, `kind` and `metadata` at the root belong
+//! to the API, not to the schema: they are never pruned or defaulted (see [`crate::meta`]).
+//!
+//! Not supported: `x-kubernetes-validations` (rules in CEL); a schema with such rules is refused, never accepted without them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Number, Value};
+
+use crate::field::FieldError;
+
+mod compile;
+mod format;
+mod fill;
+mod lists;
+mod path;
+mod pattern;
+mod prune;
+mod structure;
+mod validate;
+
+use format::Format;
+use pattern::Pattern;
+
+/// How many errors are reported at most for one object.
+pub const MAX_ERRORS: usize = 100;
+
+/// A structural schema, compiled.
+///
+/// ```
+/// use apimachinery::schema::StructuralSchema;
+/// use serde_json::json;
+///
+/// let schema = StructuralSchema::from_openapi(
+///     &json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+///         "size": {"type": "integer", "maximum": 10}, "color": {"type": "string", "default": "red"}}}}}),
+///     "spec.validation.openAPIV3Schema",
+/// )
+/// .unwrap();
+/// let mut object = json!({"spec": {"size": 20, "junk": 1}});
+/// assert_eq!(schema.prune(&mut object), ["spec.junk"]);
+/// schema.default(&mut object);
+/// assert_eq!(object["spec"]["color"], "red");
+/// assert_eq!(
+///     schema.validate(&object)[0].to_string(),
+///     "spec.size: Invalid value: 20: spec.size in body should be less than or equal to 10",
+/// );
+/// ```
+#[derive(Debug, Clone)]
+pub struct StructuralSchema {
+    root: Node,
+}
+
+impl StructuralSchema {
+    /// Compiles the content of an `openAPIV3Schema`; `path` is where it stands, for the errors.
+    ///
+    /// # Errors
+    ///
+    /// Everything that makes it no structural schema.
+    pub fn from_openapi(schema: &Value, path: &str) -> Result<Self, Vec<FieldError>> {
+        compile::compile(schema, path).map(|root| Self { root })
+    }
+
+    /// Removes the fields that the schema does not know. Their paths come back, in order, at most
+    /// [`crate::json::MAX_REPORTED_FIELDS`] of them.
+    pub fn prune(&self, object: &mut Value) -> Vec<String> {
+        prune::prune(&self.root, object)
+    }
+
+    /// Replaces nulls that are not allowed by defaults, or drops them, and fills defaults in.
+    pub fn default(&self, object: &mut Value) {
+        fill::fill(&self.root, object);
+    }
+
+    /// Everything that is wrong with an object, up to [`MAX_ERRORS`].
+    pub fn validate(&self, object: &Value) -> Vec<FieldError> {
+        validate::validate(&self.root, object)
+    }
+
+    /// What the schema says about the field at a path of plain names, for example `["spec", "planId"]`.
+    pub fn field<'p>(&self, path: impl IntoIterator<Item = &'p str>) -> Option<FieldType> {
+        let mut node = &self.root;
+        for name in path {
+            node = node.child(name)?;
+        }
+        Some(match node.json_type {
+            Some(JsonType::String) => FieldType::String,
+            Some(JsonType::Boolean) => FieldType::Boolean,
+            Some(JsonType::Integer) => FieldType::Integer,
+            _ => FieldType::Other,
+        })
+    }
+}
+
+/// The type of a field, as far as selectable fields care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldType {
+    /// A string.
+    String,
+    /// A boolean.
+    Boolean,
+    /// An integer.
+    Integer,
+    /// Anything else, or no single type.
+    Other,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum JsonType {
+    Object,
+    Array,
+    String,
+    Integer,
+    Number,
+    Boolean,
+}
+
+impl JsonType {
+    fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "object" => Self::Object,
+            "array" => Self::Array,
+            "string" => Self::String,
+            "integer" => Self::Integer,
+            "number" => Self::Number,
+            "boolean" => Self::Boolean,
+            _ => return None,
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Object => "object",
+            Self::Array => "array",
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+        }
+    }
+}
+
+/// Values of keys that `properties` do not name.
+#[derive(Debug, Clone, Default)]
+enum Additional {
+    /// Nothing is said.
+    #[default]
+    None,
+    /// Anything.
+    Any,
+    /// What this schema says.
+    Schema(Box<Node>),
+}
+
+/// `x-kubernetes-list-type`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum ListType {
+    #[default]
+    Atomic,
+    Set,
+    /// With the names of the keys.
+    Map(Vec<String>),
+}
+
+/// One place of a schema: a field, the items of a list, the values of a map, or a branch of `anyOf` and its like.
+#[derive(Debug, Clone, Default)]
+struct Node {
+    json_type: Option<JsonType>,
+    int_or_string: bool,
+    preserve_unknown: bool,
+    /// An object with `apiVersion`, `kind` and `metadata`: the root, or `x-kubernetes-embedded-resource`.
+    resource: Option<Resource>,
+    nullable: bool,
+    properties: BTreeMap<String, Node>,
+    additional: Additional,
+    items: Option<Box<Node>>,
+    list_type: ListType,
+    default: Option<Value>,
+    /// Names of properties with a default.
+    defaulted: Vec<String>,
+    /// Whether a set or map list stands here or below.
+    has_unique_lists: bool,
+    rules: Rules,
+    branches: Option<Box<Branches>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Resource {
+    Root,
+    Embedded,
+}
+
+/// Keywords about a value itself.
+#[derive(Debug, Clone, Default)]
+struct Rules {
+    required: Vec<String>,
+    allowed: Option<Vec<Value>>,
+    minimum: Option<Bound>,
+    maximum: Option<Bound>,
+    multiple_of: Option<Number>,
+    min_length: Option<u64>,
+    max_length: Option<u64>,
+    pattern: Option<Pattern>,
+    format: Option<Format>,
+    min_items: Option<u64>,
+    max_items: Option<u64>,
+    min_properties: Option<u64>,
+    max_properties: Option<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Bound {
+    limit: Number,
+    exclusive: bool,
+}
+
+/// `allOf`, `anyOf`, `oneOf` and `not`.
+#[derive(Debug, Clone, Default)]
+struct Branches {
+    all_of: Vec<Node>,
+    any_of: Vec<Node>,
+    one_of: Vec<Node>,
+    not: Option<Node>,
+}
+
+impl Node {
+    /// The schema of the value under a key.
+    fn child(&self, key: &str) -> Option<&Node> {
+        self.properties.get(key).or(match &self.additional {
+            Additional::Schema(node) => Some(node),
+            _ => None,
+        })
+    }
+
+    /// Whether the API, not the schema, rules over a key.
+    fn is_api_key(&self, key: &str) -> bool {
+        self.resource.is_some() && matches!(key, "apiVersion" | "kind" | "metadata")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! Bodies: reading a request's, and the type of a response's.
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use futures::Stream;
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt as _;
+
+/// The longest request body, in bytes.
+pub(crate) const LONGEST_REQUEST: usize = 3 * 1024 * 1024;
+
+/// The body of a response: whole, or the stream of a watch.
+pub struct Body(Kind);
+
+enum Kind {
+    Whole(Option<Bytes>),
+    Stream(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+}
+
+impl Body {
+    pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
+        Body(Kind::Whole(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty())))
+    }
+
+    pub(crate) fn stream(stream: impl Stream<Item = Bytes> + Send + 'static) -> Body {
+        Body(Kind::Stream(Box::pin(stream)))
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Kind::Whole(bytes) => write!(f, "Body({} bytes)", bytes.as_ref().map_or(0, Bytes::len)),
+            Kind::Stream(_) => f.write_str("Body(stream)"),
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut self.0 {
+            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Stream(stream) => stream.as_mut().poll_next(cx).map(|item| item.map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0, Kind::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Kind::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// Why a request body could not be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ReadError {
+    /// It is longer than [`LONGEST_REQUEST`].
+    TooLong,
+    /// The client went away or broke the framing.
+    Broken,
+}
+
+/// Reads a request body of at most [`LONGEST_REQUEST`] bytes. A body of one frame is not copied.
+pub(crate) async fn read<B>(body: B) -> Result<Bytes, ReadError>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    if body.size_hint().lower() > LONGEST_REQUEST as u64 {
+        return Err(ReadError::TooLong);
+    }
+    let mut body = pin!(body);
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| ReadError::Broken)?.into_data() else { continue };
+        if first.len() + rest.len() + data.len() > LONGEST_REQUEST {
+            return Err(ReadError::TooLong);
+        }
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+        } else {
+            if rest.is_empty() {
+                rest.extend_from_slice(&std::mem::take(&mut first));
+            }
+            rest.extend_from_slice(&data);
+        }
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::{StreamExt as _, executor::block_on, stream};
+
+    fn frames(sizes: &'static [usize]) -> impl http_body::Body<Data = Bytes> {
+        http_body_util::StreamBody::new(stream::iter(sizes).map(|size| Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; *size])))))
+    }
+
+    #[test]
+    fn frames_are_joined_up_to_the_limit() {
+        assert_eq!(block_on(read(frames(&[]))).map(|bytes| bytes.len()), Ok(0));
+        assert_eq!(block_on(read(frames(&[3, 0, 4]))).map(|bytes| bytes.len()), Ok(7));
+        assert_eq!(block_on(read(frames(&[1, LONGEST_REQUEST - 1]))).map(|bytes| bytes.len()), Ok(LONGEST_REQUEST));
+        assert_eq!(block_on(read(frames(&[1, LONGEST_REQUEST]))), Err(ReadError::TooLong));
+        assert_eq!(block_on(read(http_body_util::Full::new(Bytes::from(vec![0; LONGEST_REQUEST + 1])))), Err(ReadError::TooLong));
+    }
+}

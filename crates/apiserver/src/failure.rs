@@ -1,0 +1,45 @@
+//! Why a request is refused, as the answer says it.
+
+use apimachinery::status::{Reason, Status};
+use objectstore::Error;
+
+use crate::codec::Damaged;
+
+/// Why a request is refused.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// With a `Status`.
+    Status(Box<Status>),
+    /// No such path, group or version: 404 with a plain text, which clients take as "this version is not served".
+    NoSuchPath,
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Failure {
+        Failure::Status(Box::new(status))
+    }
+}
+
+impl From<Damaged> for Failure {
+    fn from(damaged: Damaged) -> Failure {
+        tracing::error!("{damaged}");
+        Status::internal(&damaged.to_string()).into()
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match error {
+            Error::Compacted { .. } => Status::expired_list(None),
+            Error::Future { requested, current } => Status::too_large_resource_version(requested.0, current.0),
+            Error::Unavailable(_) => Status::unavailable("the store takes no writes now"),
+            Error::Closed => Status::unavailable("the server is shutting down"),
+            Error::Lagged => Status::unavailable("the watch did not keep up"),
+            Error::Invalid(_) | Error::Damaged(_) => {
+                tracing::error!("store: {error}");
+                Status::failure(Reason::InternalError, "the store could not carry out the request")
+            }
+        }
+        .into()
+    }
+}

@@ -1,0 +1,194 @@
+//! The state behind every request, and how it starts.
+
+use std::sync::Arc;
+
+use apimachinery::crd::CustomResourceDefinition;
+use apimachinery::meta;
+use objectstore::{Compare, Delivery, Entry, Outcome, Revision, Store, Transaction, Write};
+use serde_json::{Value, json};
+use tokio::sync::{Notify, watch};
+
+use crate::auth::{Authenticator, Authorizer};
+use crate::codec::{Draft, Opening, Stored};
+use crate::failure::Failure;
+use crate::keys::Keys;
+use crate::namespaces::{INITIAL, Namespaces};
+use crate::read::after;
+use crate::registry::{Change, Definition, Registry, Resource};
+use crate::write::kinds::{self, INDEX_COMPLETE, NAMESPACE_FINALIZER};
+
+pub(crate) const DEFINITIONS: (&str, &str) = ("apiextensions.k8s.io", "customresourcedefinitions");
+const CHUNK: usize = 500;
+
+/// Shared by all requests.
+pub(crate) struct Server {
+    pub(crate) store: Store,
+    pub(crate) registry: Registry,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    /// True once the server shuts down.
+    pub(crate) closing: watch::Sender<bool>,
+    /// Wakes the tasks that remove content: an object that was held by finalizers has gone.
+    pub(crate) removals: Notify,
+}
+
+impl Server {
+    /// Loads what is served, and makes the first namespaces.
+    pub(crate) async fn open(store: Store, authenticator: Arc<dyn Authenticator>, authorizer: Arc<dyn Authorizer>) -> Result<(Server, Revision), Failure> {
+        let server = Server {
+            store,
+            registry: Registry::new(),
+            namespaces: Namespaces::new(),
+            authenticator,
+            authorizer,
+            closing: watch::Sender::new(false),
+            removals: Notify::new(),
+        };
+        for name in INITIAL {
+            server.make_namespace(name).await?;
+        }
+        let revision = server.load_definitions().await?;
+        Ok((server, revision))
+    }
+
+    /// An object has gone: somebody may be waiting for that.
+    pub(crate) fn removed(&self) {
+        self.removals.notify_waiters();
+    }
+
+    async fn make_namespace(&self, name: &str) -> Result<(), Failure> {
+        let resource = self.registry.snapshot().resource("", "namespaces").cloned().ok_or(Failure::NoSuchPath)?;
+        let metadata = json!({
+            "name": name,
+            "uid": uuid::Uuid::new_v4().to_string(),
+            "creationTimestamp": meta::format_timestamp(jiff::Timestamp::now()),
+            "labels": {"kubernetes.io/metadata.name": name},
+        });
+        let object = json!({"spec": {"finalizers": [NAMESPACE_FINALIZER]}, "status": {"phase": "Active"}});
+        let (Some(object), Some(metadata)) = (object.as_object(), metadata.as_object()) else { return Ok(()) };
+        let stored = Draft::new(object).finish(resource.versions[0].stamp, metadata);
+        let key = self.namespaces.key(name);
+        let transaction = Transaction { compares: vec![Compare::Absent(key.clone())], writes: vec![Write::Put(key, stored.bytes().clone())] };
+        match self.store.transact(transaction).await? {
+            Outcome::Committed(_) | Outcome::Refused { .. } => Ok(()),
+        }
+    }
+
+    /// Reads all definitions; what is known and no longer there goes.
+    async fn load_definitions(&self) -> Result<Revision, Failure> {
+        let keys = definition_keys();
+        let mut range = keys.objects(None);
+        let mut gone = self.registry.definitions();
+        let mut at = None;
+        loop {
+            let page = self.store.range(range.clone(), CHUNK, at).await?;
+            at = Some(page.revision);
+            for entry in &page.entries {
+                if let Some((_, name)) = keys.parts(&entry.key) {
+                    gone.retain(|known| known != name);
+                    self.apply_definition(name, entry).await?;
+                }
+            }
+            if let Some(last) = page.entries.last().filter(|_| page.more) {
+                range.start = after(&last.key);
+                continue;
+            }
+            for name in gone {
+                self.registry.apply(&name, page.revision, Change::Gone);
+            }
+            return Ok(page.revision);
+        }
+    }
+
+    /// Reads a definition again, so that what it says is served when this returns.
+    pub(crate) async fn refresh_definition(&self, name: &str) -> Result<(), Failure> {
+        let before = self.store.revision();
+        match self.store.get(definition_keys().object("", name), None).await? {
+            Some(entry) => self.apply_definition(name, &entry).await,
+            None => {
+                self.registry.apply(name, before, Change::Gone);
+                Ok(())
+            }
+        }
+    }
+
+    async fn apply_definition(&self, name: &str, entry: &Entry) -> Result<(), Failure> {
+        let opening = Opening::of("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+        let object = Value::Object(Stored::read(entry.value.clone())?.object(&opening, entry.modified)?);
+        let change = match CustomResourceDefinition::parse(&object) {
+            Ok(crd) if is_established(&object) && !kinds::is_builtin(&crd.group, &crd.names.plural) => {
+                let terminating = meta::of(&object).is_some_and(meta::is_being_deleted);
+                let definition = Definition { key: entry.key.clone(), revision: entry.modified, terminating };
+                let complete = self.complete_fields(&crd).await?;
+                Change::Serves(Resource::from_definition(&crd, definition, &complete))
+            }
+            Ok(_) => Change::Gone,
+            Err(errors) => {
+                tracing::error!(definition = name, errors = errors.len(), "a stored definition is not valid any more and is not served");
+                Change::Gone
+            }
+        };
+        self.registry.apply(name, entry.modified, change);
+        Ok(())
+    }
+
+    async fn complete_fields(&self, crd: &CustomResourceDefinition) -> Result<Vec<String>, Failure> {
+        let keys = Keys::new(&crd.group, &crd.names.plural, false);
+        let page = self.store.range(keys.all_indexed(), CHUNK, None).await?;
+        let complete = page.entries.iter().filter(|entry| entry.value == INDEX_COMPLETE);
+        Ok(complete.filter_map(|entry| keys.indexed_field(&entry.key)).map(str::to_owned).collect())
+    }
+
+    /// Follows the definitions, so that what other processes on the same store change is served here too.
+    pub(crate) async fn follow_definitions(&self, mut seen: Revision) {
+        loop {
+            match self.follow_once(&mut seen).await {
+                Ok(()) => return,
+                Err(failure) => tracing::warn!(?failure, "the watch of the definitions was cut off"),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            match self.load_definitions().await {
+                Ok(revision) => seen = revision,
+                Err(failure) => tracing::warn!(?failure, "the definitions cannot be read"),
+            }
+        }
+    }
+
+    async fn follow_once(&self, seen: &mut Revision) -> Result<(), Failure> {
+        use futures::StreamExt as _;
+        let keys = definition_keys();
+        let mut deliveries = self.store.watch(keys.objects(None), Some(*seen)).await?;
+        while let Some(delivery) = deliveries.next().await {
+            let events = match delivery? {
+                Delivery::Events(events) => events,
+                Delivery::Progress(revision) => {
+                    *seen = revision;
+                    continue;
+                }
+            };
+            for event in events.iter() {
+                *seen = event.revision;
+                let Some((_, name)) = keys.parts(&event.key) else { continue };
+                match &event.value {
+                    Some(value) => {
+                        let entry = Entry { key: event.key.clone(), value: value.clone(), created: event.revision, modified: event.revision };
+                        self.apply_definition(name, &entry).await?;
+                    }
+                    None => self.registry.apply(name, event.revision, Change::Gone),
+                }
+            }
+        }
+        // The stream ends without an error when the store is closed.
+        Ok(())
+    }
+}
+
+fn definition_keys() -> Keys {
+    Keys::new(DEFINITIONS.0, DEFINITIONS.1, false)
+}
+
+fn is_established(definition: &Value) -> bool {
+    let conditions = definition.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|condition| condition["type"] == "Established" && condition["status"] == "True")
+}

@@ -1,0 +1,83 @@
+//! Tables: what `kubectl get` prints.
+
+use apimachinery::jsonpath::JsonPath;
+use apimachinery::status::ListMeta;
+use apimachinery::table::{ColumnDefinition, ColumnType, TableColumn, human_duration};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::builtin::{self, Cell};
+use crate::registry::{Columns, Version};
+use crate::render::write_json;
+
+/// Appends a table up to the opening of its rows. Without columns the header is null, as in later events of a watch.
+pub(crate) fn open(api_version: &str, metadata: &ListMeta, columns: Option<&Version>, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"kind":"Table","apiVersion":"#);
+    write_json(api_version, out);
+    out.extend_from_slice(br#","metadata":"#);
+    write_json(metadata, out);
+    out.extend_from_slice(br#","columnDefinitions":"#);
+    write_json(&columns.map(definitions), out);
+    out.extend_from_slice(br#","rows":["#);
+}
+
+/// Appends the cells of an object's row.
+pub(crate) fn write_cells(version: &Version, object: &Value, now: Timestamp, out: &mut Vec<u8>) {
+    let mut cells = vec![object.pointer("/metadata/name").cloned().unwrap_or(Value::Null)];
+    match &version.columns {
+        Columns::Custom(columns) => cells.extend(columns.iter().map(|column| column.cell(object, now))),
+        Columns::Builtin(columns) => cells.extend(columns.iter().map(|(.., cell)| builtin_cell(*cell, object, now))),
+    }
+    write_json(&cells, out);
+}
+
+fn definitions(version: &Version) -> Vec<ColumnDefinition> {
+    let name = TableColumn::name_definition();
+    let rest: Vec<ColumnDefinition> = match &version.columns {
+        Columns::Custom(columns) => columns.iter().map(|column| column.definition.clone()).collect(),
+        Columns::Builtin(columns) => columns.iter().map(builtin_definition).collect(),
+    };
+    std::iter::once(name).chain(rest).collect()
+}
+
+fn builtin_definition((name, kind, priority, _): &builtin::Column) -> ColumnDefinition {
+    let column_type = match *kind {
+        "date" => ColumnType::Date,
+        "integer" => ColumnType::Integer,
+        _ => ColumnType::String,
+    };
+    ColumnDefinition {
+        name: (*name).to_owned(),
+        column_type,
+        format: String::new(),
+        description: String::new(),
+        priority: i32::from(*priority),
+    }
+}
+
+fn builtin_cell(cell: Cell, object: &Value, now: Timestamp) -> Value {
+    let at = |path: &[&str]| path.iter().try_fold(object, |value, name| value.get(name));
+    let text = |path: &[&str]| at(path).and_then(Value::as_str).unwrap_or_default();
+    match cell {
+        Cell::At(path) => at(path).cloned().unwrap_or_else(|| json!("")),
+        Cell::Since(paths) => {
+            let since = paths.iter().find_map(|path| text(path).parse::<Timestamp>().ok());
+            json!(since.map_or_else(|| "<unknown>".to_owned(), |since| human_duration(now.as_second() - since.as_second())))
+        }
+        Cell::Count(names) => json!(names.iter().filter_map(|name| object.get(name)?.as_object()).map(serde_json::Map::len).sum::<usize>()),
+        Cell::Involved => {
+            let kind = text(&["involvedObject", "kind"]).to_lowercase();
+            let name = text(&["involvedObject", "name"]);
+            json!(if name.is_empty() { kind } else { format!("{kind}/{name}") })
+        }
+        Cell::Source => {
+            let parts = [text(&["source", "component"]), text(&["source", "host"])];
+            json!(parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+/// The value at a path of a definition (scale), if it is there.
+pub(crate) fn at_path<'v>(path: &str, object: &'v Value) -> Option<&'v Value> {
+    JsonPath::path(path).ok()?.first_value(object)
+}

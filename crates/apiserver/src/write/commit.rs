@@ -1,0 +1,81 @@
+//! The one transaction of a write.
+
+use apimachinery::status::Status;
+use bytes::Bytes;
+use objectstore::{Compare, Entry, Outcome, Revision, Transaction, Write};
+
+use super::object::LARGEST_OBJECT;
+use crate::codec::Stored;
+use crate::failure::Failure;
+use crate::server::Server;
+use crate::target::Target;
+
+/// What a write does to one object.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(crate) key: Bytes,
+    /// What must hold of the object's key.
+    pub(crate) object: Compare,
+    /// What must hold of its namespace, for a create.
+    pub(crate) namespace: Option<Compare>,
+    /// `None` removes the object.
+    pub(crate) value: Option<Stored>,
+    /// The index entries before and after.
+    pub(crate) index_before: Vec<Bytes>,
+    pub(crate) index_after: Vec<Bytes>,
+    /// Bookkeeping of the kind: cleanup and index state.
+    pub(crate) more: Vec<Write>,
+}
+
+/// What became of a [`Change`].
+#[derive(Debug)]
+pub(crate) enum Committed {
+    /// Durable.
+    At(Revision),
+    /// The object is not what it was compared with.
+    Object(Option<Entry>),
+    /// The namespace is not what it was compared with; what is known of it has been brought up to date.
+    Namespace,
+    /// The definition is not what it was compared with; it has been read again.
+    Definition,
+}
+
+/// Carries out a change.
+pub(crate) async fn commit(server: &Server, target: &Target, change: Change) -> Result<Committed, Failure> {
+    if change.value.as_ref().is_some_and(|value| value.len() > LARGEST_OBJECT) {
+        return Err(Status::too_large(LARGEST_OBJECT as u64).into());
+    }
+    let has_namespace = change.namespace.is_some();
+    let definition = target.resource.definition.as_ref();
+    let mut compares = Vec::with_capacity(3);
+    compares.push(change.object);
+    compares.extend(change.namespace);
+    compares.extend(definition.map(|definition| Compare::Modified(definition.key.clone(), definition.revision)));
+    let mut writes = Vec::with_capacity(1 + change.index_before.len() + change.index_after.len() + change.more.len());
+    writes.push(match change.value {
+        Some(value) => Write::Put(change.key, value.bytes().clone()),
+        None => Write::Delete(change.key),
+    });
+    writes.extend(change.index_before.iter().filter(|entry| !change.index_after.contains(entry)).cloned().map(Write::Delete));
+    writes.extend(change.index_after.iter().filter(|entry| !change.index_before.contains(entry)).cloned().map(|entry| Write::Put(entry, Bytes::new())));
+    writes.extend(change.more);
+    match server.store.transact(Transaction { compares, writes }).await? {
+        Outcome::Committed(revision) => Ok(Committed::At(revision)),
+        Outcome::Refused { compare: 0, current, .. } => Ok(Committed::Object(current)),
+        Outcome::Refused { compare: 1, current, .. } if has_namespace => {
+            server.namespaces.refused(&target.namespace, current.as_ref())?;
+            Ok(Committed::Namespace)
+        }
+        Outcome::Refused { .. } => {
+            server.refresh_definition(&target.resource.id.to_string()).await?;
+            Ok(Committed::Definition)
+        }
+    }
+}
+
+/// The same request on the resource as it is served now, after its definition has changed.
+pub(crate) fn again(server: &Server, target: &Target) -> Result<Target, Failure> {
+    let snapshot = server.registry.snapshot();
+    let resource = snapshot.resource(&target.resource.id.group, &target.resource.id.plural).cloned();
+    resource.and_then(|resource| target.on(resource)).ok_or(Failure::NoSuchPath)
+}

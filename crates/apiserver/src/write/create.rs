@@ -1,0 +1,159 @@
+//! Create.
+
+use apimachinery::meta::{self, Create};
+use apimachinery::status::{Reason, Status};
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+use jiff::Timestamp;
+use objectstore::Compare;
+use serde_json::Value;
+
+use super::commit::{self, Change, Committed};
+use super::object::{self, Came};
+use super::options::{self, WriteOptions};
+use super::kinds;
+use crate::body::Body;
+use crate::codec::{Draft, Stored};
+use crate::failure::Failure;
+use crate::negotiate::Wanted;
+use crate::query::Query;
+use crate::read::{deprecation, include};
+use crate::render::{self, View};
+use crate::server::Server;
+use crate::target::Target;
+
+/// How often a create is tried when a generated name is taken or its surroundings have changed.
+const ATTEMPTS: usize = 8;
+
+/// A request to create, with everything that it came with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'r> {
+    pub(crate) headers: &'r HeaderMap,
+    pub(crate) body: &'r Bytes,
+    pub(crate) query: &'r Query<'r>,
+    pub(crate) wanted: Wanted,
+}
+
+/// POST on a collection.
+pub(crate) async fn create(server: &Server, target: &Target, request: Request<'_>) -> Result<Response<Body>, Failure> {
+    let write = WriteOptions::parse("CreateOptions", request.query)?;
+    create_named(server, target, request, write, None).await
+}
+
+/// Creates the object of the body; by a PUT its name must be the one of the path.
+pub(crate) async fn create_named(server: &Server, target: &Target, request: Request<'_>, write: WriteOptions, name: Option<&str>) -> Result<Response<Body>, Failure> {
+    let mut target = target.clone();
+    for attempt in 1..=ATTEMPTS {
+        let (new, change) = prepare(server, &target, request, write, name).await?;
+        if write.dry_run {
+            if let Some(entry) = server.store.get(change.key, None).await? {
+                return Err(taken(&target, &new.name, &Stored::read(entry.value)?)?.into());
+            }
+            return answer(&target, &new, None, request);
+        }
+        match commit::commit(server, &target, change).await? {
+            Committed::At(revision) => {
+                kinds::created(server, &target, &new.name).await?;
+                return answer(&target, &new, Some(revision), request);
+            }
+            Committed::Object(Some(_)) if new.generated && attempt < ATTEMPTS => {}
+            Committed::Object(Some(_)) if new.generated => return Err(Status::generate_name_exhausted(&target.resource.id, &new.name).into()),
+            Committed::Object(Some(entry)) => return Err(taken(&target, &new.name, &Stored::read(entry.value)?)?.into()),
+            Committed::Object(None) | Committed::Namespace => {}
+            Committed::Definition => target = commit::again(server, &target)?,
+        }
+    }
+    Err(Status::unavailable("the namespace or the definition of the resource keeps changing").into())
+}
+
+/// A new object, ready to be stored.
+struct New {
+    name: String,
+    generated: bool,
+    stored: Stored,
+    warnings: Vec<String>,
+}
+
+async fn prepare(server: &Server, target: &Target, request: Request<'_>, write: WriteOptions, name: Option<&str>) -> Result<(New, Change), Failure> {
+    let resource = &target.resource;
+    if resource.definition.as_ref().is_some_and(|definition| definition.terminating) {
+        let message = "create not allowed while custom resource definition is terminating";
+        return Err(Status::failure(Reason::MethodNotAllowed, message).into());
+    }
+    let decoded = options::decode(request.headers, request.body)?;
+    let mut object = decoded.value;
+    let namespace = if resource.namespaced {
+        let given = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        Some(server.namespaces.admit(&server.store, &target.namespace, &resource.id, given).await?)
+    } else {
+        None
+    };
+    object::check_type(target, &mut object)?;
+    let mut warnings = object::shape(target, &mut object, &decoded.duplicates, write.validation, Came::Whole)?;
+    let generated = fill_in(target, &mut object, name)?;
+    let more = kinds::prepare_create(server, target, &mut object)?;
+    object::validate(target, &object, more.errors, None, Came::Whole)?;
+    warnings.extend(object::metadata_warnings(resource, &object));
+    let metadata = object::metadata(&object)?;
+    let name = meta::text(metadata, "name").to_owned();
+    let stored = Draft::new(object::members(&object)?).finish(target.version().stamp, metadata);
+    let key = target.key_of(&name);
+    let change = Change {
+        object: Compare::Absent(key.clone()),
+        key,
+        namespace,
+        value: Some(stored.clone()),
+        index_before: Vec::new(),
+        index_after: object::index_entries(resource, &target.namespace, &name, &object),
+        more: more.writes,
+    };
+    Ok((New { name, generated, stored, warnings }, change))
+}
+
+/// What the server puts into a new object. Whether its name was generated.
+fn fill_in(target: &Target, object: &mut Value, name: Option<&str>) -> Result<bool, Failure> {
+    if target.version().status && target.resource.rules.special != crate::builtin::Special::Namespace
+        && let Some(members) = object.as_object_mut()
+    {
+        members.remove("status");
+    }
+    let metadata = object::metadata_mut(object)?;
+    if let Some(name) = name {
+        meta::check_name(metadata, name)?;
+        // Only a create by PUT may carry one; there it says nothing, since there is no object.
+        metadata.remove("resourceVersion");
+    }
+    let generated = meta::text(metadata, "name").is_empty() && !meta::text(metadata, "generateName").is_empty();
+    let mut random = random_numbers();
+    meta::prepare_create(
+        metadata,
+        &mut Create {
+            namespace: target.namespace().filter(|_| target.resource.namespaced),
+            uid: &uuid::Uuid::new_v4().to_string(),
+            now: Timestamp::now(),
+            has_generation: target.resource.rules.generation,
+            random: &mut random,
+        },
+    )?;
+    Ok(generated)
+}
+
+/// Random numbers, as good as those of a random uuid.
+fn random_numbers() -> impl FnMut() -> u32 {
+    || (uuid::Uuid::new_v4().as_u128() & u128::from(u32::MAX)) as u32
+}
+
+fn taken(target: &Target, name: &str, existing: &Stored) -> Result<Status, Failure> {
+    let deleting = meta::is_being_deleted(&existing.metadata()?);
+    let id = &target.resource.id;
+    Ok(if deleting { Status::being_deleted(id, name) } else { Status::already_exists(id, name) })
+}
+
+fn answer(target: &Target, new: &New, revision: Option<objectstore::Revision>, request: Request<'_>) -> Result<Response<Body>, Failure> {
+    let view = View { resource: &target.resource, version: target.version(), form: request.wanted.form, include: include(request.query)? };
+    let mut out = Vec::with_capacity(new.stored.len() + 128);
+    view.object(&new.stored, revision, true, &mut out)?;
+    let mut warnings = deprecation(target);
+    warnings.extend(new.warnings.iter().cloned());
+    render::answer(StatusCode::CREATED, out, request.wanted.encoding, &warnings)
+}

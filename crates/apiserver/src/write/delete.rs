@@ -1,0 +1,166 @@
+//! Delete and deletecollection.
+
+use apimachinery::list::ListOptions;
+use apimachinery::meta;
+use apimachinery::status::{FailedPrecondition, ListMeta, Status};
+use futures::StreamExt as _;
+use http::{Response, StatusCode};
+use jiff::Timestamp;
+use objectstore::{Compare, Entry, Revision};
+use serde_json::Value;
+
+use super::commit::{self, Change, Committed};
+use super::create::Request;
+use super::kinds;
+use super::object;
+use super::options::DeleteOptions;
+use crate::body::Body;
+use crate::codec::{Draft, Stored};
+use crate::failure::Failure;
+use crate::filter::Filter;
+use crate::read::{self, Start, include};
+use crate::render::{self, Include, View, write_json};
+use crate::server::Server;
+use crate::target::Target;
+
+/// How often a delete is tried when another write comes between.
+const ATTEMPTS: usize = 10;
+/// How many objects of a collection are deleted at once, so that they share the store's syncs.
+const PARALLEL: usize = 32;
+
+/// What became of the object.
+#[derive(Debug)]
+pub(crate) enum Deleted {
+    /// It is gone.
+    Gone { uid: String },
+    /// It is marked; finalizers hold it.
+    Marked { stored: Stored, revision: Revision },
+}
+
+/// DELETE on an object.
+pub(crate) async fn delete(server: &Server, target: &Target, request: Request<'_>) -> Result<Response<Body>, Failure> {
+    let options = DeleteOptions::parse(request.headers, request.body, request.query)?;
+    kinds::may_be_deleted(&target.resource, &target.name)?;
+    let mut out = Vec::with_capacity(512);
+    match one(server, target, &options).await? {
+        Deleted::Gone { uid } => write_json(&Status::deleted(&target.resource.id, &target.name, &uid), &mut out),
+        Deleted::Marked { stored, revision } => {
+            let view = View { resource: &target.resource, version: target.version(), form: request.wanted.form, include: include(request.query)? };
+            view.object(&stored, Some(revision), true, &mut out)?;
+        }
+    }
+    render::answer(StatusCode::OK, out, request.wanted.encoding, &read::deprecation(target))
+}
+
+/// DELETE on a collection: every selected object, each on its own. The answer lists them as they were.
+pub(crate) async fn delete_collection(server: &Server, target: &Target, request: Request<'_>) -> Result<Response<Body>, Failure> {
+    let options = DeleteOptions::parse(request.headers, request.body, request.query)?;
+    let list = ListOptions::parse(request.query.pairs())?;
+    let filter = Filter::new(&target.resource, list.label_selector, list.field_selector)?;
+    let limit = list.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let page = read::collect(server, target, &filter, &Start::default(), limit).await?;
+    let mut deletions = futures::stream::iter(page.items.iter().filter_map(|(key, ..)| {
+        let (_, name) = target.resource.keys.parts(key)?;
+        let target = Target { name: name.to_owned(), ..target.clone() };
+        let options = options.clone();
+        Some(async move { one(server, &target, &options).await })
+    }))
+    .buffer_unordered(PARALLEL);
+    while let Some(deleted) = deletions.next().await {
+        match deleted {
+            Err(Failure::Status(status)) if status.code() == 404 => {}
+            other => {
+                other?;
+            }
+        }
+    }
+    drop(deletions);
+    let items: Vec<(Stored, Revision)> = page.items.into_iter().map(|(_, stored, revision)| (stored, revision)).collect();
+    let metadata = ListMeta { resource_version: server.store.revision().0.to_string(), ..ListMeta::default() };
+    let view = View { resource: &target.resource, version: target.version(), form: request.wanted.form, include: Include::Metadata };
+    let mut out = Vec::new();
+    view.list(&items, &metadata, &mut out)?;
+    render::answer(StatusCode::OK, out, request.wanted.encoding, &read::deprecation(target))
+}
+
+/// Deletes one object, or marks it while finalizers hold it.
+pub(crate) async fn one(server: &Server, target: &Target, options: &DeleteOptions) -> Result<Deleted, Failure> {
+    let mut target = target.clone();
+    for _ in 0..ATTEMPTS {
+        let entry = server.store.get(target.key(), None).await?;
+        let entry = entry.ok_or_else(|| Status::not_found(&target.resource.id, &target.name))?;
+        let (deleted, change) = next(&target, &entry, options)?;
+        let Some(change) = change.filter(|_| !options.dry_run) else { return Ok(deleted) };
+        let removed = change.value.is_none();
+        match commit::commit(server, &target, change).await? {
+            Committed::At(at) => {
+                kinds::modified(server, &target, removed).await?;
+                return Ok(match deleted {
+                    Deleted::Marked { stored, .. } => Deleted::Marked { stored, revision: at },
+                    gone => gone,
+                });
+            }
+            Committed::Object(_) | Committed::Namespace => {}
+            Committed::Definition => target = commit::again(server, &target)?,
+        }
+    }
+    Err(Status::conflict(&target.resource.id, &target.name).into())
+}
+
+fn next(target: &Target, entry: &Entry, options: &DeleteOptions) -> Result<(Deleted, Option<Change>), Failure> {
+    let resource = &target.resource;
+    let stored = render::current(target.version(), &Stored::read(entry.value.clone())?)?.into_owned();
+    let mut object = Value::Object(stored.object(&target.version().opening, entry.modified)?);
+    let index = object::index_entries(resource, &target.namespace, &target.name, &object);
+    check_preconditions(target, &object, entry.modified, options)?;
+    if options.background {
+        remove_collection_finalizers(&mut object)?;
+    }
+    kinds::prepare_delete(resource, &mut object)?;
+    let metadata = object::metadata_mut(&mut object)?;
+    let uid = meta::text(metadata, "uid").to_owned();
+    let held = meta::finalizers(metadata).next().is_some();
+    let change = |value: Option<Stored>, more| Change {
+        key: entry.key.clone(),
+        object: Compare::Modified(entry.key.clone(), entry.modified),
+        namespace: None,
+        index_before: index.clone(),
+        index_after: if value.is_some() { index.clone() } else { Vec::new() },
+        value,
+        more,
+    };
+    if !held && kinds::may_go(resource, &object) {
+        let more = kinds::removal_writes(resource, &target.name);
+        return Ok((Deleted::Gone { uid }, Some(change(None, more))));
+    }
+    meta::mark_deleted(object::metadata_mut(&mut object)?, Timestamp::now());
+    let draft = Draft::new(object::members(&object)?);
+    let marked = draft.finish(target.version().stamp, object::metadata(&object)?);
+    let changed = !marked.same_object(&stored);
+    let deleted = Deleted::Marked { stored: marked.clone(), revision: entry.modified };
+    Ok((deleted, changed.then(|| change(Some(marked), kinds::mark_writes(resource, &target.name)))))
+}
+
+fn check_preconditions(target: &Target, object: &Value, modified: Revision, options: &DeleteOptions) -> Result<(), Failure> {
+    let uid = meta::text(object::metadata(object)?, "uid");
+    let revision = modified.0.to_string();
+    let failed = |precondition: FailedPrecondition<'_>| Failure::from(Status::precondition_failed(&target.resource.kind, &target.name, &precondition));
+    if let Some(wanted) = options.uid.as_deref().filter(|wanted| *wanted != uid) {
+        return Err(failed(FailedPrecondition::Uid { wanted, found: uid }));
+    }
+    match options.resource_version.as_deref().filter(|wanted| *wanted != revision) {
+        Some(wanted) => Err(failed(FailedPrecondition::ResourceVersion { wanted, found: &revision })),
+        None => Ok(()),
+    }
+}
+
+/// A background delete takes back an earlier wish to wait for dependents or to keep them.
+fn remove_collection_finalizers(object: &mut Value) -> Result<(), Failure> {
+    let metadata = object::metadata_mut(object)?;
+    let Some(Value::Array(finalizers)) = metadata.get_mut("finalizers") else { return Ok(()) };
+    finalizers.retain(|finalizer| !matches!(finalizer.as_str(), Some("orphan" | "foregroundDeletion")));
+    if finalizers.is_empty() {
+        metadata.remove("finalizers");
+    }
+    Ok(())
+}

@@ -1,0 +1,335 @@
+//! What writes to some kinds do beyond their schema.
+
+use apimachinery::crd::CustomResourceDefinition;
+use apimachinery::field::{self, FieldError};
+use apimachinery::meta;
+use apimachinery::status::Status;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use jiff::Timestamp;
+use objectstore::Write;
+use serde_json::{Map, Value, json};
+
+use super::object;
+use crate::builtin::{self, Special};
+use crate::codec::Damaged;
+use crate::failure::Failure;
+use crate::keys::Keys;
+use crate::namespaces::PERMANENT;
+use crate::registry::Resource;
+use crate::server::Server;
+use crate::target::{Subresource, Target};
+
+/// Most bytes of data in a ConfigMap or Secret.
+const LARGEST_DATA: usize = 1024 * 1024;
+/// Holds a definition until its objects are gone.
+pub(crate) const CLEANUP_FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
+/// Holds a namespace until its content is gone.
+pub(crate) const NAMESPACE_FINALIZER: &str = "kubernetes";
+
+/// The value of [`Keys::indexed`]: every object has its entry.
+pub(crate) const INDEX_COMPLETE: &[u8] = b"complete";
+/// The field is new; objects from before have no entry yet.
+pub(crate) const INDEX_PENDING: &[u8] = b"pending";
+/// The field is gone; entries may be left.
+pub(crate) const INDEX_STALE: &[u8] = b"stale";
+
+/// What a kind adds to a write.
+#[derive(Debug, Default)]
+pub(crate) struct More {
+    pub(crate) errors: Vec<FieldError>,
+    pub(crate) writes: Vec<Write>,
+}
+
+impl From<Vec<FieldError>> for More {
+    fn from(errors: Vec<FieldError>) -> More {
+        More { errors, writes: Vec::new() }
+    }
+}
+
+/// Completes and checks a new object.
+pub(crate) fn prepare_create(server: &Server, target: &Target, new: &mut Value) -> Result<More, Failure> {
+    Ok(match target.resource.rules.special {
+        Special::Plain | Special::Custom => More::default(),
+        Special::Namespace => {
+            let finalizers = new.pointer("/spec/finalizers").and_then(Value::as_array).filter(|list| !list.is_empty()).cloned();
+            let members = new.as_object_mut().ok_or(Damaged)?;
+            members.insert("spec".to_owned(), json!({"finalizers": finalizers.unwrap_or_else(|| vec![NAMESPACE_FINALIZER.into()])}));
+            members.insert("status".to_owned(), json!({"phase": "Active"}));
+            name_label(new)?;
+            More::default()
+        }
+        Special::Secret => secret(new, None)?.into(),
+        Special::ConfigMap => config_map(new, None).into(),
+        Special::Event => event(new).into(),
+        Special::Definition => new_definition(server, new)?,
+    })
+}
+
+/// Completes and checks a changed object.
+pub(crate) fn prepare_update(server: &Server, target: &Target, old: Option<&Value>, new: &mut Value) -> Result<More, Failure> {
+    let Some(old) = old else { return Ok(More::default()) };
+    Ok(match target.resource.rules.special {
+        Special::Plain | Special::Custom => More::default(),
+        Special::Namespace => {
+            if target.subresource == Subresource::None {
+                let spec = old.get("spec").cloned().unwrap_or_else(|| json!({}));
+                new.as_object_mut().ok_or(Damaged)?.insert("spec".to_owned(), spec);
+            }
+            name_label(new)?;
+            More::default()
+        }
+        Special::Secret => secret(new, Some(old))?.into(),
+        Special::ConfigMap => config_map(new, Some(old)).into(),
+        Special::Event => event(new).into(),
+        Special::Definition if target.subresource == Subresource::None => changed_definition(server, old, new)?,
+        Special::Definition => More::default(),
+    })
+}
+
+/// Some namespaces stay.
+pub(crate) fn may_be_deleted(resource: &Resource, name: &str) -> Result<(), Status> {
+    if resource.rules.special == Special::Namespace && PERMANENT.contains(&name) {
+        return Err(Status::forbidden(&resource.id, name, "this namespace may not be deleted"));
+    }
+    Ok(())
+}
+
+/// Whether an object without finalizers in its metadata may go.
+pub(crate) fn may_go(resource: &Resource, object: &Value) -> bool {
+    resource.rules.special != Special::Namespace || object.pointer("/spec/finalizers").and_then(Value::as_array).is_none_or(Vec::is_empty)
+}
+
+/// Changes an object whose deletion begins.
+pub(crate) fn prepare_delete(resource: &Resource, object: &mut Value) -> Result<(), Failure> {
+    if meta::is_being_deleted(object::metadata(object)?) {
+        return Ok(());
+    }
+    match resource.rules.special {
+        Special::Namespace if !may_go(resource, object) => {
+            object["status"]["phase"] = "Terminating".into();
+        }
+        Special::Definition => {
+            let metadata = object::metadata_mut(object)?;
+            let finalizers = metadata.entry("finalizers").or_insert_with(|| json!([]));
+            if let Some(finalizers) = finalizers.as_array_mut()
+                && !finalizers.iter().any(|finalizer| finalizer == CLEANUP_FINALIZER)
+            {
+                finalizers.push(CLEANUP_FINALIZER.into());
+            }
+            CustomResourceDefinition::terminate(object, &now());
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What is written along when a deletion begins.
+pub(crate) fn mark_writes(resource: &Resource, name: &str) -> Vec<Write> {
+    let owns_content = matches!(resource.rules.special, Special::Namespace | Special::Definition);
+    owns_content.then(|| Write::Put(resource.keys.cleanup(name), Bytes::new())).into_iter().collect()
+}
+
+/// What is written along when an object goes.
+pub(crate) fn removal_writes(resource: &Resource, name: &str) -> Vec<Write> {
+    let owns_content = matches!(resource.rules.special, Special::Namespace | Special::Definition);
+    owns_content.then(|| Write::Delete(resource.keys.cleanup(name))).into_iter().collect()
+}
+
+/// Lets the rest of the server know of a new object.
+pub(crate) async fn created(server: &Server, target: &Target, name: &str) -> Result<(), Failure> {
+    if target.resource.rules.special == Special::Definition {
+        server.refresh_definition(name).await?;
+    }
+    Ok(())
+}
+
+/// Lets the rest of the server know of a change or removal.
+pub(crate) async fn modified(server: &Server, target: &Target, removed: bool) -> Result<(), Failure> {
+    if target.resource.rules.special == Special::Definition {
+        server.refresh_definition(&target.name).await?;
+    } else if removed {
+        server.removed();
+    }
+    Ok(())
+}
+
+fn now() -> String {
+    meta::format_timestamp(Timestamp::now())
+}
+
+/// Every namespace carries its name as a label.
+fn name_label(namespace: &mut Value) -> Result<(), Failure> {
+    let metadata = object::metadata_mut(namespace)?;
+    let name = meta::text(metadata, "name").to_owned();
+    let labels = metadata.entry("labels").or_insert_with(|| json!({}));
+    if let Some(labels) = labels.as_object_mut() {
+        labels.insert("kubernetes.io/metadata.name".to_owned(), name.into());
+    }
+    Ok(())
+}
+
+fn secret(new: &mut Value, old: Option<&Value>) -> Result<Vec<FieldError>, Failure> {
+    let members = new.as_object_mut().ok_or(Damaged)?;
+    if let Some(Value::Object(plain)) = members.remove("stringData") {
+        let data = members.entry("data").or_insert_with(|| json!({}));
+        for (name, value) in plain {
+            if let (Some(data), Some(text)) = (data.as_object_mut(), value.as_str()) {
+                data.insert(name, STANDARD.encode(text).into());
+            }
+        }
+    }
+    if members.get("type").and_then(Value::as_str).is_none_or(str::is_empty) {
+        let before = old.and_then(|old| old.get("type")).cloned();
+        members.insert("type".to_owned(), before.unwrap_or_else(|| "Opaque".into()));
+    }
+    let mut errors = Vec::new();
+    let mut bytes = 0;
+    for (name, value) in entries(new, "data") {
+        data_key(&field::key("data", name), name, &mut errors);
+        match value.as_str().map(|text| STANDARD.decode(text)) {
+            Some(Ok(decoded)) => bytes += decoded.len(),
+            _ => return Err(Status::bad_request("Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data").into()),
+        }
+    }
+    too_much(bytes, "data", &mut errors);
+    if let Some(old) = old {
+        if old.get("type") != new.get("type") {
+            errors.push(FieldError::invalid("type", new["type"].clone(), "field is immutable"));
+        }
+        immutable(old, new, &["data"], &mut errors);
+    }
+    Ok(errors)
+}
+
+fn config_map(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let mut bytes = 0;
+    for map in ["data", "binaryData"] {
+        for (name, value) in entries(new, map) {
+            data_key(&field::key(map, name), name, &mut errors);
+            let text = value.as_str().unwrap_or_default();
+            bytes += if map == "data" { text.len() } else { text.len() / 4 * 3 };
+        }
+    }
+    let both = entries(new, "binaryData").filter(|(name, _)| new.pointer("/data").and_then(|data| data.get(name.as_str())).is_some());
+    errors.extend(both.map(|(name, _)| FieldError::invalid(field::key("data", name), name.as_str(), "duplicate of key present in binaryData")));
+    too_much(bytes, "", &mut errors);
+    if let Some(old) = old {
+        immutable(old, new, &["data", "binaryData"], &mut errors);
+    }
+    errors
+}
+
+fn entries<'v>(object: &'v Value, map: &str) -> impl Iterator<Item = (&'v String, &'v Value)> {
+    object.get(map).and_then(Value::as_object).into_iter().flat_map(Map::iter)
+}
+
+fn data_key(path: &str, name: &str, errors: &mut Vec<FieldError>) {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if name.is_empty() || name.len() > 253 || matches!(name, "." | "..") || !name.bytes().all(allowed) {
+        let rule = "a valid config key must consist of at most 253 alphanumeric characters, '-', '_' or '.'";
+        errors.push(FieldError::invalid(path, name, rule));
+    }
+}
+
+fn too_much(bytes: usize, path: &str, errors: &mut Vec<FieldError>) {
+    if bytes > LARGEST_DATA {
+        errors.push(FieldError::too_long(path, LARGEST_DATA as u64));
+    }
+}
+
+fn immutable(old: &Value, new: &Value, maps: &[&str], errors: &mut Vec<FieldError>) {
+    if old.get("immutable") != Some(&Value::Bool(true)) {
+        return;
+    }
+    let changed = maps.iter().chain(&["immutable"]).filter(|map| old.get(**map) != new.get(**map));
+    errors.extend(changed.map(|map| FieldError::forbidden(*map, "field is immutable when `immutable` is set")));
+}
+
+/// An Event lies in the namespace of what it is about; for a cluster-scoped object that is `default` or any.
+fn event(new: &Value) -> Vec<FieldError> {
+    let text = |at: &str| new.pointer(at).and_then(Value::as_str).unwrap_or_default();
+    let (namespace, about) = (text("/metadata/namespace"), text("/involvedObject/namespace"));
+    if about.is_empty() || about == namespace {
+        return Vec::new();
+    }
+    vec![FieldError::invalid("involvedObject.namespace", about, "does not match event.namespace")]
+}
+
+fn new_definition(server: &Server, new: &mut Value) -> Result<More, Failure> {
+    CustomResourceDefinition::apply_defaults(new);
+    let crd = match CustomResourceDefinition::parse(new) {
+        Ok(crd) => crd,
+        Err(errors) => return Ok(errors.into()),
+    };
+    accept(server, &crd, new);
+    let keys = definition_keys(&crd);
+    let writes = labels(&crd).into_iter().map(|label| Write::Put(keys.indexed(&label), Bytes::from_static(INDEX_COMPLETE))).collect();
+    Ok(More { errors: Vec::new(), writes })
+}
+
+fn changed_definition(server: &Server, old: &Value, new: &mut Value) -> Result<More, Failure> {
+    CustomResourceDefinition::apply_defaults(new);
+    let crd = match CustomResourceDefinition::parse(new) {
+        Ok(crd) => crd,
+        Err(errors) => return Ok(errors.into()),
+    };
+    let errors = CustomResourceDefinition::validate_update(old, new);
+    if !errors.is_empty() || old.get("spec") == new.get("spec") {
+        return Ok(errors.into());
+    }
+    if !meta::is_being_deleted(object::metadata(old)?) {
+        accept(server, &crd, new);
+    }
+    let before = CustomResourceDefinition::parse(old).map(|before| labels(&before)).unwrap_or_default();
+    let after = labels(&crd);
+    let keys = definition_keys(&crd);
+    let mark = |label: &String, value: &'static [u8]| Write::Put(keys.indexed(label), Bytes::from_static(value));
+    let added = after.iter().filter(|label| !before.contains(label)).map(|label| mark(label, INDEX_PENDING));
+    let removed = before.iter().filter(|label| !after.contains(label)).map(|label| mark(label, INDEX_STALE));
+    Ok(More { errors, writes: added.chain(removed).collect() })
+}
+
+/// Writes into a definition's status whether its names are accepted and it is served.
+fn accept(server: &Server, crd: &CustomResourceDefinition, object: &mut Value) {
+    match clash(server, crd) {
+        Some(message) => CustomResourceDefinition::reject_names(object, &message, &now()),
+        None => CustomResourceDefinition::establish(object, &now()),
+    }
+}
+
+/// Why the names of a definition cannot be served beside what is served already.
+fn clash(server: &Server, crd: &CustomResourceDefinition) -> Option<String> {
+    let snapshot = server.registry.snapshot();
+    let others = snapshot.groups().get(&crd.group)?;
+    let names: Vec<&String> = std::iter::once(&crd.names.plural).chain([&crd.names.singular]).chain(&crd.names.short_names).collect();
+    for other in others.values().filter(|other| other.id.plural != crd.names.plural || other.definition.is_none()) {
+        let taken = |name: &String| *name == other.id.plural || *name == other.singular || other.short_names.contains(name);
+        if let Some(name) = names.iter().find(|name| taken(name)) {
+            return Some(format!("\"{name}\" is already in use"));
+        }
+        if other.kind.kind == crd.names.kind || other.list_kind == crd.names.list_kind {
+            return Some(format!("\"{}\" is already in use", crd.names.kind));
+        }
+    }
+    None
+}
+
+/// Whether a definition's names are those of a built-in kind.
+pub(crate) fn is_builtin(group: &str, plural: &str) -> bool {
+    builtin::TABLE.iter().any(|builtin| builtin.group == group && builtin.plural == plural)
+}
+
+fn definition_keys(crd: &CustomResourceDefinition) -> Keys {
+    Keys::new(&crd.group, &crd.names.plural, crd.scope == apimachinery::crd::Scope::Namespaced)
+}
+
+/// The selectable fields of all versions.
+fn labels(crd: &CustomResourceDefinition) -> Vec<String> {
+    let mut labels: Vec<String> = crd.versions.iter().flat_map(|version| &version.selectable_fields).map(|field| field.label.clone()).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    labels
+}

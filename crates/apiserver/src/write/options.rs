@@ -1,0 +1,223 @@
+//! Query parameters and bodies of writes.
+
+use apimachinery::field::FieldError;
+use apimachinery::status::Status;
+use bytes::Bytes;
+use http::HeaderMap;
+use serde_json::{Map, Value};
+
+use crate::failure::Failure;
+use crate::negotiate::{self, BodyType};
+use crate::query::Query;
+
+/// What happens to fields that the schema does not know, and to duplicate ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Validation {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+/// The parameters of a write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WriteOptions {
+    /// Everything but the write.
+    pub(crate) dry_run: bool,
+    pub(crate) validation: Validation,
+}
+
+const LONGEST_MANAGER: usize = 128;
+
+impl WriteOptions {
+    /// Reads and checks them. `kind` is `CreateOptions`, `UpdateOptions` or `PatchOptions`.
+    pub(crate) fn parse(kind: &str, query: &Query<'_>) -> Result<WriteOptions, Status> {
+        let mut errors = Vec::new();
+        let dry_run: Vec<&str> = query.all("dryRun").filter(|value| !value.is_empty()).collect();
+        dry_run_errors(&dry_run, &mut errors);
+        if kind == "PatchOptions" && query.first("force").is_some_and(|force| force != "false" && !force.is_empty()) {
+            errors.push(FieldError::forbidden("force", "may not be specified for non-apply patch"));
+        }
+        let manager = query.first("fieldManager").unwrap_or_default();
+        if manager.len() > LONGEST_MANAGER {
+            errors.push(FieldError::too_long("fieldManager", LONGEST_MANAGER as u64));
+        }
+        if manager.chars().any(char::is_control) {
+            errors.push(FieldError::invalid("fieldManager", manager, "should only contain printable characters"));
+        }
+        let validation = match query.first("fieldValidation").unwrap_or_default() {
+            "" | "Warn" => Validation::Warn,
+            "Ignore" => Validation::Ignore,
+            "Strict" => Validation::Strict,
+            other => {
+                errors.push(FieldError::not_supported("fieldValidation", other, &["", "Ignore", "Strict", "Warn"]));
+                Validation::Warn
+            }
+        };
+        if errors.is_empty() { Ok(WriteOptions { dry_run: !dry_run.is_empty(), validation }) } else { Err(Status::invalid_options(kind, errors)) }
+    }
+}
+
+fn dry_run_errors(values: &[&str], errors: &mut Vec<FieldError>) {
+    if values.iter().any(|value| *value != "All") {
+        errors.push(FieldError::not_supported("dryRun", Value::from(values.to_vec()), &["All"]));
+    }
+}
+
+/// The parameters of a delete, from its body or query.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DeleteOptions {
+    pub(crate) dry_run: bool,
+    pub(crate) uid: Option<String>,
+    pub(crate) resource_version: Option<String>,
+    pub(crate) background: bool,
+}
+
+impl DeleteOptions {
+    /// Reads and checks them; a body wins over the query.
+    pub(crate) fn parse(headers: &HeaderMap, body: &Bytes, query: &Query<'_>) -> Result<DeleteOptions, Failure> {
+        let object = if body.is_empty() { from_query(query) } else { delete_body(headers, body)? };
+        let text = |at: &str| object.pointer(at).and_then(Value::as_str);
+        let mut errors = Vec::new();
+        let dry_run: Vec<&str> = object.get("dryRun").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        dry_run_errors(&dry_run, &mut errors);
+        let policy = text("/propagationPolicy");
+        let orphan = object.get("orphanDependents").is_some_and(|orphan| !orphan.is_null());
+        if let Some(policy) = policy {
+            if orphan {
+                errors.push(FieldError::invalid("propagationPolicy", policy, "orphanDependents and deletionPropagation cannot be both set"));
+            }
+            if !matches!(policy, "Foreground" | "Background" | "Orphan") {
+                errors.push(FieldError::not_supported("propagationPolicy", policy, &["Foreground", "Background", "Orphan", "nil"]));
+            }
+        }
+        if !errors.is_empty() {
+            return Err(Status::invalid_options("DeleteOptions", errors).into());
+        }
+        Ok(DeleteOptions {
+            dry_run: !dry_run.is_empty(),
+            uid: text("/preconditions/uid").map(str::to_owned),
+            resource_version: text("/preconditions/resourceVersion").map(str::to_owned),
+            background: policy == Some("Background"),
+        })
+    }
+}
+
+fn from_query(query: &Query<'_>) -> Value {
+    let mut object = Map::new();
+    if let Some(policy) = query.first("propagationPolicy") {
+        object.insert("propagationPolicy".to_owned(), policy.into());
+    }
+    if let Some(orphan) = query.first("orphanDependents") {
+        object.insert("orphanDependents".to_owned(), (orphan == "true").into());
+    }
+    let dry_run: Vec<&str> = query.all("dryRun").filter(|value| !value.is_empty()).collect();
+    if !dry_run.is_empty() {
+        object.insert("dryRun".to_owned(), dry_run.into());
+    }
+    Value::Object(object)
+}
+
+fn delete_body(headers: &HeaderMap, body: &Bytes) -> Result<Value, Failure> {
+    let object = decode(headers, body)?.value;
+    let kind = object.get("kind").and_then(Value::as_str).unwrap_or("DeleteOptions");
+    if kind != "DeleteOptions" {
+        return Err(Status::bad_request(format!("{kind:?} is not a kind of options for a delete")).into());
+    }
+    Ok(object)
+}
+
+/// A request body, read.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    pub(crate) value: Value,
+    /// `duplicate field "a.b"` for each key that stands twice in an object.
+    pub(crate) duplicates: Vec<String>,
+}
+
+/// The media types of objects.
+const OBJECT_TYPES: [&str; 2] = ["application/json", "application/yaml"];
+/// The media types of patches.
+const PATCH_TYPES: [&str; 2] = ["application/json-patch+json", "application/merge-patch+json"];
+
+/// Reads the body of a create, update or delete: a JSON or YAML object.
+pub(crate) fn decode(headers: &HeaderMap, body: &Bytes) -> Result<Decoded, Failure> {
+    let decoded = match negotiate::body_type(headers) {
+        BodyType::Json => decode_json(body)?,
+        BodyType::Yaml => decode_yaml(body)?,
+        _ => return Err(Status::unsupported_media_type(&OBJECT_TYPES).into()),
+    };
+    if !decoded.value.is_object() {
+        return Err(Status::bad_request("the object provided is unrecognized: it is not an object").into());
+    }
+    Ok(decoded)
+}
+
+/// A patch.
+#[derive(Debug)]
+pub(crate) enum Patch {
+    Json(apimachinery::patch::JsonPatch),
+    Merge(Decoded),
+}
+
+/// Reads the body of a patch.
+pub(crate) fn decode_patch(headers: &HeaderMap, body: &Bytes) -> Result<Patch, Failure> {
+    match negotiate::body_type(headers) {
+        BodyType::JsonPatch => {
+            let operations = decode_json(body)?.value;
+            apimachinery::patch::JsonPatch::parse(&operations).map(Patch::Json).map_err(|error| error.status().into())
+        }
+        BodyType::MergePatch => {
+            let decoded = decode_json(body)?;
+            if decoded.value.is_object() { Ok(Patch::Merge(decoded)) } else { Err(Status::bad_request("error decoding patch: it is not an object").into()) }
+        }
+        _ => Err(Status::unsupported_media_type(&PATCH_TYPES).into()),
+    }
+}
+
+fn decode_json(body: &Bytes) -> Result<Decoded, Failure> {
+    let (value, duplicates) = apimachinery::json::parse_strict(body).map_err(|error| Status::bad_request(error.to_string()))?;
+    Ok(Decoded { value, duplicates: duplicates.iter().map(ToString::to_string).collect() })
+}
+
+/// YAML as kubectl and the Go libraries read it. A key that stands twice is an error.
+fn decode_yaml(body: &Bytes) -> Result<Decoded, Failure> {
+    let text = std::str::from_utf8(body).map_err(|_| Status::bad_request("the YAML body is not UTF-8"))?;
+    let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
+    let value: Value = serde_saphyr::from_str_with_options(text, options).map_err(|_| Status::bad_request("invalid YAML"))?;
+    Ok(Decoded { value, duplicates: Vec::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_checked() {
+        let parse = |query| WriteOptions::parse("CreateOptions", &Query::parse(Some(query)));
+        let options = parse("dryRun=All&fieldValidation=Strict&fieldManager=osb").expect("right");
+        assert!(options.dry_run && options.validation == Validation::Strict);
+        for wrong in ["dryRun=Some", "fieldValidation=Bogus", "fieldManager=%07"] {
+            assert_eq!(parse(wrong).expect_err(wrong).code(), 422, "{wrong}");
+        }
+        assert!(WriteOptions::parse("PatchOptions", &Query::parse(Some("force=true"))).is_err());
+    }
+
+    #[test]
+    fn a_delete_takes_its_options_from_body_or_query() {
+        let parse = |body: &'static str, query| DeleteOptions::parse(&HeaderMap::new(), &Bytes::from_static(body.as_bytes()), &Query::parse(Some(query)));
+        assert_eq!(parse("", "").expect("right"), DeleteOptions::default());
+        assert!(parse("", "dryRun=All&propagationPolicy=Background").expect("right").background);
+        let options = parse(r#"{"preconditions":{"uid":"x","resourceVersion":"4"}}"#, "dryRun=All").expect("right");
+        assert_eq!((options.uid.as_deref(), options.resource_version.as_deref(), options.dry_run), (Some("x"), Some("4"), false));
+        for wrong in [r#"{"propagationPolicy":"Bogus"}"#, r#"{"dryRun":["Some"]}"#, r#"{"kind":"Pod"}"#, "[]", "{"] {
+            assert!(parse(wrong, "").is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn yaml_is_read_like_json() {
+        let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/yaml"))]);
+        let decoded = decode(&headers, &Bytes::from_static(b"kind: X\nspec:\n  mode: 0644\n  on: true\n")).expect("right");
+        assert_eq!(decoded.value, serde_json::json!({"kind": "X", "spec": {"mode": 420, "on": true}}));
+    }
+}

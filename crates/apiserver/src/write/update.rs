@@ -1,0 +1,237 @@
+//! Update and patch.
+
+use apimachinery::field::FieldError;
+use apimachinery::gvk;
+use apimachinery::meta;
+use apimachinery::status::Status;
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use objectstore::{Compare, Entry, Revision};
+use serde_json::{Map, Value};
+
+use super::commit::{self, Change, Committed};
+use super::create::{self, Request};
+use super::object::{self, Came};
+use super::options::{self, Decoded, Patch, WriteOptions};
+use super::{kinds, scale};
+use crate::body::Body;
+use crate::builtin::Special;
+use crate::codec::{Draft, Stored};
+use crate::failure::Failure;
+use crate::read::{deprecation, include};
+use crate::render::{self, View};
+use crate::server::Server;
+use crate::target::{Subresource, Target};
+
+/// How often a write that names no resourceVersion is repeated when another one comes between.
+const ATTEMPTS: usize = 5;
+
+/// How the new object comes out of the old one.
+#[derive(Debug)]
+pub(crate) enum Edit {
+    /// PUT.
+    Replace(Decoded),
+    /// PATCH.
+    Patch(Patch),
+}
+
+impl Edit {
+    fn came(&self) -> Came {
+        match self {
+            Edit::Replace(_) => Came::Whole,
+            Edit::Patch(_) => Came::Patched,
+        }
+    }
+
+    fn duplicates(&self) -> &[String] {
+        match self {
+            Edit::Replace(decoded) | Edit::Patch(Patch::Merge(decoded)) => &decoded.duplicates,
+            Edit::Patch(Patch::Json(_)) => &[],
+        }
+    }
+
+    /// The new object. The old one is given up for it.
+    pub(crate) fn apply(&self, mut old: Value) -> Result<Value, Failure> {
+        match self {
+            Edit::Replace(decoded) => Ok(decoded.value.clone()),
+            Edit::Patch(Patch::Merge(decoded)) => {
+                apimachinery::patch::merge_patch(&mut old, &decoded.value);
+                Ok(old)
+            }
+            Edit::Patch(Patch::Json(patch)) => patch.apply(old).map_err(|error| error.status().into()),
+        }
+    }
+}
+
+/// PUT on an object or one of its subresources.
+pub(crate) async fn update(server: &Server, target: &Target, request: Request<'_>) -> Result<Response<Body>, Failure> {
+    let write = WriteOptions::parse("UpdateOptions", request.query)?;
+    let edit = Edit::Replace(options::decode(request.headers, request.body)?);
+    modify(server, target, request, write, &edit).await
+}
+
+/// PATCH on an object or one of its subresources.
+pub(crate) async fn patch(server: &Server, target: &Target, request: Request<'_>) -> Result<Response<Body>, Failure> {
+    let write = WriteOptions::parse("PatchOptions", request.query)?;
+    let edit = Edit::Patch(options::decode_patch(request.headers, request.body)?);
+    modify(server, target, request, write, &edit).await
+}
+
+async fn modify(server: &Server, target: &Target, request: Request<'_>, write: WriteOptions, edit: &Edit) -> Result<Response<Body>, Failure> {
+    let mut target = target.clone();
+    for _ in 0..ATTEMPTS {
+        let Some(entry) = server.store.get(target.key(), None).await? else {
+            if matches!(edit, Edit::Replace(_)) && target.resource.rules.create_on_update && target.subresource == Subresource::None {
+                return create::create_named(server, &target, request, write, Some(&target.name)).await;
+            }
+            return Err(Status::not_found(&target.resource.id, &target.name).into());
+        };
+        let next = next(server, &target, &entry, edit, write)?;
+        let Some(change) = next.change.filter(|_| !write.dry_run) else {
+            return answer(&target, &next.shown, entry.modified, next.warnings, request);
+        };
+        let removed = change.value.is_none();
+        match commit::commit(server, &target, change).await? {
+            Committed::At(revision) => {
+                kinds::modified(server, &target, removed).await?;
+                // The answer to the update that lets an object go shows it as it last was.
+                let revision = if removed { entry.modified } else { revision };
+                return answer(&target, &next.shown, revision, next.warnings, request);
+            }
+            Committed::Object(_) | Committed::Namespace => {}
+            Committed::Definition => target = commit::again(server, &target)?,
+        }
+    }
+    Err(Status::conflict(&target.resource.id, &target.name).into())
+}
+
+/// What an update makes of an object.
+struct Next {
+    shown: Stored,
+    /// `None` when nothing changes.
+    change: Option<Change>,
+    warnings: Vec<String>,
+}
+
+/// The state that an update starts from.
+struct Old {
+    stored: Stored,
+    metadata: Map<String, Value>,
+    index: Vec<Bytes>,
+    /// Kept whole only where a rule looks at it.
+    object: Option<Value>,
+    status: Option<Value>,
+}
+
+fn next(server: &Server, target: &Target, entry: &Entry, edit: &Edit, write: WriteOptions) -> Result<Next, Failure> {
+    let (resource, version) = (&target.resource, target.version());
+    let before = Stored::read(entry.value.clone())?;
+    let shown = render::current(version, &before)?.into_owned();
+    let object = Value::Object(shown.object(&version.opening, entry.modified)?);
+    let custom = resource.rules.special == Special::Custom;
+    let old = Old {
+        metadata: object::metadata(&object)?.clone(),
+        index: object::index_entries(resource, &target.namespace, &target.name, &object),
+        status: object.get("status").filter(|_| version.status && target.subresource == Subresource::None).cloned(),
+        object: (!custom).then(|| object.clone()),
+        stored: shown,
+    };
+    let came = edit.came();
+    let mut new = if target.subresource == Subresource::Scale { scale::edit(target, object, entry.modified, edit)? } else { edit.apply(object)? };
+    object::check_type(target, &mut new)?;
+    let mut warnings = object::shape(target, &mut new, edit.duplicates(), write.validation, came)?;
+    let requested = requested_revision(&new)?;
+    settle(target, &old, &mut new, came)?;
+    check_revision(target, requested, entry.modified)?;
+    let more = kinds::prepare_update(server, target, old.object.as_ref(), &mut new)?;
+    object::validate(target, &new, more.errors, Some(&old.metadata), came)?;
+    warnings.extend(object::metadata_warnings(resource, &new));
+    let draft = Draft::new(object::members(&new)?);
+    if resource.rules.generation && target.subresource != Subresource::Status && !draft.same_rest(&old.stored) {
+        meta::bump_generation(object::metadata_mut(&mut new)?);
+    }
+    let metadata = object::metadata(&new)?;
+    let stored = draft.finish(version.stamp, metadata);
+    let unchanged = stored.same_object(&old.stored) && before.stamp() == version.stamp;
+    let gone = meta::is_being_deleted(metadata) && meta::finalizers(metadata).next().is_none() && kinds::may_go(resource, &new);
+    if unchanged && !gone {
+        return Ok(Next { shown: old.stored, change: None, warnings });
+    }
+    let change = Change {
+        key: entry.key.clone(),
+        object: Compare::Modified(entry.key.clone(), entry.modified),
+        namespace: None,
+        value: (!gone).then(|| stored.clone()),
+        index_before: old.index,
+        index_after: if gone { Vec::new() } else { object::index_entries(resource, &target.namespace, &target.name, &new) },
+        more: if gone { kinds::removal_writes(resource, &target.name) } else { more.writes },
+    };
+    Ok(Next { shown: stored, change: Some(change), warnings })
+}
+
+/// Restores what this path may not change.
+fn settle(target: &Target, old: &Old, new: &mut Value, came: Came) -> Result<(), Failure> {
+    let resource = &target.resource;
+    let only = match target.subresource {
+        Subresource::None | Subresource::Scale => None,
+        Subresource::Status => Some("status"),
+        Subresource::Finalize => Some("spec"),
+    };
+    if let Some(only) = only {
+        let part = new.get(only).cloned();
+        meta::check_name(object::metadata(new)?, &target.name)?;
+        let mut members = old.stored.object(&target.version().opening, Revision(0))?;
+        match part {
+            Some(part) => members.insert(only.to_owned(), part),
+            None => members.remove(only),
+        };
+        *new = Value::Object(members);
+    } else if target.version().status {
+        let members = new.as_object_mut().ok_or(crate::codec::Damaged)?;
+        match &old.status {
+            Some(status) => members.insert("status".to_owned(), status.clone()),
+            None => members.remove("status"),
+        };
+    }
+    let metadata = object::metadata_mut(new)?;
+    let uid = meta::text(metadata, "uid");
+    if came == Came::Patched && !uid.is_empty() && uid != meta::text(&old.metadata, "uid") {
+        let error = FieldError::invalid("metadata.uid", uid, "field is immutable");
+        return Err(Status::invalid(&resource.kind, &target.name, vec![error]).into());
+    }
+    meta::prepare_update(&resource.id, &old.metadata, metadata, resource.rules.generation)?;
+    Ok(())
+}
+
+/// The revision that the client says it has seen; none for the empty one and "0".
+fn requested_revision(new: &Value) -> Result<Option<Revision>, Failure> {
+    let text = meta::text(object::metadata(new)?, "resourceVersion");
+    if text.is_empty() || text == "0" {
+        return Ok(None);
+    }
+    let revision = text.parse().map_err(|_| Status::bad_request("metadata.resourceVersion is not a number"))?;
+    Ok(Some(Revision(revision)))
+}
+
+fn check_revision(target: &Target, requested: Option<Revision>, current: Revision) -> Result<(), Failure> {
+    let id: &gvk::Resource = &target.resource.id;
+    match requested {
+        Some(requested) if requested == current => Ok(()),
+        Some(_) => Err(Status::conflict(id, &target.name).into()),
+        None if target.resource.rules.unconditional_update => Ok(()),
+        None => Err(Status::invalid_resource(id, &target.name, vec![meta::resource_version_required()]).into()),
+    }
+}
+
+fn answer(target: &Target, shown: &Stored, revision: Revision, warnings: Vec<String>, request: Request<'_>) -> Result<Response<Body>, Failure> {
+    let mut out = Vec::with_capacity(shown.len() + 128);
+    if target.subresource == Subresource::Scale {
+        scale::write(target, shown, revision, &mut out)?;
+    } else {
+        let view = View { resource: &target.resource, version: target.version(), form: request.wanted.form, include: include(request.query)? };
+        view.object(shown, Some(revision), true, &mut out)?;
+    }
+    let mut all = deprecation(target);
+    all.extend(warnings);
+    render::answer(StatusCode::OK, out, request.wanted.encoding, &all)
+}

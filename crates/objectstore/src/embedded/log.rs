@@ -1,0 +1,150 @@
+//! Writes the log: segments that are allocated ahead and used again, one frame for each group.
+//!
+//! A frame is synced before the next one is written, so that only the last one can be torn.
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::disk::{Disk, sync_folder};
+use super::frame::{Encoder, SEGMENT_HEADER, Segment};
+use crate::Revision;
+
+/// The name of a file that waits to become a segment, and of one that is about to.
+pub(super) const SPARE: &str = "spare";
+pub(super) const SPARE_NEXT: &str = "spare.next";
+
+/// Why a frame is not in the log.
+#[derive(Debug)]
+pub(super) enum AppendError {
+    /// There is no room for a further segment; the log is as it was.
+    NoRoom(io::Error),
+    /// Nobody knows what is on the disk.
+    Broken(io::Error),
+}
+
+/// A segment that takes no further frames.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    path: PathBuf,
+    /// The last revision in it.
+    pub(super) last: Revision,
+}
+
+/// The end of the log.
+pub(super) struct Writer {
+    folder: PathBuf,
+    disk: Arc<dyn Disk>,
+    segment_bytes: u64,
+    open: Option<Open>,
+    next_number: u64,
+    chain: u32,
+}
+
+struct Open {
+    file: File,
+    path: PathBuf,
+    nonce: u64,
+    position: u64,
+}
+
+impl Writer {
+    /// Goes on with a new segment, once there is something to write.
+    pub(super) fn new(folder: PathBuf, disk: Arc<dyn Disk>, segment_bytes: u64, next_number: u64) -> Self {
+        Self { folder, disk, segment_bytes, open: None, next_number, chain: 0 }
+    }
+
+    /// Appends a frame whose transactions start at `first`, and syncs it. Gives the segment that was full, if one was.
+    pub(super) fn append(
+        &mut self,
+        frame: &mut Encoder,
+        first: Revision,
+        oldest: Revision,
+    ) -> Result<Option<Sealed>, AppendError> {
+        let mut sealed = None;
+        let full = self.open.as_ref().is_some_and(|open| open.position + frame.len() as u64 > self.segment_bytes);
+        if full {
+            sealed = self.seal(Revision(first.0 - 1));
+        }
+        if self.open.is_none() {
+            self.open = Some(self.start_segment(first)?);
+        }
+        let Some(open) = &mut self.open else { unreachable!("a segment was started above") };
+        let (bytes, crc) = frame.finish(open.nonce, first, self.chain, oldest);
+        open.file.write_all_at(bytes, open.position).map_err(AppendError::Broken)?;
+        self.disk.sync(&open.file).map_err(AppendError::Broken)?;
+        open.position += bytes.len() as u64;
+        self.chain = crc;
+        Ok(sealed)
+    }
+
+    /// Ends the current segment, whose last revision is given.
+    pub(super) fn seal(&mut self, last: Revision) -> Option<Sealed> {
+        self.open.take().map(|open| Sealed { path: open.path, last })
+    }
+
+    fn start_segment(&mut self, first: Revision) -> Result<Open, AppendError> {
+        let nonce = random();
+        let number = self.next_number;
+        let path = self.folder.join(Segment::file_name(number, nonce));
+        // Room first: without it the log stays as it is.
+        let file = allocate(&self.folder, self.segment_bytes).map_err(AppendError::NoRoom)?;
+        let header = Segment { number, nonce, first, chain: self.chain }.encode();
+        let publish = || {
+            file.write_all_at(&header, 0)?;
+            file.sync_all()?;
+            fs::rename(self.folder.join(SPARE), &path)?;
+            sync_folder(&self.folder)
+        };
+        publish().map_err(AppendError::Broken)?;
+        self.next_number += 1;
+        Ok(Open { file, path, nonce, position: SEGMENT_HEADER as u64 })
+    }
+}
+
+/// Takes or makes the spare file, with all its blocks allocated.
+fn allocate(folder: &Path, bytes: u64) -> io::Result<File> {
+    let path = folder.join(SPARE);
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+    let enough = file.metadata()?.len() >= bytes;
+    let allocated = match enough {
+        true => Ok(()),
+        false => match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+            // Some file systems cannot; then blocks are allocated as they are written.
+            Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+            result => result,
+        },
+    };
+    if let Err(error) = allocated {
+        // What was allocated of it is of better use elsewhere.
+        let _ = fs::remove_file(&path);
+        return Err(error.into());
+    }
+    Ok(file)
+}
+
+/// Removes segments whose contents lie in the tables; one is kept to be used again.
+pub(super) fn discard(folder: &Path, segments: impl IntoIterator<Item = Sealed>) -> io::Result<()> {
+    let spare = folder.join(SPARE);
+    let mut has_spare = spare.try_exists()?;
+    for segment in segments {
+        if has_spare {
+            fs::remove_file(&segment.path)?;
+        } else {
+            // Its old name must be gone for good before it gets a new content.
+            fs::rename(&segment.path, folder.join(SPARE_NEXT))?;
+            sync_folder(folder)?;
+            fs::rename(folder.join(SPARE_NEXT), &spare)?;
+            has_spare = true;
+        }
+    }
+    Ok(())
+}
+
+/// A number that nobody can guess: the keys of the standard hasher come from the system's random source.
+fn random() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
+}

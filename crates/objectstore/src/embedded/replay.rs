@@ -1,0 +1,140 @@
+//! Reads the log that a process left behind, and tells a torn end from damage.
+//!
+//! The last group may be torn: cut short, or partly written in any order of its sectors. It had not been acknowledged,
+//! and is left out. Everything else that cannot be read is damage, and the store is not opened: a bad frame that is
+//! followed by a whole one (which was written only after the sync of the one before), by another segment, or by
+//! nothing although later revisions had been acknowledged.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::OpenError;
+use super::frame::{Frame, SEGMENT_HEADER, Segment, holds_a_frame};
+use super::log::{SPARE, SPARE_NEXT};
+use crate::Revision;
+
+/// A segment file, by its name.
+#[derive(Clone, Debug)]
+struct Found {
+    number: u64,
+    nonce: u64,
+    path: PathBuf,
+}
+
+/// What the log had to say.
+#[derive(Debug, Default)]
+pub(super) struct Replayed {
+    /// The newest revision, of the log or of the tables.
+    pub(super) last: Revision,
+    /// The number for the next segment.
+    pub(super) next_number: u64,
+    /// The files that have been read, oldest first.
+    pub(super) files: Vec<PathBuf>,
+}
+
+/// Reads the log and gives each frame that goes beyond `applied` to `visit`, oldest first.
+pub(super) fn read(
+    folder: &Path,
+    applied: Revision,
+    acked: Revision,
+    mut visit: impl FnMut(&Frame) -> Result<(), OpenError>,
+) -> Result<Replayed, OpenError> {
+    let segments = list(folder)?;
+    let mut reader = Reader { folder, applied, last: None, chain: None };
+    for found in &segments {
+        reader.segment(found, &mut visit)?;
+    }
+    let last = reader.last.unwrap_or(applied).max(applied);
+    if last < acked {
+        let what = format!("it ends at revision {}, but revision {} was acknowledged", last.0, acked.0);
+        return Err(OpenError::corrupt(folder, what));
+    }
+    let next_number = segments.last().map_or(1, |found| found.number + 1);
+    Ok(Replayed { last, next_number, files: segments.into_iter().map(|found| found.path).collect() })
+}
+
+fn list(folder: &Path) -> Result<Vec<Found>, OpenError> {
+    let wrap = |source| OpenError::io(folder, source);
+    let mut segments = Vec::new();
+    for entry in fs::read_dir(folder).map_err(wrap)? {
+        let entry = entry.map_err(wrap)?;
+        let name = entry.file_name();
+        if name == SPARE || name == SPARE_NEXT {
+            continue;
+        }
+        let Some((number, nonce)) = name.to_str().and_then(Segment::parse_file_name) else {
+            return Err(OpenError::Foreign {
+                path: folder.to_owned(),
+                found: name.to_string_lossy().into_owned(),
+            });
+        };
+        segments.push(Found { number, nonce, path: entry.path() });
+    }
+    segments.sort_by_key(|found| found.number);
+    Ok(segments)
+}
+
+struct Reader<'a> {
+    folder: &'a Path,
+    applied: Revision,
+    /// The last revision read so far.
+    last: Option<Revision>,
+    chain: Option<u32>,
+}
+
+impl Reader<'_> {
+    fn segment(
+        &mut self,
+        found: &Found,
+        visit: &mut impl FnMut(&Frame) -> Result<(), OpenError>,
+    ) -> Result<(), OpenError> {
+        let bytes = fs::read(&found.path).map_err(|source| OpenError::io(&found.path, source))?;
+        let bytes = Bytes::from(bytes);
+        let Some(header) = Segment::decode(&bytes, found.number, found.nonce) else {
+            // Headers are synced before the file gets its name.
+            return Err(self.damage(found, 0, "its header is damaged"));
+        };
+        self.check_continues(found, &header)?;
+        self.last.get_or_insert(Revision(header.first.0.saturating_sub(1)));
+        self.chain = Some(header.chain);
+        let mut position = SEGMENT_HEADER;
+        while let Some(frame) = Frame::decode(&bytes.slice(position..), found.nonce) {
+            self.frame(found, position, &frame)?;
+            if frame.last() > self.applied {
+                visit(&frame)?;
+            }
+            position += frame.len();
+        }
+        let rest = bytes.slice((position + 1).min(bytes.len())..);
+        if holds_a_frame(&rest, found.nonce) {
+            return Err(self.damage(found, position, "a group is damaged, and later ones follow"));
+        }
+        Ok(())
+    }
+
+    /// A segment goes on where the one before ended; the first one where the tables end, or before.
+    fn check_continues(&self, found: &Found, header: &Segment) -> Result<(), OpenError> {
+        let whole = match (self.last, self.chain) {
+            (Some(last), Some(chain)) => header.first.0 == last.0 + 1 && header.chain == chain,
+            _ => header.first.0 <= self.applied.0 + 1,
+        };
+        if whole { Ok(()) } else { Err(self.damage(found, 0, "what should precede it is damaged or missing")) }
+    }
+
+    fn frame(&mut self, found: &Found, position: usize, frame: &Frame) -> Result<(), OpenError> {
+        let expected = self.last.map_or(1, |last| last.0 + 1);
+        if frame.first.0 != expected || self.chain != Some(frame.chain) {
+            return Err(self.damage(found, position, "a group is missing before it"));
+        }
+        self.last = Some(frame.last());
+        self.chain = Some(frame.crc);
+        Ok(())
+    }
+
+    fn damage(&self, found: &Found, position: usize, what: &str) -> OpenError {
+        let name = found.path.file_name().unwrap_or_default().to_string_lossy();
+        OpenError::corrupt(self.folder, format!("segment {name} at byte {position}: {what}"))
+    }
+}

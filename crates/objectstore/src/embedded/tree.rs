@@ -1,0 +1,207 @@
+//! The tables: an LSM tree whose sequence numbers are revisions.
+//!
+//! The tree keeps old versions of a record only in memory, until it writes them to a table: what must be readable at
+//! an older revision is a record of its own ([`super::records`]). A read therefore looks at the newest revision, and is
+//! repeated in the rare case that younger data was being written out at that moment.
+
+use std::ops::{Bound, Range};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use lsm_tree::compaction::{CompactionFilter, Factory, ItemAccessor, Leveled, Verdict, filter};
+use lsm_tree::config::{BlockSizePolicy, PinningPolicy};
+use lsm_tree::{AbstractTree as _, AnyTree, Cache, Config, DescriptorTable, Guard as _, SequenceNumberCounter, Slice};
+
+use super::records::{self, Checkpoint};
+use crate::decide::Change;
+use crate::{Entry, Error, Revision};
+
+/// The tree numbers its own changes (tables written and merged) from 0 on and lets a read see those below its sequence
+/// number. Revisions start above, so that a read always sees the newest tables.
+const BASE: u64 = 1 << 40;
+
+/// How many files the tree keeps open.
+const OPEN_FILES: usize = 64;
+
+/// Of how many tables that overlap a read may have to look before writers wait.
+pub(super) const MAX_RUNS: usize = 20;
+
+pub(super) type Pairs = Box<dyn Iterator<Item = Result<(Bytes, Bytes), Error>> + Send>;
+
+/// The open tables.
+pub(super) struct Tables {
+    tree: AnyTree,
+    /// All that is, or may be on its way, in tables is at or before this revision.
+    sealed: AtomicU64,
+}
+
+impl Tables {
+    /// Opens or makes the tables. Records before `expired` vanish when tables are merged.
+    pub(super) fn open(path: &Path, cache_bytes: u64, expired: Arc<AtomicU64>) -> lsm_tree::Result<Self> {
+        let counter = SequenceNumberCounter::default();
+        let tree = Config::new(path, counter, SequenceNumberCounter::default())
+            .use_cache(Arc::new(Cache::with_capacity_bytes(cache_bytes)))
+            .use_descriptor_table(Some(Arc::new(DescriptorTable::new(OPEN_FILES))))
+            .data_block_size_policy(BlockSizePolicy::all(4096))
+            .filter_block_pinning_policy(PinningPolicy::new([true, true, false]))
+            .index_block_pinning_policy(PinningPolicy::new([true, true, false]))
+            .with_compaction_filter_factory(Some(Arc::new(Expiry { oldest: expired })))
+            .open()?;
+        Ok(Self { tree, sealed: AtomicU64::new(0) })
+    }
+
+    /// What of the log lies in the tables; `None` in a new tree.
+    pub(super) fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
+        let Some(record) = self.tree.get(records::CHECKPOINT, u64::MAX >> 1).map_err(|e| damaged(&e))? else {
+            return Ok(None);
+        };
+        Checkpoint::decode(&record).map(Some).ok_or_else(|| Error::Damaged("the checkpoint of the tables".into()))
+    }
+
+    /// Whether a read at this revision has seen all of it; otherwise it is to be repeated at the newest one.
+    pub(super) fn is_complete_at(&self, revision: Revision) -> bool {
+        self.sealed.load(Ordering::Acquire) <= revision.0
+    }
+
+    /// The record as of a revision.
+    pub(super) fn get(&self, record: &[u8], at: Revision) -> Result<Option<Bytes>, Error> {
+        Ok(self.tree.get(record, visible(at)).map_err(|e| damaged(&e))?.map(Bytes::from))
+    }
+
+    /// The records between two bounds as of a revision, in order.
+    pub(super) fn range(&self, bounds: (Bound<Bytes>, Bound<Bytes>), at: Revision) -> Pairs {
+        let pairs = self.tree.range(bounds, visible(at), None);
+        Box::new(pairs.map(|pair| match pair.into_inner() {
+            Ok((key, value)) => Ok((Bytes::from(key), Bytes::from(value))),
+            Err(error) => Err(damaged(&error)),
+        }))
+    }
+
+    /// The current entry of a key as of a revision that is the newest one.
+    pub(super) fn entry(&self, key: &Bytes, at: Revision) -> Result<Option<Entry>, Error> {
+        let Some(record) = self.get(&records::object_key(key), at)? else { return Ok(None) };
+        decoded(key.clone(), record).map(Some)
+    }
+
+    /// The current entries of a range as of a revision that is the newest one.
+    pub(super) fn entries(
+        &self,
+        keys: &Range<Bytes>,
+        at: Revision,
+    ) -> impl Iterator<Item = Result<Entry, Error>> + use<> {
+        let pairs = self.range(records::objects(&keys.start, &keys.end), at);
+        pairs.map(|pair| {
+            let (key, record) = pair?;
+            decoded(records::key_of_object(&key), record)
+        })
+    }
+
+    /// Takes a group in, not yet durably; nobody sees a transaction before reading at its revision.
+    pub(super) fn apply(&self, commits: &[(Revision, Vec<Change>)]) {
+        for (revision, changes) in commits {
+            for change in changes {
+                self.apply_change(*revision, change);
+            }
+        }
+        if let Some((last, _)) = commits.last() {
+            self.tree.insert(records::changes_key(*last), records::encode_changes(commits), BASE + last.0);
+        }
+    }
+
+    fn apply_change(&self, revision: Revision, change: &Change) {
+        let seqno = BASE + revision.0;
+        let key = Slice::from(records::object_key(&change.key));
+        match change.entry(revision) {
+            Some(entry) => self.tree.insert(key, records::encode_entry(&entry), seqno),
+            None => self.tree.remove(key, seqno),
+        };
+        if let Some(previous) = &change.previous {
+            let key = records::history_key(&change.key, revision);
+            self.tree.insert(key, records::encode_entry(previous), seqno);
+        }
+    }
+
+    /// How many bytes wait in memory to be written to a table.
+    pub(super) fn active_bytes(&self) -> u64 {
+        self.tree.active_memtable().size()
+    }
+
+    /// Ends the current part in memory, which holds everything up to the checkpoint; [`Self::flush`] writes it.
+    pub(super) fn seal(&self, checkpoint: Checkpoint) {
+        self.tree.insert(records::CHECKPOINT, checkpoint.encode(), BASE + checkpoint.applied.0);
+        // Before anything is written out: a reader that sees the result sees this, too.
+        self.sealed.store(checkpoint.applied.0, Ordering::Release);
+        self.tree.rotate_memtable();
+    }
+
+    /// How many sealed parts wait to be written.
+    pub(super) fn waiting(&self) -> usize {
+        self.tree.sealed_memtable_count()
+    }
+
+    /// How many tables overlap at the top of the tree.
+    pub(super) fn runs(&self) -> usize {
+        self.tree.l0_run_count()
+    }
+
+    /// Writes the sealed parts to tables, durably.
+    pub(super) fn flush(&self) -> lsm_tree::Result<()> {
+        let lock = self.tree.get_flush_lock();
+        self.tree.flush(&lock, self.watermark())?;
+        Ok(())
+    }
+
+    /// Merges tables where there is need; gives whether something was done.
+    pub(super) fn merge(&self) -> lsm_tree::Result<bool> {
+        let before = self.tree.current_version().id();
+        self.tree.compact(Arc::new(Leveled::default()), self.watermark())?;
+        Ok(self.tree.current_version().id() != before)
+    }
+
+    /// Only the newest version of a record counts, below this sequence number.
+    fn watermark(&self) -> u64 {
+        visible(Revision(self.sealed.load(Ordering::Acquire)))
+    }
+}
+
+fn visible(revision: Revision) -> u64 {
+    BASE + revision.0 + 1
+}
+
+fn decoded(key: Bytes, record: Bytes) -> Result<Entry, Error> {
+    records::decode_entry(key, record).ok_or_else(|| Error::Damaged("a record is too short".into()))
+}
+
+/// Says what is wrong with the tables. The library's message holds no stored data.
+pub(super) fn damaged(error: &lsm_tree::Error) -> Error {
+    Error::Damaged(format!("the tables cannot be read: {error:?}"))
+}
+
+/// Drops history that is older than what is kept.
+struct Expiry {
+    oldest: Arc<AtomicU64>,
+}
+
+impl Factory for Expiry {
+    fn name(&self) -> &str {
+        "expiry"
+    }
+
+    fn make_filter(&self, _context: &filter::Context) -> Box<dyn CompactionFilter> {
+        Box::new(ExpiryFilter { oldest: Revision(self.oldest.load(Ordering::Acquire)) })
+    }
+}
+
+struct ExpiryFilter {
+    oldest: Revision,
+}
+
+impl CompactionFilter for ExpiryFilter {
+    fn filter_item(&mut self, item: ItemAccessor<'_>, _context: &filter::Context) -> lsm_tree::Result<Verdict> {
+        let expired = records::is_expired(item.key(), self.oldest);
+        // These records are written once, under a key of their own: nothing older can come to light.
+        Ok(if expired { Verdict::Destroy } else { Verdict::Keep })
+    }
+}

@@ -1,0 +1,11 @@
+//! The controller: carries operations out.
+//!
+//! An operation comes here from the request that accepted it, from the watch when somebody else wrote, and from the
+//! look for work at the start. Each is done in the lane of its instance.
+
+mod call;
+mod run;
+mod watch;
+
+pub(crate) use run::work_lane;
+pub(crate) use watch::start;

@@ -1,0 +1,580 @@
+//! What is done for one object: look, claim, call the author, store the outcome.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use jiff::Timestamp;
+use osb_api::answer::{BindingBody, InstanceBody};
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::call::Called;
+use crate::decide::{self, Work};
+use crate::definition::Found;
+use crate::engine::Inner;
+use crate::home::{HomeError, Selection};
+use crate::lanes::{Job, LaneKey, Target};
+use crate::objects;
+use crate::operation::Operation;
+use crate::recorder::{OutcomeWrite, RecordError, Recorder};
+use crate::removal::AcceptError;
+use crate::resource::{FINALIZER, INSTANCE_LABEL, Kind, Outcome, Request, Stored, Verb};
+use crate::service::{self, Error};
+use crate::waiters::Settled;
+
+/// The pause after the home did not do as it was asked.
+const HOME_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest pause between two tries to store an outcome.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// So much time an operation gets at least when it is resumed after its deadline.
+const LAST_CHANCE: Duration = Duration::from_secs(60);
+
+/// How often an object that changes while we look is looked at again.
+const LOOKS: usize = 20;
+
+/// Does the jobs of a lane, one after the other, until there is none.
+pub(crate) async fn work_lane(inner: Arc<Inner>, key: LaneKey) {
+    while let Some((job, cancelled)) = inner.lanes.next(&key, &inner.stopping) {
+        let target = job.target.clone();
+        let attempt = job.attempt;
+        let done = AssertUnwindSafe(inner.do_job(&key, job, cancelled)).catch_unwind().await;
+        match done {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, object = %target.name, "the home did not let an operation go on; trying again");
+                inner.again(key.clone(), target, attempt, HOME_PAUSE);
+            }
+            Err(_) => tracing::error!(object = %target.name, "the engine broke down while it worked on an object"),
+        }
+    }
+}
+
+/// A call of the author, made ready.
+struct Ready {
+    stored: Stored,
+    found: Found,
+    request: Request,
+    operation: Operation,
+    recorder: Arc<Recorder>,
+    cancelled: CancellationToken,
+    deadline: Instant,
+    attempt: u32,
+}
+
+impl Inner {
+    async fn do_job(self: &Arc<Self>, key: &LaneKey, job: Job, cancelled: CancellationToken) -> Result<(), HomeError> {
+        let fresh = job.stored.is_some() && job.attempt == 1;
+        let (kind, name) = (job.target.kind, &job.target.name);
+        let mut stored = match job.stored {
+            Some(stored) => *stored,
+            None => match self.home.get(kind, &key.namespace, name).await? {
+                Some(stored) => stored,
+                None => return Ok(()),
+            },
+        };
+        for _ in 0..LOOKS {
+            let Some(epoch) = self.shards.epoch(&key.instance) else { return Ok(()) };
+            let changed = match decide::work(&stored, epoch, FINALIZER) {
+                Work::Nothing | Work::NotMine => return Ok(()),
+                Work::NotOurs => {
+                    tracing::warn!(object = %name, namespace = %key.namespace, "not made by this broker, left alone");
+                    return Ok(());
+                }
+                Work::Run => return self.run(key, stored, fresh, job.attempt, cancelled).await,
+                Work::Claim => {
+                    let patch = json!({"record": {"epoch": epoch}});
+                    self.home.patch(kind, &stored.metadata, patch).await
+                }
+                Work::AddFinalizer => {
+                    let mut finalizers = stored.metadata.finalizers.clone();
+                    finalizers.push(FINALIZER.to_owned());
+                    self.home.patch(kind, &stored.metadata, json!({"metadata": {"finalizers": finalizers}})).await
+                }
+                Work::Remove => {
+                    let verb = if kind == Kind::Binding { Verb::Unbind } else { Verb::Deprovision };
+                    match self.accept(&stored, verb, epoch, None).await {
+                        Ok(accepted) => {
+                            stored = accepted;
+                            continue;
+                        }
+                        Err(AcceptError::Changed) => Err(HomeError::Conflict),
+                        Err(AcceptError::Home(error)) => Err(error),
+                        Err(AcceptError::Seal) => Err(HomeError::Unknown),
+                    }
+                }
+            };
+            match changed {
+                Ok(meta) => self.own.add(&meta.resource_version),
+                Err(HomeError::Conflict | HomeError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+            match self.home.get(kind, &key.namespace, name).await? {
+                Some(found) => stored = found,
+                None => return Ok(()),
+            }
+        }
+        Err(HomeError::Conflict)
+    }
+
+    async fn run(
+        self: &Arc<Self>,
+        key: &LaneKey,
+        stored: Stored,
+        fresh: bool,
+        attempt: u32,
+        cancelled: CancellationToken,
+    ) -> Result<(), HomeError> {
+        let Some(running) = stored.running().cloned() else { return Ok(()) };
+        if running.verb.removes() && !fresh && self.is_buried(&stored).await? {
+            return self.removed(&stored, Ok(())).await;
+        }
+        let Some(found) = self.services.find(&stored.spec.service_id, &stored.spec.plan_id) else {
+            tracing::error!(object = %stored.metadata.name, plan = %stored.spec.plan_id,
+                "an operation waits for a plan that this broker does not have: add the plan, or start the version that has it");
+            return Ok(());
+        };
+        match running.verb {
+            Verb::Provision => self.provision_now(key, stored, found, attempt, cancelled).await,
+            Verb::Deprovision => self.deprovision_now(key, stored, found, attempt, cancelled).await,
+            Verb::Bind => self.bind_now(key, stored, found, attempt, cancelled).await,
+            Verb::Unbind => self.unbind_now(key, stored, found, attempt, cancelled).await,
+            Verb::Update => {
+                tracing::error!(object = %stored.metadata.name, "an update waits: this version of the broker has none");
+                Ok(())
+            }
+        }
+    }
+
+    /// Everything that a call needs; `Err` when the object cannot be read, and then the operation has failed.
+    fn make_ready(
+        &self,
+        stored: Stored,
+        instance: &Stored,
+        found: Found,
+        attempt: u32,
+        cancelled: CancellationToken,
+    ) -> Option<Ready> {
+        let platform = self.platform(&stored.metadata.namespace)?;
+        let running = stored.running()?;
+        let request = match objects::request(&self.keys, &stored) {
+            Ok(request) => request,
+            // Cleaning up needs no parameters.
+            Err(_) if running.verb.removes() => Request::default(),
+            Err(error) => {
+                tracing::error!(%error, object = %stored.metadata.name, "the request of an operation cannot be read");
+                return None;
+            }
+        };
+        let facts = objects::facts(&self.keys, platform, &found.plan.plan, instance, &stored, running, &request);
+        let deadline = deadline(running.accepted_at, if running.verb.removes() {
+            found.plan.removal_deadline
+        } else {
+            found.plan.deadline
+        });
+        let recorder = Arc::new(Recorder::new(
+            self.home.clone(),
+            self.keys.clone(),
+            self.own.clone(),
+            &stored,
+            cancelled.clone(),
+        )?);
+        let operation = Operation {
+            facts: Arc::new(facts),
+            attempt,
+            cancelled: cancelled.clone(),
+            recorder: Some(recorder.clone()),
+        };
+        Some(Ready { stored, found, request, operation, recorder, cancelled, deadline, attempt })
+    }
+
+    async fn provision_now(
+        self: &Arc<Self>,
+        key: &LaneKey,
+        stored: Stored,
+        found: Found,
+        attempt: u32,
+        cancelled: CancellationToken,
+    ) -> Result<(), HomeError> {
+        let instance = stored.clone();
+        let Some(ready) = self.make_ready(stored, &instance, found, attempt, cancelled) else { return Ok(()) };
+        let Some(_slot) = ready.slot().await else { return Ok(()) };
+        let service = &ready.found.registration.service;
+        let function = service.provision(&ready.operation, ready.request.parameters.clone());
+        match self.call(Verb::Provision, Some(&ready.recorder), &ready.cancelled, ready.deadline, function).await {
+            Called::Returned(state) => {
+                let body = InstanceBody { dashboard_url: service.dashboard_url(&ready.operation), metadata: None };
+                let write =
+                    OutcomeWrite { data: Some(state), outputs: Some(objects::to_vec(&body)), drop_steps: true };
+                self.succeeded(&ready, write, Settled::Succeeded(None)).await
+            }
+            Called::Failed(error) => self.failed(key, &ready, error).await,
+            Called::Late => self.store_failure(&ready, late()).await,
+            Called::Cancelled => Ok(()),
+        }
+    }
+
+    async fn bind_now(
+        self: &Arc<Self>,
+        key: &LaneKey,
+        stored: Stored,
+        found: Found,
+        attempt: u32,
+        cancelled: CancellationToken,
+    ) -> Result<(), HomeError> {
+        // A deprovision that was accepted before this look is seen here; one accepted later finds the binding.
+        let instance: Option<Stored> = self.home.get(Kind::Instance, &key.namespace, &key.instance).await?;
+        let usable = instance.filter(|instance| {
+            instance.metadata.deletion_timestamp.is_none()
+                && !instance.running().is_some_and(|running| running.verb.removes())
+        });
+        let state = usable.as_ref().map(|instance| objects::data(&self.keys, instance));
+        let (Some(instance), Some(Ok(Some(state)))) = (usable, state) else { return self.refuse_bind(&stored).await };
+        let Some(ready) = self.make_ready(stored, &instance, found, attempt, cancelled) else { return Ok(()) };
+        let Some(_slot) = ready.slot().await else { return Ok(()) };
+        let service = &ready.found.registration.service;
+        let function = service.bind(&ready.operation, state, ready.request.parameters.clone());
+        match self.call(Verb::Bind, Some(&ready.recorder), &ready.cancelled, ready.deadline, function).await {
+            Called::Returned(body) => {
+                let write =
+                    OutcomeWrite { data: None, outputs: Some(objects::to_vec(&body)), drop_steps: true };
+                self.succeeded(&ready, write, Settled::Succeeded(Some(Arc::new(body)))).await
+            }
+            Called::Failed(error) => self.failed(key, &ready, error).await,
+            Called::Late => self.store_failure(&ready, late()).await,
+            Called::Cancelled => Ok(()),
+        }
+    }
+
+    /// A bind that came together with the deprovision of its instance: nothing was made, the object goes.
+    async fn refuse_bind(&self, stored: &Stored) -> Result<(), HomeError> {
+        self.let_go(stored).await?;
+        if let Some(running) = stored.running() {
+            self.metrics.ended(running.verb, Outcome::Failed);
+            self.waiters.settle(&running.id, &Settled::Failed(Some("The instance is being deleted.".to_owned())));
+        }
+        Ok(())
+    }
+
+    async fn unbind_now(
+        self: &Arc<Self>,
+        key: &LaneKey,
+        stored: Stored,
+        found: Found,
+        attempt: u32,
+        cancelled: CancellationToken,
+    ) -> Result<(), HomeError> {
+        let instance: Option<Stored> = self.home.get(Kind::Instance, &key.namespace, &key.instance).await?;
+        match self.undo_binding(stored.clone(), instance.as_ref(), found, attempt, cancelled).await? {
+            Undone::Yes(stored) => self.removed(&stored, Ok(())).await,
+            Undone::No(ready, error) => self.failed(key, &ready, error).await,
+            Undone::Late(ready) => self.store_failure(&ready, late()).await,
+            Undone::Cancelled => Ok(()),
+        }
+    }
+
+    /// Calls the author's unbind, if there is an instance with a state that the binding can belong to.
+    async fn undo_binding(
+        self: &Arc<Self>,
+        stored: Stored,
+        instance: Option<&Stored>,
+        found: Found,
+        attempt: u32,
+        cancelled: CancellationToken,
+    ) -> Result<Undone, HomeError> {
+        let Some(instance) = instance else {
+            tracing::warn!(binding = %stored.metadata.name, "unbound without its instance, which is gone");
+            return Ok(Undone::Yes(stored));
+        };
+        let Some(ready) = self.make_ready(stored, instance, found, attempt, cancelled) else {
+            return Ok(Undone::Cancelled);
+        };
+        let unreadable = |error| Error::retry("The stored state cannot be read.").caused_by(error);
+        let state = match objects::data(&self.keys, instance) {
+            Ok(Some(state)) => state,
+            // An instance that was never complete has no binding that the author made.
+            Ok(None) => return Ok(Undone::Yes(ready.stored)),
+            Err(error) => return Ok(Undone::No(Box::new(ready), unreadable(error))),
+        };
+        let credentials = match objects::outputs::<BindingBody>(&self.keys, &ready.stored) {
+            Ok(body) => body.and_then(|body| body.credentials),
+            Err(error) => return Ok(Undone::No(Box::new(ready), unreadable(error))),
+        };
+        let Some(slot) = ready.slot().await else { return Ok(Undone::Cancelled) };
+        let service = &ready.found.registration.service;
+        let function = service.unbind(&ready.operation, state, credentials);
+        let called = self.call(Verb::Unbind, Some(&ready.recorder), &ready.cancelled, ready.deadline, function).await;
+        drop(slot);
+        Ok(match called {
+            Called::Returned(()) => Undone::Yes(ready.into_stored().await),
+            Called::Failed(error) => Undone::No(Box::new(ready), error),
+            Called::Late => Undone::Late(Box::new(ready)),
+            Called::Cancelled => Undone::Cancelled,
+        })
+    }
+
+    async fn deprovision_now(
+        self: &Arc<Self>,
+        key: &LaneKey,
+        stored: Stored,
+        found: Found,
+        attempt: u32,
+        cancelled: CancellationToken,
+    ) -> Result<(), HomeError> {
+        let state = objects::data(&self.keys, &stored);
+        let instance = stored.clone();
+        let Some(ready) = self.make_ready(stored, &instance, found, attempt, cancelled) else { return Ok(()) };
+        if let Some(error) = self.unbind_all(key, &instance, &ready).await? {
+            return self.failed(key, &ready, error).await;
+        }
+        let state = match state {
+            Ok(state) => state,
+            Err(error) => {
+                let error = Error::retry("The stored state cannot be read.").caused_by(error);
+                return self.failed(key, &ready, error).await;
+            }
+        };
+        let Some(slot) = ready.slot().await else { return Ok(()) };
+        let function = ready.found.registration.service.deprovision(&ready.operation, state);
+        let called =
+            self.call(Verb::Deprovision, Some(&ready.recorder), &ready.cancelled, ready.deadline, function).await;
+        drop(slot);
+        match called {
+            Called::Returned(()) => self.removed(&ready.into_stored().await, Ok(())).await,
+            Called::Failed(error) => self.failed(key, &ready, error).await,
+            Called::Late => self.store_failure(&ready, late()).await,
+            Called::Cancelled => Ok(()),
+        }
+    }
+
+    /// Removes the bindings of an instance that is being removed, until none is left (Amb-18). The answer is what
+    /// stands in the way.
+    async fn unbind_all(
+        self: &Arc<Self>,
+        key: &LaneKey,
+        instance: &Stored,
+        ready: &Ready,
+    ) -> Result<Option<Error>, HomeError> {
+        let labels = format!("{INSTANCE_LABEL}={}", key.instance);
+        let selection = Selection { namespace: Some(&key.namespace), labels: Some(&labels), ..Selection::default() };
+        for _ in 0..LOOKS {
+            let bindings = self.home.list::<Stored>(Kind::Binding, selection.clone()).await?.items.unwrap_or_default();
+            if bindings.is_empty() {
+                return Ok(None);
+            }
+            for binding in bindings {
+                if let Some(error) = self.unbind_along(key, binding, instance, ready).await? {
+                    return Ok(Some(error));
+                }
+            }
+        }
+        Ok(Some(Error::retry("New bindings keep coming.")))
+    }
+
+    async fn unbind_along(
+        self: &Arc<Self>,
+        key: &LaneKey,
+        mut binding: Stored,
+        instance: &Stored,
+        ready: &Ready,
+    ) -> Result<Option<Error>, HomeError> {
+        let Some(epoch) = self.shards.epoch(&key.instance) else { return Ok(Some(Error::retry("Handed over."))) };
+        let is_unbind = binding.running().is_some_and(|running| running.verb == Verb::Unbind);
+        let is_mine = binding.record.as_ref().is_some_and(|record| record.epoch == epoch);
+        if !(is_unbind && is_mine) {
+            match self.accept(&binding, Verb::Unbind, epoch, None).await {
+                Ok(accepted) => binding = accepted,
+                Err(AcceptError::Changed) => return Ok(None),
+                Err(AcceptError::Home(error)) => return Err(error),
+                Err(AcceptError::Seal) => return Err(HomeError::Unknown),
+            }
+        } else if self.is_buried(&binding).await? {
+            self.removed(&binding, Ok(())).await?;
+            return Ok(None);
+        }
+        let undone = self
+            .undo_binding(binding, Some(instance), ready.found.clone(), ready.attempt, ready.cancelled.child_token())
+            .await?;
+        match undone {
+            Undone::Yes(stored) => self.removed(&stored, Ok(())).await.map(|()| None),
+            Undone::No(_, error) => Ok(Some(error)),
+            Undone::Late(_) => Ok(Some(Error::failed(late()))),
+            Undone::Cancelled => Ok(Some(Error::retry("A binding could not be removed."))),
+        }
+    }
+
+    /// Stores a success and wakes who waits for it.
+    async fn succeeded(&self, ready: &Ready, write: OutcomeWrite, settled: Settled) -> Result<(), HomeError> {
+        match self.store_outcome(ready, Outcome::Succeeded, None, write).await {
+            Ok(()) => {
+                self.metrics.ended(ready.operation.verb(), Outcome::Succeeded);
+                self.waiters.settle(&ready.operation.facts.id, &settled);
+                Ok(())
+            }
+            Err(RecordError::TooLarge) => self.store_failure(ready, RecordError::TooLarge.to_string()).await,
+            Err(error) => lost(error),
+        }
+    }
+
+    /// What an error of the author means: another try after a pause, or the end.
+    async fn failed(self: &Arc<Self>, key: &LaneKey, ready: &Ready, error: Error) -> Result<(), HomeError> {
+        let secrets = objects::secrets(&ready.request);
+        let description = error.description.as_deref().map(|text| objects::masked(text, &secrets));
+        let source = error.source.as_deref().map(|source| objects::masked(&chain(source), &secrets));
+        let verb = ready.operation.verb().as_str();
+        let pause = match error.kind {
+            service::Kind::Failed => None,
+            service::Kind::Retry(after) => Some(after.unwrap_or_else(|| self.pause_after(ready.attempt)))
+                .filter(|pause| Instant::now() + *pause < ready.deadline),
+        };
+        tracing::info!(verb, instance = ?ready.operation.instance().as_str(), attempt = ready.attempt, again = pause.is_some(),
+            description, source, "an operation did not succeed");
+        match pause {
+            Some(pause) => {
+                if let Some(description) = description {
+                    ready.recorder.set_progress(description);
+                }
+                match ready.recorder.flush_progress().await {
+                    Ok(()) | Err(RecordError::Home(_)) => {
+                        let target = Target { kind: ready.stored.which(), name: ready.stored.metadata.name.as_str().into() };
+                        self.again(key.clone(), target, ready.attempt + 1, pause);
+                        Ok(())
+                    }
+                    Err(error) => lost(error),
+                }
+            }
+            None => self.store_failure(ready, description.unwrap_or_else(|| "The service failed.".to_owned())).await,
+        }
+    }
+
+    async fn store_failure(&self, ready: &Ready, description: String) -> Result<(), HomeError> {
+        let description: String = description.chars().take(crate::resource::MAX_DESCRIPTION_CHARS).collect();
+        let write = OutcomeWrite::default();
+        match self.store_outcome(ready, Outcome::Failed, Some(description.clone()), write).await {
+            Ok(()) => {
+                self.metrics.ended(ready.operation.verb(), Outcome::Failed);
+                self.waiters.settle(&ready.operation.facts.id, &Settled::Failed(Some(description)));
+                Ok(())
+            }
+            Err(error) => lost(error),
+        }
+    }
+
+    /// Stores an outcome, for as long as it takes: what the author has done must not be done again.
+    async fn store_outcome(
+        &self,
+        ready: &Ready,
+        outcome: Outcome,
+        description: Option<String>,
+        write: OutcomeWrite,
+    ) -> Result<(), RecordError> {
+        let now = Timestamp::now();
+        let facts = &ready.operation.facts;
+        let status = objects::status_after(&ready.stored, facts.verb, outcome, description.as_deref(), now);
+        let ended = objects::ended(facts.id.clone(), facts.verb, outcome, description, now);
+        let record = ready.stored.record.clone().unwrap_or_default();
+        let mut pause = HOME_PAUSE;
+        loop {
+            let stored = ready.recorder.store_outcome(&record, ended.clone(), &status, &write).await;
+            match stored {
+                Err(RecordError::Home(error)) if !self.stopping.is_cancelled() => {
+                    tracing::warn!(%error, object = %ready.stored.metadata.name, "an outcome cannot be stored; trying again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                stored => return stored,
+            }
+        }
+    }
+
+    /// Brings a removal to its end after the author has done his part.
+    async fn removed(&self, stored: &Stored, undone: Result<(), HomeError>) -> Result<(), HomeError> {
+        undone?;
+        let Some(running) = stored.running() else { return Ok(()) };
+        self.finish_removal(stored, || {
+            self.metrics.ended(running.verb, Outcome::Succeeded);
+            self.waiters.settle(&running.id, &Settled::Succeeded(None));
+        })
+        .await
+    }
+
+    /// Looks at an object again after a pause.
+    fn again(self: &Arc<Self>, key: LaneKey, target: Target, attempt: u32, pause: Duration) {
+        let inner = self.clone();
+        self.retrying.fetch_add(1, Ordering::AcqRel);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => inner.push(key, Job::look_at(target, attempt)),
+                () = inner.stopping.cancelled() => {}
+            }
+            inner.retrying.fetch_sub(1, Ordering::AcqRel);
+        });
+    }
+
+    fn pause_after(&self, attempt: u32) -> Duration {
+        let doubled = self.config.first_retry.saturating_mul(2u32.saturating_pow(attempt.saturating_sub(1)));
+        doubled.min(self.config.longest_retry)
+    }
+}
+
+impl Ready {
+    /// One of the places that the plan has for running functions.
+    async fn slot(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        tokio::select! {
+            slot = self.found.plan.slots.acquire() => slot.ok(),
+            () = self.cancelled.cancelled() => None,
+        }
+    }
+
+    /// The object with the version of the last write.
+    async fn into_stored(self) -> Stored {
+        let metadata = self.recorder.meta().await;
+        Stored { metadata, ..self.stored }
+    }
+}
+
+/// How an unbind went.
+enum Undone {
+    Yes(Stored),
+    No(Box<Ready>, Error),
+    Late(Box<Ready>),
+    Cancelled,
+}
+
+/// An operation that is not ours any more is carried on by somebody else; what else went wrong is tried again.
+fn lost(error: RecordError) -> Result<(), HomeError> {
+    match error {
+        RecordError::Home(error) => Err(error),
+        RecordError::Lost => Ok(()),
+        RecordError::TooLarge | RecordError::TooManySteps | RecordError::Seal(_) => Err(HomeError::Unknown),
+    }
+}
+
+fn late() -> String {
+    "The operation did not end in time.".to_owned()
+}
+
+fn deadline(accepted: Option<Timestamp>, limit: Duration) -> Instant {
+    let now = Instant::now();
+    let age = accepted.map(|accepted| Timestamp::now().duration_since(accepted)).unwrap_or_default();
+    let age = Duration::try_from(age).unwrap_or_default();
+    let left = limit.saturating_sub(age);
+    // A limit below the last chance is the author's will; an age beyond the limit is a long time without us.
+    now + if left.is_zero() { LAST_CHANCE.min(limit) } else { left }
+}
+
+fn chain(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,204 @@
+//! The engine: everything between the front and the author's functions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use osb_server::{Platform, ServedCatalog};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::controller;
+use crate::definition::{Broker, DefinitionError, Services};
+use crate::home::{Home, HomeError};
+use crate::lanes::{Job, LaneKey, Lanes};
+use crate::metrics::Metrics;
+use crate::own_writes::OwnWrites;
+use crate::seal::Keys;
+use crate::shards::Shards;
+use crate::waiters::Waiters;
+
+/// Which platform's resources live in which namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Tenants {
+    namespaces: HashMap<Platform, String>,
+}
+
+impl Tenants {
+    /// Each platform with its namespace. The namespaces exist already.
+    pub fn new(tenants: impl IntoIterator<Item = (Platform, String)>) -> Self {
+        Self { namespaces: tenants.into_iter().collect() }
+    }
+
+    fn namespace(&self, platform: &Platform) -> Option<&str> {
+        self.namespaces.get(platform).map(String::as_str)
+    }
+
+    fn platform(&self, namespace: &str) -> Option<&Platform> {
+        self.namespaces.iter().find(|(_, other)| *other == namespace).map(|(platform, _)| platform)
+    }
+
+    pub(crate) fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.namespaces.values().map(String::as_str)
+    }
+}
+
+/// How the engine runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The namespace of the broker's own objects.
+    pub system_namespace: String,
+    /// The platforms.
+    pub tenants: Tenants,
+    /// A request that accepts a 202 is answered with one after that time.
+    pub budget_incomplete: Duration,
+    /// A request that does not accept a 202 is answered with a 5xx after that time.
+    pub budget_complete: Duration,
+    /// So long a cancelled function of the author may take to stop, before it is dropped.
+    pub grace: Duration,
+    /// The most operations that may be pending in this process; above that new ones get 429.
+    pub max_pending: usize,
+    /// So long a removed instance or binding is remembered.
+    pub retention: Duration,
+    /// The first pause before a function is called again; it doubles with each attempt.
+    pub first_retry: Duration,
+    /// The longest pause before a function is called again.
+    pub longest_retry: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            system_namespace: "osb-system".to_owned(),
+            tenants: Tenants::default(),
+            budget_incomplete: Duration::from_secs(5),
+            budget_complete: Duration::from_secs(50),
+            grace: Duration::from_secs(5),
+            max_pending: 50_000,
+            retention: Duration::from_secs(7 * 24 * 60 * 60),
+            first_retry: Duration::from_millis(200),
+            longest_retry: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Why the engine does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The broker as its author declared it cannot be run.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    /// The home does not let the engine work.
+    #[error("the home of the broker's state cannot be used, while {doing}: {error}")]
+    Home {
+        /// What was tried.
+        doing: &'static str,
+        /// What came of it.
+        error: HomeError,
+    },
+}
+
+/// A running broker: implements the calls of the front, and carries operations out.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) home: Home,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) config: Config,
+    pub(crate) services: Services,
+    pub(crate) served: ServedCatalog,
+    pub(crate) own: Arc<OwnWrites>,
+    pub(crate) shards: Shards,
+    pub(crate) lanes: Lanes,
+    pub(crate) waiters: Waiters,
+    pub(crate) metrics: Metrics,
+    /// Operations that wait for their next attempt.
+    pub(crate) retrying: AtomicUsize,
+    pub(crate) ready: AtomicBool,
+    /// Cancelled at shutdown; the tokens of running calls are its children.
+    pub(crate) stopping: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Engine {
+    /// Starts a broker on its home: takes its shards, resumes what was interrupted, and follows what others change.
+    ///
+    /// # Errors
+    /// [`StartError`] with what to mend.
+    pub async fn start(broker: Broker, home: Home, keys: Keys, config: Config) -> Result<Self, StartError> {
+        let services = broker.check()?;
+        let body = Bytes::copy_from_slice(services.catalog.body());
+        let digest = ring::digest::digest(&ring::digest::SHA256, &body);
+        let etag = format!("\"{}\"", crate::names::base32(&digest.as_ref()[..20]));
+        let shards = Shards::take(&home, &config.system_namespace)
+            .await
+            .map_err(|error| StartError::Home { doing: "taking the shards", error })?;
+        let inner = Arc::new(Inner {
+            home,
+            keys: Arc::new(keys),
+            config,
+            services,
+            served: ServedCatalog { body, etag: etag.into() },
+            own: Arc::default(),
+            shards,
+            lanes: Lanes::default(),
+            waiters: Waiters::default(),
+            metrics: Metrics::default(),
+            retrying: AtomicUsize::new(0),
+            ready: AtomicBool::new(false),
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        controller::start(&inner).await.map_err(|error| StartError::Home { doing: "looking for work", error })?;
+        inner.ready.store(true, Ordering::Release);
+        Ok(Self { inner })
+    }
+
+    /// Stops: nothing new is begun, what runs gets the grace period and is resumed at the next start.
+    pub async fn stop(&self) {
+        self.inner.ready.store(false, Ordering::Release);
+        self.inner.stopping.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    /// Waits until nothing is pending. Operations that wait for their next attempt count as pending.
+    pub async fn idle(&self) {
+        while self.inner.pending() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Inner {
+    /// The namespace of a platform.
+    pub(crate) fn namespace(&self, platform: &Platform) -> Option<&str> {
+        self.config.tenants.namespace(platform)
+    }
+
+    /// The platform of a namespace, if it is one of this broker's.
+    pub(crate) fn platform(&self, namespace: &str) -> Option<&Platform> {
+        self.config.tenants.platform(namespace)
+    }
+
+    /// How much is going on: instances that something is being done for, and operations that wait for their next
+    /// attempt.
+    pub(crate) fn pending(&self) -> usize {
+        self.lanes.len() + self.retrying.load(Ordering::Acquire)
+    }
+
+    /// Has a job done, if the shard of its instance belongs to this process.
+    pub(crate) fn push(self: &Arc<Self>, key: LaneKey, job: Job) {
+        if self.stopping.is_cancelled() || self.shards.epoch(&key.instance).is_none() {
+            return;
+        }
+        if self.lanes.push(&key, job) {
+            self.tasks.spawn(controller::work_lane(self.clone(), key));
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The running operation, as the author sees it.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use osb_api::catalog::Plan;
+use osb_api::context::Context;
+use osb_api::id::{BindingId, InstanceId, OfferingId, OperationId};
+use osb_api::identity::OriginatingIdentity;
+use osb_api::request::BindResource;
+use osb_server::Platform;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::names;
+use crate::recorder::Recorder;
+use crate::resource::Verb;
+use crate::service::{Error, Result};
+
+/// What is known of an operation before it runs; the same on every attempt.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) id: OperationId,
+    pub(crate) verb: Verb,
+    pub(crate) platform: Platform,
+    pub(crate) instance: InstanceId,
+    pub(crate) instance_incarnation: String,
+    pub(crate) binding: Option<(BindingId, String)>,
+    pub(crate) offering: OfferingId,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) context: Option<Context>,
+    pub(crate) identity: Option<Arc<OriginatingIdentity>>,
+    pub(crate) bind_resource: Option<BindResource>,
+}
+
+/// One call of an author's function: who wants what, under which key, and the means to record progress.
+pub struct Operation {
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) attempt: u32,
+    pub(crate) cancelled: CancellationToken,
+    /// Absent where nothing runs yet and there is nothing to record.
+    pub(crate) recorder: Option<Arc<Recorder>>,
+}
+
+impl Operation {
+    /// The idempotency key: the same each time this operation is tried, also after a crash, and never given to
+    /// another operation. Unreserved characters only.
+    pub fn key(&self) -> &str {
+        self.facts.id.as_str()
+    }
+
+    /// The attempt, from 1 on; counted anew after a restart of the broker.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// What is being done.
+    pub fn verb(&self) -> Verb {
+        self.facts.verb
+    }
+
+    /// The instance.
+    pub fn instance(&self) -> &InstanceId {
+        &self.facts.instance
+    }
+
+    /// The binding, in [`bind`](crate::Service::bind) and [`unbind`](crate::Service::unbind).
+    pub fn binding(&self) -> Option<&BindingId> {
+        self.facts.binding.as_ref().map(|(id, _)| id)
+    }
+
+    /// The offering of the instance.
+    pub fn offering(&self) -> &OfferingId {
+        &self.facts.offering
+    }
+
+    /// The plan of the instance.
+    pub fn plan(&self) -> &Plan {
+        &self.facts.plan
+    }
+
+    /// The platform that asked.
+    pub fn platform(&self) -> &Platform {
+        &self.facts.platform
+    }
+
+    /// What the platform told of where the instance or binding lives.
+    pub fn context(&self) -> Option<&Context> {
+        self.facts.context.as_ref()
+    }
+
+    /// The user of the platform, if it said who that is. Deletions that the platform makes on its own have none.
+    pub fn identity(&self) -> Option<&OriginatingIdentity> {
+        self.facts.identity.as_deref()
+    }
+
+    /// What a binding is for, in [`bind`](crate::Service::bind).
+    pub fn bind_resource(&self) -> Option<&BindResource> {
+        self.facts.bind_resource.as_ref()
+    }
+
+    /// A name for something in the backend: `prefix`, `_` and 26 lower-case letters and digits. It is the same for
+    /// the whole life of the instance (in bind and unbind: of the binding), on every attempt and every replica, and
+    /// different for an instance that is made later under the same id.
+    pub fn stable_name(&self, prefix: &str) -> String {
+        match &self.facts.binding {
+            Some((_, incarnation)) => names::backend(prefix, incarnation),
+            None => self.instance_name(prefix),
+        }
+    }
+
+    /// As [`stable_name`](Self::stable_name), of the instance also in bind and unbind.
+    pub fn instance_name(&self, prefix: &str) -> String {
+        names::backend(prefix, &self.facts.instance_incarnation)
+    }
+
+    /// The epoch of this process: grows with every restart or change of hands. A backend that can compare numbers
+    /// refuses calls with a lower fence than it has seen, and so shuts out a process that was declared dead but still
+    /// runs.
+    pub fn fence(&self) -> u64 {
+        self.recorder.as_ref().map_or(0, |recorder| recorder.epoch())
+    }
+
+    /// Ends when the operation is to stop, because a deletion supersedes it or the broker shuts down. What does not
+    /// stop within the grace period is dropped at its next await.
+    pub async fn cancelled(&self) {
+        self.cancelled.cancelled().await;
+    }
+
+    /// Whether [`cancelled`](Self::cancelled) has ended.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.is_cancelled()
+    }
+
+    /// Tells the user how far it is. Stored at most once a second; the last text wins. At most 1,024 characters.
+    pub fn progress(&self, text: impl Into<String>) {
+        if let Some(recorder) = &self.recorder {
+            recorder.set_progress(text.into());
+        }
+    }
+
+    /// Runs a part of the work whose result is stored: when the operation is tried again, after an error or a crash,
+    /// a step that has a stored result is not run again, the stored result is returned.
+    ///
+    /// The name is unique in the operation. The result is stored encrypted.
+    ///
+    /// # Errors
+    /// What the step returns; and an error that may be retried when the result cannot be stored.
+    pub async fn step<T, F, Fut>(&self, name: &str, run: F) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned + Send,
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = Result<T>> + Send,
+    {
+        let Some(recorder) = &self.recorder else { return run().await };
+        if let Some(stored) = recorder.step(name)? {
+            return serde_json::from_slice(&stored).map_err(|_| not_readable(name));
+        }
+        let result = run().await?;
+        let bytes = serde_json::to_vec(&result).map_err(|_| not_readable(name))?;
+        recorder.store_step(name, &bytes).await?;
+        Ok(result)
+    }
+
+    /// The stored result of a step of an earlier operation on the same object: in deprovision and unbind, of the
+    /// interrupted or failed operation that is being cleaned up. `None` when there is none or it has another form.
+    pub fn earlier_step<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        let stored = self.recorder.as_ref()?.earlier_step(name)?;
+        serde_json::from_slice(&stored).ok()
+    }
+}
+
+fn not_readable(step: &str) -> Error {
+    Error::failed(format!("The result of the step {step:?} cannot be stored or read: its type has changed."))
+}

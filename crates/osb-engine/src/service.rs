@@ -1,0 +1,237 @@
+//! What a broker author writes: one [`Service`] for each offering of the catalog.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::operation::Operation;
+pub use osb_api::answer::{BindingMetadata, Endpoint, InstanceMetadata, VolumeMount};
+
+/// The business logic behind one service offering.
+///
+/// The engine calls these functions; it has stored the request durably before, and stores what they return.
+///
+/// - For one instance and its bindings at most one function runs at a time.
+/// - After a crash, or when a function returns an error that may be retried, it is called **again** with the same
+///   [`Operation::key`]. Make each call safe to repeat: derive names with [`Operation::stable_name`], create with "if it does not exist", and put work
+///   whose result must not be made twice into an [`Operation::step`].
+/// - [`deprovision`](Service::deprovision) and [`unbind`](Service::unbind) are called also when the provision or bind
+///   failed or was interrupted half-way; then there is no state, and they clean up what the stable names may have made.
+///
+/// ```
+/// use osb_engine::{Binding, NoParameters, Operation, Result, Service};
+/// # use schemars::JsonSchema;
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Deserialize, JsonSchema)]
+/// struct NewDatabase {
+///     /// Size in gigabytes.
+///     #[schemars(range(min = 1, max = 100))]
+///     #[serde(default = "one")]
+///     size_gb: u32,
+/// }
+/// # fn one() -> u32 { 1 }
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Database { name: String }
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Login { uri: String }
+///
+/// struct Databases;
+///
+/// impl Service for Databases {
+///     type Parameters = NewDatabase;
+///     type BindParameters = NoParameters;
+///     type State = Database;
+///     type Credentials = Login;
+///
+///     async fn provision(&self, op: &Operation, new: NewDatabase) -> Result<Database> {
+///         let name = op.stable_name("db");
+///         // … make the database `name` of `new.size_gb` gigabytes if it is not there …
+///         # let _ = new.size_gb;
+///         Ok(Database { name })
+///     }
+///     async fn deprovision(&self, op: &Operation, database: Option<Database>) -> Result<()> {
+///         let name = database.map_or_else(|| op.stable_name("db"), |database| database.name);
+///         // … drop the database `name` if it is there …
+///         # let _ = name;
+///         Ok(())
+///     }
+///     async fn bind(&self, op: &Operation, database: &Database, _: NoParameters) -> Result<Binding<Login>> {
+///         let user = op.stable_name("u");
+///         Ok(Binding::new(Login { uri: format!("db://{user}@localhost/{}", database.name) }))
+///     }
+///     async fn unbind(&self, op: &Operation, _: &Database, _: Option<Login>) -> Result<()> {
+///         let user = op.stable_name("u");
+///         // … drop the user if it is there …
+///         # let _ = user;
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait Service: Send + Sync + 'static {
+    /// `parameters` of a provision. The JSON schema of this type stands in the catalog and every request is checked
+    /// against it; defaults are serde's.
+    type Parameters: DeserializeOwned + JsonSchema + Send + 'static;
+    /// `parameters` of a bind.
+    type BindParameters: DeserializeOwned + JsonSchema + Send + 'static;
+    /// What the author needs to know of an instance later. Stored encrypted with the instance.
+    type State: Serialize + DeserializeOwned + Send + Sync + 'static;
+    /// What a binding hands to the application. Stored encrypted with the binding; serialises to a JSON object.
+    type Credentials: Serialize + DeserializeOwned + Send + 'static;
+
+    /// Makes an instance.
+    ///
+    /// # Errors
+    /// See [`Error`]. What was made until then is cleaned up by [`deprovision`](Service::deprovision) when the
+    /// platform deletes the instance.
+    fn provision(
+        &self,
+        op: &Operation,
+        parameters: Self::Parameters,
+    ) -> impl Future<Output = Result<Self::State>> + Send;
+
+    /// Removes an instance and everything of it. `state` is `None` when the provision never succeeded.
+    ///
+    /// # Errors
+    /// See [`Error`]. After a failure the instance stays, and the platform may deprovision it again.
+    fn deprovision(&self, op: &Operation, state: Option<Self::State>) -> impl Future<Output = Result<()>> + Send;
+
+    /// Makes a binding: a login of its own for one application.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    fn bind(
+        &self,
+        op: &Operation,
+        state: &Self::State,
+        parameters: Self::BindParameters,
+    ) -> impl Future<Output = Result<Binding<Self::Credentials>>> + Send;
+
+    /// Removes a binding: its credentials stop working. `credentials` is `None` when the bind never succeeded.
+    ///
+    /// # Errors
+    /// See [`Error`]. After a failure the binding stays, and the platform may unbind it again.
+    fn unbind(
+        &self,
+        op: &Operation,
+        state: &Self::State,
+        credentials: Option<Self::Credentials>,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Where the user manages the instance. It is part of the first answer, even of a 202, so it can depend only on
+    /// what is known before the work begins (OSB-PROV-17).
+    fn dashboard_url(&self, op: &Operation) -> Option<String> {
+        let _ = op;
+        None
+    }
+}
+
+/// A binding as [`Service::bind`] returns it: the credentials, and what else the platform may need.
+#[derive(Debug)]
+pub struct Binding<C> {
+    pub(crate) credentials: C,
+    pub(crate) extra: BindingExtra,
+}
+
+/// What a binding may carry beside its credentials.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct BindingExtra {
+    pub(crate) metadata: Option<BindingMetadata>,
+    pub(crate) syslog_drain_url: Option<String>,
+    pub(crate) route_service_url: Option<String>,
+    pub(crate) volume_mounts: Option<Vec<VolumeMount>>,
+    pub(crate) endpoints: Option<Vec<Endpoint>>,
+}
+
+impl<C> Binding<C> {
+    /// A binding with these credentials.
+    pub fn new(credentials: C) -> Self {
+        Self { credentials, extra: BindingExtra::default() }
+    }
+
+    /// Names hosts and ports of the service; call it once with all that are relevant (OSB-BIND-27).
+    #[must_use]
+    pub fn endpoints(mut self, endpoints: Vec<Endpoint>) -> Self {
+        self.extra.endpoints = Some(endpoints);
+        self
+    }
+}
+
+/// For services that take no parameters: any object is accepted and ignored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NoParameters {}
+
+/// The result of an author's function.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an author's function did not succeed.
+///
+/// Any error that is turned into this one with `?` counts as passing: the engine calls the function again, with
+/// growing pauses, until the operation's deadline. Such errors are not shown to the user. [`Error::failed`] ends the operation at once, with a text
+/// that the user sees.
+pub struct Error {
+    pub(crate) kind: Kind,
+    /// For the user.
+    pub(crate) description: Option<String>,
+    /// For the log.
+    pub(crate) source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Failed,
+    Retry(Option<Duration>),
+}
+
+impl Error {
+    /// The operation has failed and trying again would not help. The text is shown to the user: keep internals and
+    /// secrets out of it.
+    pub fn failed(description: impl Into<String>) -> Self {
+        Self { kind: Kind::Failed, description: Some(description.into()), source: None }
+    }
+
+    /// The operation could not be done now; it is tried again. The text is shown to the user as progress, and as the
+    /// reason if the deadline passes.
+    pub fn retry(description: impl Into<String>) -> Self {
+        Self { kind: Kind::Retry(None), description: Some(description.into()), source: None }
+    }
+
+    /// Not before this time has passed.
+    #[must_use]
+    pub fn after(mut self, pause: Duration) -> Self {
+        if let Kind::Retry(after) = &mut self.kind {
+            *after = Some(pause);
+        }
+        self
+    }
+
+    /// Adds the cause, for the operator's log; the user does not see it.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
+    fn from(source: E) -> Self {
+        Self { kind: Kind::Retry(None), description: None, source: Some(Box::new(source)) }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error").field("kind", &self.kind).field("description", &self.description).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.description.as_deref().unwrap_or("the backend failed"))
+    }
+}

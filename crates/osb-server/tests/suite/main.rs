@@ -1,0 +1,12 @@
+//! The front alone, over a broker that answers what a test tells it to.
+
+mod auth;
+mod bad_input;
+mod calls;
+mod catalog;
+mod errors;
+mod harness;
+mod headers;
+mod pages;
+mod urls;
+mod wire;
