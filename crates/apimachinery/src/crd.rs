@@ -1,10 +1,32 @@
-//! CustomResourceDefinitions.
+//! CustomResourceDefinitions: what they say, the rules they keep, and their status.
+//!
+//! The object itself stays JSON; [`CustomResourceDefinition::parse`] makes the checked, compiled view of it that a server works
+//! with. A write passes [`CustomResourceDefinition::apply_defaults`], then `parse`, and for an update
+//! [`CustomResourceDefinition::validate_update`].
+//!
+//! Not supported, and refused: conversion webhooks and validation rules in CEL.
+
+use std::borrow::Cow;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
 use crate::field::FieldError;
+use crate::go;
 use crate::jsonpath::JsonPath;
 use crate::schema::StructuralSchema;
 use crate::table::TableColumn;
+
+mod parse;
+mod status;
+
+/// Most selectable fields of a version.
+pub const MAX_SELECTABLE_FIELDS: usize = 8;
+
+/// The finalizer that holds a definition until its objects are gone.
+pub const CLEANUP_FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
+
 /// Whether objects live in namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -13,59 +35,72 @@ pub enum Scope {
     /// They do not.
     Cluster,
 }
+
 /// `spec.names`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Names {
-    /// Plural, the resource.
+    /// The resource in URLs: `widgets`.
     pub plural: String,
-    /// Singular.
+    /// `widget`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub singular: String,
-    /// Short names.
+    /// Other names that kubectl takes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub short_names: Vec<String>,
-    /// Kind.
+    /// `Widget`.
     pub kind: String,
-    /// Kind of lists.
+    /// `WidgetList`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub list_kind: String,
-    /// Categories.
+    /// Groups of resources that it belongs to, as `all`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<String>,
 }
-/// A selectable field.
+
+/// A field that field selectors may use.
 #[derive(Debug, Clone)]
 pub struct SelectableField {
-    /// The label in selectors, without leading dot: `spec.planId`.
+    /// Its name in selectors: the path without the leading dot, `spec.planId`.
     pub label: String,
-    /// Where the value stands.
+    /// Where its value stands: plain fields only.
     pub path: JsonPath,
 }
+
 impl SelectableField {
     /// The value as selectors compare it; absent is the empty text.
-    pub fn value<'v>(&self, object: &'v Value) -> std::borrow::Cow<'v, str> { let _ = object; "".into() }
+    pub fn value<'v>(&self, object: &'v Value) -> Cow<'v, str> {
+        match self.path.first_value(object) {
+            Some(Value::String(text)) => Cow::Borrowed(text),
+            Some(Value::Bool(true)) => Cow::Borrowed("true"),
+            Some(Value::Bool(false)) => Cow::Borrowed("false"),
+            Some(Value::Number(number)) => Cow::Owned(go::number(number)),
+            _ => Cow::Borrowed(""),
+        }
+    }
 }
-/// Paths of the scale subresource.
+
+/// The paths of the scale subresource, as given: `.spec.replicas`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scale {
-    /// `.spec.replicas`
+    /// Under `.spec`.
     pub spec_replicas_path: String,
-    /// `.status.replicas`
+    /// Under `.status`.
     pub status_replicas_path: String,
-    /// `.status.selector`
+    /// Under `.spec` or `.status`.
     pub label_selector_path: Option<String>,
 }
-/// One version.
+
+/// One version, compiled.
 #[derive(Debug, Clone)]
 pub struct Version {
-    /// Name.
+    /// `v1`.
     pub name: String,
-    /// Served over HTTP.
+    /// Whether it is served.
     pub served: bool,
-    /// Written to the store.
+    /// Whether objects are stored in it.
     pub storage: bool,
-    /// A warning for each request, if deprecated.
+    /// What each request of a deprecated version is told.
     pub deprecation_warning: Option<String>,
     /// The schema.
     pub schema: Arc<StructuralSchema>,
@@ -75,42 +110,79 @@ pub struct Version {
     pub status_subresource: bool,
     /// The scale subresource.
     pub scale: Option<Scale>,
-    /// Columns without the name; `Age` when none are given.
+    /// The columns behind the name; the age where none are given.
     pub columns: Vec<TableColumn>,
-    /// Fields for selectors.
+    /// The fields for selectors.
     pub selectable_fields: Vec<SelectableField>,
 }
-/// A definition, checked.
+
+/// A definition, checked and compiled.
 #[derive(Debug, Clone)]
 pub struct CustomResourceDefinition {
-    /// `metadata.name`.
+    /// `metadata.name`: plural and group.
     pub name: String,
-    /// Group.
+    /// The group.
     pub group: String,
-    /// Names.
+    /// The names.
     pub names: Names,
-    /// Scope.
+    /// Whether objects live in namespaces.
     pub scope: Scope,
-    /// Versions, in the order of the object.
+    /// The versions, in the order of the object. One of them is the storage version.
     pub versions: Vec<Version>,
 }
+
 impl CustomResourceDefinition {
-    /// Fills in what may be left out.
-    pub fn apply_defaults(object: &mut Value) { let _ = object; }
+    /// Fills in what may be left out: `singular`, `listKind`, the conversion strategy.
+    pub fn apply_defaults(object: &mut Value) {
+        parse::apply_defaults(object);
+    }
+
     /// Reads and checks a definition that [`Self::apply_defaults`] has completed.
+    ///
     /// # Errors
+    ///
     /// Every rule that it breaks.
-    pub fn parse(object: &Value) -> Result<Self, Vec<FieldError>> { let _ = object; Err(vec![]) }
-    /// What may not change between two definitions that are each valid.
-    pub fn validate_update(old: &Value, new: &Value) -> Vec<FieldError> { let _ = (old, new); vec![] }
-    /// Writes `status` of an accepted definition (acceptedNames, conditions NamesAccepted and Established, storedVersions).
-    pub fn establish(object: &mut Value, now: &str) { let _ = (object, now); }
-    /// Writes the NamesAccepted=False condition of a definition whose names another one has.
-    pub fn reject_names(object: &mut Value, message: &str, now: &str) { let _ = (object, message, now); }
-    /// Writes the Terminating condition.
-    pub fn terminate(object: &mut Value, now: &str) { let _ = (object, now); }
-    /// The version that is written to the store.
-    pub fn storage_version(&self) -> &Version { &self.versions[0] }
+    pub fn parse(object: &Value) -> Result<Self, Vec<FieldError>> {
+        parse::parse(object)
+    }
+
+    /// What may not change between two definitions that are each valid: group, scope, plural, kind, and versions that objects are
+    /// still stored in.
+    pub fn validate_update(old: &Value, new: &Value) -> Vec<FieldError> {
+        parse::validate_update(old, new)
+    }
+
+    /// Writes the `status` of a definition that is served: the names accepted, the conditions `NamesAccepted` and `Established`, and
+    /// the storage version among `storedVersions`. `now` is in the form of [`crate::meta::format_timestamp`].
+    pub fn establish(object: &mut Value, now: &str) {
+        status::establish(object, now);
+    }
+
+    /// Writes that another definition has the names (`NamesAccepted` is false). A definition that is established stays so.
+    pub fn reject_names(object: &mut Value, message: &str, now: &str) {
+        status::reject_names(object, message, now);
+    }
+
+    /// Writes that the definition and its objects are being deleted.
+    pub fn terminate(object: &mut Value, now: &str) {
+        status::terminate(object, now);
+    }
+
+    /// Whether a condition of the object is true, for example `Established`.
+    pub fn has_condition(object: &Value, name: &str) -> bool {
+        status::has_condition(object, name)
+    }
+
+    /// The version that objects are stored in.
+    pub fn storage_version(&self) -> &Version {
+        self.versions.iter().find(|v| v.storage).expect("parse accepts only definitions with a storage version")
+    }
+
     /// The version of that name.
-    pub fn version(&self, name: &str) -> Option<&Version> { self.versions.iter().find(|v| v.name == name) }
+    pub fn version(&self, name: &str) -> Option<&Version> {
+        self.versions.iter().find(|v| v.name == name)
+    }
 }
+
+#[cfg(test)]
+mod tests;

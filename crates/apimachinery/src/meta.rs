@@ -16,7 +16,7 @@ mod names;
 
 pub use decode::{DecodeError, decode};
 pub use names::{
-    NameRule, dns_label_problems, dns_subdomain_problems, generate_name, label_value_problems, path_segment_problems,
+    NameRule, dns_1035_label_problems, dns_label_problems, dns_subdomain_problems, generate_name, label_value_problems, path_segment_problems,
     qualified_name_problems,
 };
 

@@ -1,26 +1,407 @@
-//! Merge patch (RFC 7386) and JSON patch (RFC 6902).
-use serde_json::Value;
+//! Merge patch (RFC 7386) and JSON patch (RFC 6902), at bounded cost.
+
+use serde_json::{Map, Value};
+
+use crate::json::{MAX_DEPTH, depth_exceeds};
 use crate::status::Status;
-/// Applies a merge patch: objects are merged, null removes, everything else replaces.
-pub fn merge_patch(target: &mut Value, patch: &Value) { let _ = (target, patch); }
-/// A JSON patch, read and checked, ready to be applied to any document.
-#[derive(Debug, Clone)]
-pub struct JsonPatch {}
-/// Why a JSON patch cannot be read or applied.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("patch")]
-pub struct PatchError;
-impl PatchError {
-    /// The answer to the client.
-    pub fn status(&self) -> Status { Status::rejected() }
+
+mod pointer;
+
+use pointer::Pointer;
+
+/// Most operations of a JSON patch.
+pub const MAX_OPERATIONS: usize = 10_000;
+
+/// How much the `copy` operations of one JSON patch may copy, in bytes of JSON.
+pub const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
+
+/// How many values one JSON patch may move in lists and trees: 10,000 operations on a short list, or a few on a long one.
+const MAX_MOVED: usize = 50_000_000;
+
+/// Applies a merge patch: objects are merged key by key, null removes a key, and everything else replaces what was there.
+///
+/// ```
+/// use serde_json::json;
+///
+/// let mut target = json!({"a": 1, "b": {"c": 2, "d": 3}});
+/// apimachinery::patch::merge_patch(&mut target, &json!({"a": null, "b": {"c": 4}}));
+/// assert_eq!(target, json!({"b": {"c": 4, "d": 3}}));
+/// ```
+pub fn merge_patch(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(target) = target else { return };
+    for (key, patch) in patch {
+        if patch.is_null() {
+            target.remove(key);
+        } else {
+            merge_patch(target.entry(key.as_str()).or_insert(Value::Null), patch);
+        }
+    }
 }
+
+/// Why a JSON patch cannot be read or applied. Names the operation by its position and never quotes a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PatchError {
+    /// Not a list of operations.
+    #[error("a JSON patch is a list of operations")]
+    NotAList,
+    /// Over [`MAX_OPERATIONS`].
+    #[error("a JSON patch may have at most {MAX_OPERATIONS} operations")]
+    TooManyOperations,
+    /// An operation lacks a member, has one of the wrong type, or a malformed path.
+    #[error("operation {0} is malformed")]
+    Malformed(usize),
+    /// A path leads nowhere.
+    #[error("operation {0} names a place that does not exist")]
+    NotFound(usize),
+    /// A `test` does not hold.
+    #[error("operation {0}: the test failed")]
+    TestFailed(usize),
+    /// A value would be moved into itself.
+    #[error("operation {0} moves a value into itself")]
+    IntoItself(usize),
+    /// The result would be nested deeper than [`MAX_DEPTH`].
+    #[error("operation {0} nests the document too deeply")]
+    TooDeep(usize),
+    /// The patch copies more than [`MAX_COPIED_BYTES`], or moves values about without measure.
+    #[error("operation {0}: the patch copies or moves too much")]
+    TooMuch(usize),
+}
+
+impl PatchError {
+    /// The answer to the client: 400, 413 or 422.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::NotAList | Self::Malformed(_) => Status::bad_request(format!("error decoding patch: {self}")),
+            Self::TooManyOperations => {
+                Status::failure(crate::status::Reason::RequestEntityTooLarge, format!("the patch is too large: {self}"))
+            }
+            _ => Status::rejected(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Operation {
+    Add(Pointer, Value),
+    Remove(Pointer),
+    Replace(Pointer, Value),
+    Move { from: Pointer, path: Pointer },
+    Copy { from: Pointer, path: Pointer },
+    Test(Pointer, Value),
+}
+
+/// A JSON patch, read and checked, ready to be applied to any document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JsonPatch {
+    operations: Vec<Operation>,
+}
+
 impl JsonPatch {
     /// Reads the operations.
+    ///
     /// # Errors
-    /// When it is no JSON patch.
-    pub fn parse(patch: &Value) -> Result<Self, PatchError> { let _ = patch; Ok(Self {}) }
-    /// The document with all operations applied, or none.
+    ///
+    /// When it is no list of operations, one of them is malformed, or there are too many.
+    pub fn parse(patch: &Value) -> Result<Self, PatchError> {
+        let list = patch.as_array().ok_or(PatchError::NotAList)?;
+        if list.len() > MAX_OPERATIONS {
+            return Err(PatchError::TooManyOperations);
+        }
+        let operations: Result<_, _> =
+            list.iter().enumerate().map(|(i, op)| operation(op).ok_or(PatchError::Malformed(i))).collect();
+        Ok(Self { operations: operations? })
+    }
+
+    /// The document with all operations applied in their order.
+    ///
     /// # Errors
-    /// When an operation fails.
-    pub fn apply(&self, document: Value) -> Result<Value, PatchError> { Ok(document) }
+    ///
+    /// When one of them cannot be applied; nothing is left of the document then.
+    pub fn apply(&self, document: Value) -> Result<Value, PatchError> {
+        let mut state = State { document, copied: 0, moved: 0 };
+        for (i, operation) in self.operations.iter().enumerate() {
+            state.apply(operation).map_err(|problem| problem.at(i))?;
+        }
+        Ok(state.document)
+    }
+}
+
+fn operation(op: &Value) -> Option<Operation> {
+    let path = || Pointer::parse(op.get("path")?.as_str()?);
+    let from = || Pointer::parse(op.get("from")?.as_str()?);
+    let value = || op.get("value").cloned();
+    Some(match op.get("op")?.as_str()? {
+        "add" => Operation::Add(path()?, value()?),
+        "remove" => Operation::Remove(path()?),
+        "replace" => Operation::Replace(path()?, value()?),
+        "move" => Operation::Move { from: from()?, path: path()? },
+        "copy" => Operation::Copy { from: from()?, path: path()? },
+        "test" => Operation::Test(path()?, value()?),
+        _ => return None,
+    })
+}
+
+/// A [`PatchError`] before it is known which operation it was.
+#[derive(Clone, Copy)]
+enum Problem {
+    NotFound,
+    TestFailed,
+    IntoItself,
+    TooDeep,
+    TooMuch,
+}
+
+impl Problem {
+    fn at(self, operation: usize) -> PatchError {
+        match self {
+            Self::NotFound => PatchError::NotFound(operation),
+            Self::TestFailed => PatchError::TestFailed(operation),
+            Self::IntoItself => PatchError::IntoItself(operation),
+            Self::TooDeep => PatchError::TooDeep(operation),
+            Self::TooMuch => PatchError::TooMuch(operation),
+        }
+    }
+}
+
+struct State {
+    document: Value,
+    copied: usize,
+    moved: usize,
+}
+
+impl State {
+    fn apply(&mut self, operation: &Operation) -> Result<(), Problem> {
+        match operation {
+            Operation::Add(path, value) => self.add(path, value.clone()),
+            Operation::Remove(path) => self.remove(path).map(drop),
+            Operation::Replace(path, value) => {
+                check_depth(path, value)?;
+                *path.find_mut(&mut self.document).ok_or(Problem::NotFound)? = value.clone();
+                Ok(())
+            }
+            Operation::Move { from, path } if from == path => {
+                from.find(&self.document).map(drop).ok_or(Problem::NotFound)
+            }
+            Operation::Move { from, path } => {
+                if from.is_above(path) {
+                    return Err(Problem::IntoItself);
+                }
+                let value = self.remove(from)?;
+                self.charge(count(&value))?;
+                self.add(path, value)
+            }
+            Operation::Copy { from, path } => {
+                let value = from.find(&self.document).ok_or(Problem::NotFound)?;
+                self.copied += size(value, MAX_COPIED_BYTES);
+                if self.copied > MAX_COPIED_BYTES {
+                    return Err(Problem::TooMuch);
+                }
+                let value = value.clone();
+                self.add(path, value)
+            }
+            Operation::Test(path, value) => {
+                let found = path.find(&self.document).ok_or(Problem::TestFailed)?;
+                if equal(found, value) { Ok(()) } else { Err(Problem::TestFailed) }
+            }
+        }
+    }
+
+    fn add(&mut self, path: &Pointer, value: Value) -> Result<(), Problem> {
+        check_depth(path, &value)?;
+        let Some((parent, last)) = path.split() else {
+            self.document = value;
+            return Ok(());
+        };
+        match parent.find_mut(&mut self.document).ok_or(Problem::NotFound)? {
+            Value::Object(map) => {
+                map.insert(last.to_owned(), value);
+                Ok(())
+            }
+            Value::Array(items) => {
+                let i = if last == "-" { items.len() } else { pointer::index(last).ok_or(Problem::NotFound)? };
+                if i > items.len() {
+                    return Err(Problem::NotFound);
+                }
+                let behind = items.len() - i;
+                items.insert(i, value);
+                self.charge(behind)
+            }
+            _ => Err(Problem::NotFound),
+        }
+    }
+
+    fn remove(&mut self, path: &Pointer) -> Result<Value, Problem> {
+        let Some((parent, last)) = path.split() else {
+            return Ok(std::mem::take(&mut self.document));
+        };
+        match parent.find_mut(&mut self.document).ok_or(Problem::NotFound)? {
+            Value::Object(map) => map.remove(last).ok_or(Problem::NotFound),
+            Value::Array(items) => {
+                let i = pointer::index(last).filter(|i| *i < items.len()).ok_or(Problem::NotFound)?;
+                let behind = items.len() - i;
+                let value = items.remove(i);
+                self.charge(behind)?;
+                Ok(value)
+            }
+            _ => Err(Problem::NotFound),
+        }
+    }
+
+    fn charge(&mut self, values: usize) -> Result<(), Problem> {
+        self.moved = self.moved.saturating_add(values);
+        if self.moved > MAX_MOVED { Err(Problem::TooMuch) } else { Ok(()) }
+    }
+}
+
+fn check_depth(path: &Pointer, value: &Value) -> Result<(), Problem> {
+    match MAX_DEPTH.checked_sub(path.len()) {
+        Some(left) if !depth_exceeds(value, left) => Ok(()),
+        _ => Err(Problem::TooDeep),
+    }
+}
+
+/// How many values a value holds, itself among them.
+fn count(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
+        Value::Object(map) => 1 + map.values().map(count).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+/// About how many bytes of JSON a value is; stops counting behind `limit`.
+fn size(value: &Value, limit: usize) -> usize {
+    let mut total = 2;
+    let mut add = |more: usize| {
+        total += more + 1;
+        total <= limit
+    };
+    match value {
+        Value::String(text) => total += text.len(),
+        Value::Array(items) => {
+            let _ = items.iter().all(|item| add(size(item, limit)));
+        }
+        Value::Object(map) => {
+            let _ = map.iter().all(|(key, value)| add(key.len() + 3 + size(value, limit)));
+        }
+        _ => total += 4,
+    }
+    total
+}
+
+/// Equality of JSON: numbers by their value, however they are written.
+fn equal(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(x), Value::Number(y)) => x == y || (x.is_f64() != y.is_f64() && x.as_f64() == y.as_f64()),
+        (Value::Array(x), Value::Array(y)) => x.len() == y.len() && x.iter().zip(y).all(|(a, b)| equal(a, b)),
+        (Value::Object(x), Value::Object(y)) => {
+            x.len() == y.len() && x.iter().all(|(key, a)| y.get(key).is_some_and(|b| equal(a, b)))
+        }
+        (a, b) => a == b,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn apply(document: Value, patch: Value) -> Result<Value, PatchError> {
+        JsonPatch::parse(&patch)?.apply(document)
+    }
+
+    #[test]
+    fn merge_patches_do_what_rfc_7386_lists() {
+        for (mut target, patch, expected) in [
+            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
+            (json!({"a": "b"}), json!({"a": null}), json!({})),
+            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]})),
+            (json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
+            (json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]})),
+            (json!(["a", "b"]), json!(["c", "d"]), json!(["c", "d"])),
+            (json!({"a": "b"}), json!(["c"]), json!(["c"])),
+            (json!({"a": "foo"}), json!(null), json!(null)),
+            (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
+            (json!([1, 2]), json!({"a": "b", "c": null}), json!({"a": "b"})),
+            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
+        ] {
+            merge_patch(&mut target, &patch);
+            assert_eq!(target, expected, "{patch}");
+        }
+    }
+
+    #[test]
+    fn json_patches_do_what_rfc_6902_lists() {
+        for (document, patch, expected) in [
+            (json!({"foo": "bar"}), json!([{"op": "add", "path": "/baz", "value": "qux"}]), json!({"baz": "qux", "foo": "bar"})),
+            (json!({"foo": ["bar"]}), json!([{"op": "add", "path": "/foo/0", "value": "x"}]), json!({"foo": ["x", "bar"]})),
+            (json!({"foo": ["bar"]}), json!([{"op": "add", "path": "/foo/-", "value": "x"}]), json!({"foo": ["bar", "x"]})),
+            (json!({"foo": 1, "b": 2}), json!([{"op": "remove", "path": "/b"}]), json!({"foo": 1})),
+            (json!({"foo": [1, 2, 3]}), json!([{"op": "remove", "path": "/foo/1"}]), json!({"foo": [1, 3]})),
+            (json!({"foo": 1}), json!([{"op": "replace", "path": "/foo", "value": null}]), json!({"foo": null})),
+            (
+                json!({"a": {"b": 1}, "c": {}}),
+                json!([{"op": "move", "from": "/a/b", "path": "/c/d"}]),
+                json!({"a": {}, "c": {"d": 1}}),
+            ),
+            (json!({"l": [1, 2, 3]}), json!([{"op": "move", "from": "/l/0", "path": "/l/2"}]), json!({"l": [2, 3, 1]})),
+            (json!({"a": [1]}), json!([{"op": "copy", "from": "/a", "path": "/b"}]), json!({"a": [1], "b": [1]})),
+            (json!({"a/b": 1, "m~n": 2}), json!([{"op": "test", "path": "/a~1b", "value": 1.0}, {"op": "test", "path": "/m~0n", "value": 2}]), json!({"a/b": 1, "m~n": 2})),
+            (json!({"a": 1}), json!([{"op": "add", "path": "", "value": [1]}]), json!([1])),
+        ] {
+            assert_eq!(apply(document, patch.clone()), Ok(expected), "{patch}");
+        }
+    }
+
+    #[test]
+    fn failed_operations_are_named() {
+        let document = || json!({"a": {"b": [1]}, "c": 1});
+        for (patch, expected) in [
+            (json!({}), PatchError::NotAList),
+            (json!([{"op": "add", "path": "/x"}]), PatchError::Malformed(0)),
+            (json!([{"op": "odd", "path": "/x"}]), PatchError::Malformed(0)),
+            (json!([{"op": "remove", "path": "x"}]), PatchError::Malformed(0)),
+            (json!([{"op": "remove", "path": "/x~2"}]), PatchError::Malformed(0)),
+            (json!([{"op": "remove", "path": "/x"}]), PatchError::NotFound(0)),
+            (json!([{"op": "replace", "path": "/nope/k", "value": "9"}]), PatchError::NotFound(0)),
+            (json!([{"op": "add", "path": "/a/b/2", "value": 1}]), PatchError::NotFound(0)),
+            (json!([{"op": "add", "path": "/a/b/-1", "value": 1}]), PatchError::NotFound(0)),
+            (json!([{"op": "add", "path": "/a/b/00", "value": 1}]), PatchError::NotFound(0)),
+            (json!([{"op": "add", "path": "/c/d", "value": 1}]), PatchError::NotFound(0)),
+            (json!([{"op": "test", "path": "/c", "value": 1}, {"op": "test", "path": "/c", "value": "1"}]), PatchError::TestFailed(1)),
+            (json!([{"op": "move", "from": "/a", "path": "/a/b/0"}]), PatchError::IntoItself(0)),
+        ] {
+            assert_eq!(apply(document(), patch.clone()), Err(expected), "{patch}");
+        }
+        let rejected = PatchError::TestFailed(0).status();
+        assert_eq!((rejected.code(), rejected.message.as_str()), (422, "the server rejected our request due to an error in our request"));
+        assert_eq!(PatchError::TooManyOperations.status().code(), 413);
+        assert_eq!(PatchError::NotAList.status().code(), 400);
+    }
+
+    #[test]
+    fn a_patch_cannot_blow_a_document_up() {
+        let doubling: Vec<Value> = (0..40).map(|_| json!({"op": "copy", "from": "/a", "path": "/a/-"})).collect();
+        let document = json!({"a": ["x".repeat(1000)]});
+        assert!(matches!(apply(document, Value::Array(doubling)), Err(PatchError::TooMuch(_))));
+
+        let nesting: Vec<Value> = (0..200).map(|_| json!({"op": "copy", "from": "/a", "path": "/a/a"})).collect();
+        assert!(matches!(apply(json!({"a": {}}), Value::Array(nesting)), Err(PatchError::TooDeep(_))));
+
+        let many = vec![json!({"op": "test", "path": "", "value": 1}); MAX_OPERATIONS + 1];
+        assert_eq!(apply(json!(1), Value::Array(many)), Err(PatchError::TooManyOperations));
+
+        let shifting = vec![json!({"op": "add", "path": "/0", "value": 0}); MAX_OPERATIONS];
+        let long = Value::Array(vec![json!(0); 20_000]);
+        assert!(matches!(apply(long, Value::Array(shifting)), Err(PatchError::TooMuch(_))));
+    }
 }

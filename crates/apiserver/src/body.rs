@@ -102,18 +102,18 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::{StreamExt as _, executor::block_on, stream};
+    use futures::{StreamExt as _, stream};
 
     fn frames(sizes: &'static [usize]) -> impl http_body::Body<Data = Bytes> {
         http_body_util::StreamBody::new(stream::iter(sizes).map(|size| Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; *size])))))
     }
 
-    #[test]
-    fn frames_are_joined_up_to_the_limit() {
-        assert_eq!(block_on(read(frames(&[]))).map(|bytes| bytes.len()), Ok(0));
-        assert_eq!(block_on(read(frames(&[3, 0, 4]))).map(|bytes| bytes.len()), Ok(7));
-        assert_eq!(block_on(read(frames(&[1, LONGEST_REQUEST - 1]))).map(|bytes| bytes.len()), Ok(LONGEST_REQUEST));
-        assert_eq!(block_on(read(frames(&[1, LONGEST_REQUEST]))), Err(ReadError::TooLong));
-        assert_eq!(block_on(read(http_body_util::Full::new(Bytes::from(vec![0; LONGEST_REQUEST + 1])))), Err(ReadError::TooLong));
+    #[tokio::test]
+    async fn frames_are_joined_up_to_the_limit() {
+        assert_eq!(read(frames(&[])).await.map(|bytes| bytes.len()), Ok(0));
+        assert_eq!(read(frames(&[3, 0, 4])).await.map(|bytes| bytes.len()), Ok(7));
+        assert_eq!(read(frames(&[1, LONGEST_REQUEST - 1])).await.map(|bytes| bytes.len()), Ok(LONGEST_REQUEST));
+        assert_eq!(read(frames(&[1, LONGEST_REQUEST])).await, Err(ReadError::TooLong));
+        assert_eq!(read(http_body_util::Full::new(Bytes::from(vec![0; LONGEST_REQUEST + 1]))).await, Err(ReadError::TooLong));
     }
 }

@@ -93,6 +93,11 @@ pub(crate) struct Start {
 }
 
 impl Start {
+    /// The latest state, from a key that [`Collected::next`] has named.
+    pub(crate) fn at_key(key: String) -> Start {
+        Start { key: Some(key), ..Start::default() }
+    }
+
     fn of(options: &ListOptions) -> Start {
         if let Some(token) = &options.continue_token {
             return Start { at: token.revision.map(Revision), not_older_than: None, key: Some(token.start.clone()) };
@@ -152,7 +157,7 @@ pub(crate) async fn collect(server: &Server, target: &Target, filter: &Filter, s
 async fn scan(server: &Server, target: &Target, namespace: Option<&str>, filter: &Filter, start: &Start, limit: Option<usize>) -> Result<Collected, Failure> {
     let mut range = target.resource.keys.objects(namespace);
     if let Some(first) = &start.key {
-        range.start = start_key(target, first).max(range.start);
+        range.start = start_key(target, first).clamp(range.start, range.end.clone());
     }
     let mut at = start.at;
     let mut items = Vec::new();

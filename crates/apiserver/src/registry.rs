@@ -11,6 +11,7 @@ use apimachinery::table::TableColumn;
 use bytes::Bytes;
 use objectstore::Revision;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::builtin::{self, Builtin, Names, Rules, Special};
 use crate::codec::{Opening, Stamp};
@@ -278,6 +279,8 @@ pub(crate) struct Registry {
     current: RwLock<Arc<Snapshot>>,
     /// By the definition's name: the revision that was applied last, also of deletions.
     applied: Mutex<HashMap<String, Revision>>,
+    /// Counts the changes.
+    changes: watch::Sender<u64>,
 }
 
 /// What became of a definition.
@@ -295,7 +298,7 @@ impl Registry {
         for builtin in builtin::TABLE {
             snapshot.put(Arc::new(Resource::from_builtin(builtin)));
         }
-        Registry { current: RwLock::new(Arc::new(snapshot)), applied: Mutex::default() }
+        Registry { current: RwLock::new(Arc::new(snapshot)), applied: Mutex::default(), changes: watch::Sender::new(0) }
     }
 
     /// What is served now.
@@ -321,6 +324,12 @@ impl Registry {
             }
         }
         *current = Arc::new(next);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Tells of each change of what is served.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// The names of the definitions that are served.

@@ -75,6 +75,11 @@ impl Server {
         }
     }
 
+    /// Brings what is served up to the store's state now.
+    pub(crate) async fn reload(&self) -> Result<(), Failure> {
+        self.load_definitions().await.map(drop)
+    }
+
     /// Reads all definitions; what is known and no longer there goes.
     async fn load_definitions(&self) -> Result<Revision, Failure> {
         let keys = definition_keys();

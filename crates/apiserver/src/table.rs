@@ -2,7 +2,7 @@
 
 use apimachinery::jsonpath::JsonPath;
 use apimachinery::status::ListMeta;
-use apimachinery::table::{ColumnDefinition, ColumnType, TableColumn, human_duration};
+use apimachinery::table::{ColumnDefinition, ColumnType, human_duration};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ pub(crate) fn write_cells(version: &Version, object: &Value, now: Timestamp, out
 }
 
 fn definitions(version: &Version) -> Vec<ColumnDefinition> {
-    let name = TableColumn::name_definition();
+    let name = ColumnDefinition::name();
     let rest: Vec<ColumnDefinition> = match &version.columns {
         Columns::Custom(columns) => columns.iter().map(|column| column.definition.clone()).collect(),
         Columns::Builtin(columns) => columns.iter().map(builtin_definition).collect(),

@@ -50,6 +50,11 @@ impl Target {
         Some(self.namespace.as_str()).filter(|namespace| !namespace.is_empty())
     }
 
+    /// Another object of the same resource and version.
+    pub(crate) fn named(&self, namespace: &str, name: &str) -> Target {
+        Target { namespace: namespace.to_owned(), name: name.to_owned(), ..self.clone() }
+    }
+
     /// The key of the object.
     pub(crate) fn key(&self) -> Bytes {
         self.key_of(&self.name)

@@ -48,6 +48,7 @@ pub(crate) async fn watch(server: &Arc<Server>, target: &Target, query: &Query<'
     let initial = options.send_initial_events.unwrap_or(since.is_none());
     let namespace = target.namespace().or_else(|| filter.namespace()).filter(|_| target.resource.namespaced).map(str::to_owned);
     let range = match filter.plan(&target.resource, namespace.as_deref()) {
+        _ if !target.name.is_empty() => target.resource.keys.only(&target.namespace, &target.name),
         Plan::Name(name) => target.resource.keys.only(namespace.as_deref().unwrap_or_default(), &name),
         Plan::Scan | Plan::Index { .. } => target.resource.keys.objects(namespace.as_deref()),
     };
@@ -220,6 +221,7 @@ impl Watcher {
     fn take(&mut self, delivery: Delivery, out: &mut Vec<u8>) -> Result<(), Failure> {
         match delivery {
             Delivery::Events(events) => {
+                self.follow_definition();
                 self.waiting.extend(events.iter().cloned());
                 self.send_waiting(out)
             }
@@ -227,6 +229,21 @@ impl Watcher {
                 self.seen = self.seen.max(revision);
                 Ok(())
             }
+        }
+    }
+
+    /// A definition may have changed since the watch began: its newer objects are shown by its newer schema.
+    fn follow_definition(&mut self) {
+        let resource = &self.target.resource;
+        if resource.definition.is_none() {
+            return;
+        }
+        let snapshot = self.server.registry.snapshot();
+        if let Some(current) = snapshot.resource(&resource.id.group, &resource.id.plural)
+            && !Arc::ptr_eq(current, resource)
+            && let Some(target) = self.target.on(current.clone())
+        {
+            self.target = target;
         }
     }
 

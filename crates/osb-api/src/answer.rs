@@ -10,10 +10,18 @@ use crate::request::MaintenanceVersion;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InstanceMetadata {
     /// User-facing attributes.
-    #[serde(default, deserialize_with = "absent_or_null", skip_serializing_if = "Object::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "absent_or_null",
+        skip_serializing_if = "Object::is_empty"
+    )]
     pub labels: Object,
     /// Attributes with a meaning for the platform.
-    #[serde(default, deserialize_with = "absent_or_null", skip_serializing_if = "Object::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "absent_or_null",
+        skip_serializing_if = "Object::is_empty"
+    )]
     pub attributes: Object,
 }
 
@@ -59,7 +67,10 @@ pub struct InstanceDetails {
 impl std::fmt::Debug for InstanceDetails {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut debug = f.debug_struct("InstanceDetails");
-        debug.field("service_id", &self.service_id).field("plan_id", &self.plan_id).finish_non_exhaustive()
+        debug
+            .field("service_id", &self.service_id)
+            .field("plan_id", &self.plan_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -196,7 +207,9 @@ pub struct BindingBody {
 
 impl std::fmt::Debug for BindingBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BindingBody").field("metadata", &self.metadata).finish_non_exhaustive()
+        f.debug_struct("BindingBody")
+            .field("metadata", &self.metadata)
+            .finish_non_exhaustive()
     }
 }
 
@@ -213,7 +226,9 @@ pub struct BindingDetails {
 
 impl std::fmt::Debug for BindingDetails {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BindingDetails").field("body", &self.body).finish_non_exhaustive()
+        f.debug_struct("BindingDetails")
+            .field("body", &self.body)
+            .finish_non_exhaustive()
     }
 }
 
@@ -359,7 +374,10 @@ impl Answer for Removed {
     fn body(&self) -> Vec<u8> {
         match self {
             Self::Done => b"{}".to_vec(),
-            Self::Accepted(operation) => json(&AcceptedBody { operation, body: Nothing {} }),
+            Self::Accepted(operation) => json(&AcceptedBody {
+                operation,
+                body: Nothing {},
+            }),
         }
     }
 }
@@ -376,7 +394,10 @@ impl Answer for Bound {
     fn body(&self) -> Vec<u8> {
         match self {
             Self::Created(body) | Self::Exists(body) => json(body),
-            Self::Accepted(operation) => json(&AcceptedBody { operation, body: Nothing {} }),
+            Self::Accepted(operation) => json(&AcceptedBody {
+                operation,
+                body: Nothing {},
+            }),
         }
     }
 }
@@ -413,14 +434,29 @@ mod tests {
     #[test]
     fn every_answer_is_an_object_with_the_code_of_its_case() {
         let empty = InstanceBody::default;
-        let full = InstanceBody { dashboard_url: Some("https://d".to_owned()), metadata: None };
+        let full = InstanceBody {
+            dashboard_url: Some("https://d".to_owned()),
+            metadata: None,
+        };
         assert_eq!(parts(&Provisioned::Created(empty())), (201, json!({})));
-        assert_eq!(parts(&Provisioned::Exists(full.clone())), (200, json!({ "dashboard_url": "https://d" })));
-        assert_eq!(parts(&Provisioned::Accepted(operation(), full)), (202, json!({ "operation": "op", "dashboard_url": "https://d" })));
+        assert_eq!(
+            parts(&Provisioned::Exists(full.clone())),
+            (200, json!({ "dashboard_url": "https://d" }))
+        );
+        assert_eq!(
+            parts(&Provisioned::Accepted(operation(), full)),
+            (202, json!({ "operation": "op", "dashboard_url": "https://d" }))
+        );
         assert_eq!(parts(&Updated::Done(empty())), (200, json!({})));
-        assert_eq!(parts(&Updated::Accepted(operation(), empty())), (202, json!({ "operation": "op" })));
+        assert_eq!(
+            parts(&Updated::Accepted(operation(), empty())),
+            (202, json!({ "operation": "op" }))
+        );
         assert_eq!(parts(&Removed::Done), (200, json!({})));
-        assert_eq!(parts(&Removed::Accepted(operation())), (202, json!({ "operation": "op" })));
+        assert_eq!(
+            parts(&Removed::Accepted(operation())),
+            (202, json!({ "operation": "op" }))
+        );
         assert_eq!(parts(&InstanceDetails::default()), (200, json!({})));
         assert_eq!(parts(&BindingDetails::default()), (200, json!({})));
     }
@@ -439,16 +475,31 @@ mod tests {
         let body: BindingBody = serde_json::from_value(text.clone()).unwrap();
         assert_eq!(parts(&Bound::Created(body.clone())), (201, text.clone()));
         assert_eq!(parts(&Bound::Exists(body.clone())), (200, text));
-        assert_eq!(parts(&Bound::Accepted(operation())), (202, json!({ "operation": "op" })));
+        assert_eq!(
+            parts(&Bound::Accepted(operation())),
+            (202, json!({ "operation": "op" }))
+        );
         assert!(!format!("{body:?}").contains("mysql"), "credentials are not printed");
     }
 
     /// OSB-LOI-04, OSB-LOI-10.
     #[test]
     fn a_poll_spells_its_state_as_the_specification_does() {
-        for (state, text) in [(State::InProgress, "in progress"), (State::Succeeded, "succeeded"), (State::Failed, "failed")] {
-            let body = LastOperation { state, description: None, instance_usable: None, update_repeatable: None };
-            let polled = Polled { body, retry_after_secs: Some(7) };
+        for (state, text) in [
+            (State::InProgress, "in progress"),
+            (State::Succeeded, "succeeded"),
+            (State::Failed, "failed"),
+        ] {
+            let body = LastOperation {
+                state,
+                description: None,
+                instance_usable: None,
+                update_repeatable: None,
+            };
+            let polled = Polled {
+                body,
+                retry_after_secs: Some(7),
+            };
             assert_eq!(parts(&polled), (200, json!({ "state": text })));
             assert_eq!(polled.retry_after_secs(), Some(7));
         }
@@ -456,7 +507,14 @@ mod tests {
 
     #[test]
     fn null_members_of_foreign_brokers_are_read_as_absent() {
-        let body: InstanceBody = serde_json::from_value(json!({ "dashboard_url": null, "metadata": { "labels": null } })).unwrap();
-        assert_eq!(body, InstanceBody { dashboard_url: None, metadata: Some(InstanceMetadata::default()) });
+        let body: InstanceBody =
+            serde_json::from_value(json!({ "dashboard_url": null, "metadata": { "labels": null } })).unwrap();
+        assert_eq!(
+            body,
+            InstanceBody {
+                dashboard_url: None,
+                metadata: Some(InstanceMetadata::default())
+            }
+        );
     }
 }

@@ -54,7 +54,11 @@ fn without_padding(text: &[u8]) -> Result<&[u8], Base64Error> {
     let end = text.iter().position(|&byte| byte == b'=').unwrap_or(text.len());
     let (digits, padding) = text.split_at(end);
     let complete = padding.is_empty() || (padding.len() <= 2 && text.len().is_multiple_of(4));
-    if complete && padding.iter().all(|&byte| byte == b'=') { Ok(digits) } else { Err(Base64Error) }
+    if complete && padding.iter().all(|&byte| byte == b'=') {
+        Ok(digits)
+    } else {
+        Err(Base64Error)
+    }
 }
 
 fn value(digit: u8) -> Result<u32, Base64Error> {
@@ -77,18 +81,31 @@ mod tests {
 
     #[test]
     fn the_vectors_of_rfc_4648_hold() {
-        let vectors =
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="), ("foobar", "Zm9vYmFy")];
+        let vectors = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ];
         for (plain, text) in vectors {
             assert_eq!(encode(plain.as_bytes()), text);
             assert_eq!(decode(text.as_bytes()).unwrap(), plain.as_bytes());
-            assert_eq!(decode(text.trim_end_matches('=').as_bytes()).unwrap(), plain.as_bytes(), "padding may be missing");
+            assert_eq!(
+                decode(text.trim_end_matches('=').as_bytes()).unwrap(),
+                plain.as_bytes(),
+                "padding may be missing"
+            );
         }
     }
 
     #[test]
     fn what_no_encoder_makes_is_refused() {
-        for text in ["Z", "Zm9vY", "Zg=", "Zg===", "=", "====", "Zg==Zg==", "Zm 9v", "Zm9v\n", "Zm_v", "Zm-v", "é"] {
+        for text in [
+            "Z", "Zm9vY", "Zg=", "Zg===", "=", "====", "Zg==Zg==", "Zm 9v", "Zm9v\n", "Zm_v", "Zm-v", "é",
+        ] {
             assert_eq!(decode(text.as_bytes()), Err(Base64Error), "{text:?}");
         }
     }

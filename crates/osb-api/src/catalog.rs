@@ -107,7 +107,9 @@ pub struct DashboardClient {
 
 impl fmt::Debug for DashboardClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DashboardClient").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("DashboardClient")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -444,12 +446,18 @@ impl CheckedCatalog {
     pub fn plan(&self, offering: &OfferingId, plan: &PlanId) -> Option<PlanRef<'_>> {
         let indexed = self.index.get(offering)?;
         let offering = self.catalog.services.get(indexed.position)?;
-        Some(PlanRef { offering, plan: offering.plans.get(*indexed.plans.get(plan)?)? })
+        Some(PlanRef {
+            offering,
+            plan: offering.plans.get(*indexed.plans.get(plan)?)?,
+        })
     }
 
     /// All plans, in the order of the catalog.
     pub fn plans(&self) -> impl Iterator<Item = PlanRef<'_>> {
-        self.catalog.services.iter().flat_map(|offering| offering.plans.iter().map(move |plan| PlanRef { offering, plan }))
+        self.catalog
+            .services
+            .iter()
+            .flat_map(|offering| offering.plans.iter().map(move |plan| PlanRef { offering, plan }))
     }
 
     /// What could be better.

@@ -136,26 +136,50 @@ mod tests {
             "platform": "cloudfoundry", "organization_guid": "o", "space_guid": "s", "space_name": "dev",
             "instance_annotations": { "a/b": "c" }, "space_annotations": "odd",
         }));
-        let ContextView::CloudFoundry(view) = context.view() else { panic!("{context:?}") };
-        assert_eq!((view.organization_guid(), view.space_guid(), view.space_name()), (Some("o"), Some("s"), Some("dev")));
+        let ContextView::CloudFoundry(view) = context.view() else {
+            panic!("{context:?}")
+        };
+        assert_eq!(
+            (view.organization_guid(), view.space_guid(), view.space_name()),
+            (Some("o"), Some("s"), Some("dev"))
+        );
         assert_eq!((view.organization_name(), view.instance_name()), (None, None));
-        assert!(view.instance_annotations().is_some_and(|annotations| annotations["a/b"] == "c"));
-        assert_eq!((view.space_annotations(), view.organization_annotations()), (None, None));
+        assert!(
+            view.instance_annotations()
+                .is_some_and(|annotations| annotations["a/b"] == "c")
+        );
+        assert_eq!(
+            (view.space_annotations(), view.organization_annotations()),
+            (None, None)
+        );
     }
 
     /// OSB-PROF-03.
     #[test]
     fn kubernetes_is_recognised() {
-        let context = context(json!({ "platform": "kubernetes", "namespace": "n", "clusterid": 4, "instance_name": "db" }));
-        let ContextView::Kubernetes(view) = context.view() else { panic!("{context:?}") };
-        assert_eq!((view.namespace(), view.clusterid(), view.instance_name()), (Some("n"), None, Some("db")));
-        assert_eq!((view.namespace_annotations(), view.instance_annotations()), (None, None));
+        let context =
+            context(json!({ "platform": "kubernetes", "namespace": "n", "clusterid": 4, "instance_name": "db" }));
+        let ContextView::Kubernetes(view) = context.view() else {
+            panic!("{context:?}")
+        };
+        assert_eq!(
+            (view.namespace(), view.clusterid(), view.instance_name()),
+            (Some("n"), None, Some("db"))
+        );
+        assert_eq!(
+            (view.namespace_annotations(), view.instance_annotations()),
+            (None, None)
+        );
     }
 
     /// OSB-PROF-01.
     #[test]
     fn other_platforms_are_kept_as_they_are() {
-        for value in [json!({}), json!({ "platform": 7 }), json!({ "platform": "sapcp", "subaccount_id": "x" })] {
+        for value in [
+            json!({}),
+            json!({ "platform": 7 }),
+            json!({ "platform": "sapcp", "subaccount_id": "x" }),
+        ] {
             let context = context(value);
             assert_eq!(context.view(), ContextView::Other(&context.0));
         }

@@ -29,8 +29,15 @@ impl ErrorBody {
     /// A body with a description only. An empty text becomes a general one: descriptions are never empty (OSB-ERR-03).
     pub fn described(description: impl Into<String>) -> Self {
         let description = description.into();
-        let description = if description.is_empty() { "the request failed".to_owned() } else { description };
-        Self { description: Some(description), ..Self::default() }
+        let description = if description.is_empty() {
+            "the request failed".to_owned()
+        } else {
+            description
+        };
+        Self {
+            description: Some(description),
+            ..Self::default()
+        }
     }
 }
 
@@ -114,9 +121,7 @@ impl Reserved {
             Self::ConcurrencyError => {
                 "The Service Broker does not support concurrent requests that mutate the same resource."
             }
-            Self::RequiresApp => {
-                "This service supports generation of credentials through binding an application only."
-            }
+            Self::RequiresApp => "This service supports generation of credentials through binding an application only.",
             Self::MaintenanceInfoConflict => {
                 "The maintenance_info.version field provided in the request does not match the \
                  maintenance_info.version field provided in the Service Broker's Catalog."
@@ -441,9 +446,10 @@ impl Refusal for UpdateError {
     fn body(&self) -> ErrorBody {
         match self {
             Self::Invalid(_) | Self::NoInstance => described(self),
-            Self::NotSupported { update_repeatable, .. } => {
-                ErrorBody { update_repeatable: *update_repeatable, ..described(self) }
-            }
+            Self::NotSupported { update_repeatable, .. } => ErrorBody {
+                update_repeatable: *update_repeatable,
+                ..described(self)
+            },
             Self::AsyncRequired => Reserved::AsyncRequired.body(),
             Self::Concurrency => Reserved::ConcurrencyError.body(),
             Self::MaintenanceInfoConflict => Reserved::MaintenanceInfoConflict.body(),
@@ -452,7 +458,11 @@ impl Refusal for UpdateError {
     }
 
     fn retry_after_secs(&self) -> Option<u32> {
-        if let Self::Fault(fault) = self { fault.retry_after_secs() } else { None }
+        if let Self::Fault(fault) = self {
+            fault.retry_after_secs()
+        } else {
+            None
+        }
     }
 }
 
@@ -463,7 +473,10 @@ mod tests {
     fn check(refusal: &dyn Refusal, status: u16, error: Option<&str>) {
         let body = refusal.body();
         assert_eq!((refusal.status().code(), body.error.as_deref()), (status, error));
-        assert!(body.description.is_some_and(|text| !text.is_empty()), "OSB-ERR-03, OSB-ERR-09");
+        assert!(
+            body.description.is_some_and(|text| !text.is_empty()),
+            "OSB-ERR-03, OSB-ERR-09"
+        );
         assert_eq!(body.instance_usable, None, "OSB-ERR-04");
     }
 
@@ -475,7 +488,11 @@ mod tests {
         check(&ProvisionError::Conflict(text()), 409, None);
         check(&ProvisionError::AsyncRequired, 422, Some("AsyncRequired"));
         check(&ProvisionError::Concurrency, 422, Some("ConcurrencyError"));
-        check(&ProvisionError::MaintenanceInfoConflict, 422, Some("MaintenanceInfoConflict"));
+        check(
+            &ProvisionError::MaintenanceInfoConflict,
+            422,
+            Some("MaintenanceInfoConflict"),
+        );
         check(&ProvisionError::Fault(Fault::Failed(text())), 500, None);
         check(&DeprovisionError::Gone, 410, None);
         check(&DeprovisionError::Fault(Fault::Unavailable(text())), 503, None);
@@ -486,7 +503,14 @@ mod tests {
         check(&PollError::Gone, 410, None);
         check(&FetchError::NotFound, 404, None);
         check(&UpdateError::NoInstance, 404, None);
-        check(&UpdateError::NotSupported { description: text(), update_repeatable: Some(false) }, 422, None);
+        check(
+            &UpdateError::NotSupported {
+                description: text(),
+                update_repeatable: Some(false),
+            },
+            422,
+            None,
+        );
         check(&VersionError::Missing, 400, None);
         check(&VersionError::Malformed, 400, None);
         check(&VersionError::Unsupported, 412, None);
@@ -503,7 +527,12 @@ mod tests {
     /// OSB-ERR-06: the texts that Service Catalog's client compares.
     #[test]
     fn the_reserved_texts_are_those_that_clients_compare() {
-        let texts = [Reserved::AsyncRequired, Reserved::RequiresApp, Reserved::ConcurrencyError].map(Reserved::description);
+        let texts = [
+            Reserved::AsyncRequired,
+            Reserved::RequiresApp,
+            Reserved::ConcurrencyError,
+        ]
+        .map(Reserved::description);
         assert_eq!(
             texts,
             [
@@ -517,7 +546,13 @@ mod tests {
     /// OSB-UPD-21.
     #[test]
     fn a_refused_update_says_whether_it_may_be_repeated() {
-        let error = UpdateError::NotSupported { description: "no".to_owned(), update_repeatable: Some(false) };
-        assert_eq!(serde_json::to_string(&error.body()).unwrap(), r#"{"description":"no","update_repeatable":false}"#);
+        let error = UpdateError::NotSupported {
+            description: "no".to_owned(),
+            update_repeatable: Some(false),
+        };
+        assert_eq!(
+            serde_json::to_string(&error.body()).unwrap(),
+            r#"{"description":"no","update_repeatable":false}"#
+        );
     }
 }

@@ -134,7 +134,17 @@ mod tests {
     /// OSB-GEN-05, OSB-URL-01.
     #[test]
     fn any_character_is_allowed() {
-        for text in ["a", "/", ":", "%2F", "..", " ", "\0", "\u{1F980}", "crn:v1:bluemix:public:x:us-south:a/4b/::"] {
+        for text in [
+            "a",
+            "/",
+            ":",
+            "%2F",
+            "..",
+            " ",
+            "\0",
+            "\u{1F980}",
+            "crn:v1:bluemix:public:x:us-south:a/4b/::",
+        ] {
             assert_eq!(InstanceId::new(text).unwrap().as_str(), text);
         }
     }
@@ -146,14 +156,23 @@ mod tests {
         assert!(PlanId::new("x".repeat(MAX_ID_BYTES)).is_ok());
         assert_eq!(PlanId::new("x".repeat(MAX_ID_BYTES + 1)), Err(IdError::TooLong));
         assert!(OperationId::new("é".repeat(MAX_OPERATION_CHARS)).is_ok());
-        assert_eq!(OperationId::new("é".repeat(MAX_OPERATION_CHARS + 1)), Err(IdError::OperationTooLong));
+        assert_eq!(
+            OperationId::new("é".repeat(MAX_OPERATION_CHARS + 1)),
+            Err(IdError::OperationTooLong)
+        );
         assert_eq!(OperationId::new(""), Err(IdError::Empty));
     }
 
     #[test]
     fn serde_keeps_the_limits() {
-        assert_eq!(serde_json::from_str::<PlanId>("\"p\"").unwrap(), PlanId::new("p").unwrap());
+        assert_eq!(
+            serde_json::from_str::<PlanId>("\"p\"").unwrap(),
+            PlanId::new("p").unwrap()
+        );
         assert!(serde_json::from_str::<PlanId>("\"\"").is_err());
-        assert_eq!(serde_json::to_string(&PlanId::new("p\"").unwrap()).unwrap(), "\"p\\\"\"");
+        assert_eq!(
+            serde_json::to_string(&PlanId::new("p\"").unwrap()).unwrap(),
+            "\"p\\\"\""
+        );
     }
 }

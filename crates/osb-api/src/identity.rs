@@ -41,7 +41,10 @@ impl OriginatingIdentity {
         let (platform, encoded) = header.trim().split_once(' ').ok_or(IdentityError)?;
         let json = base64::decode(encoded.trim_start().as_bytes()).map_err(|_| IdentityError)?;
         let value = Members::read(&json).map_err(|_| IdentityError)?.into_object();
-        Ok(Self { platform: platform.to_owned(), value })
+        Ok(Self {
+            platform: platform.to_owned(),
+            value,
+        })
     }
 
     /// The value of the header, for clients.
@@ -67,12 +70,21 @@ impl OriginatingIdentity {
 
     /// Kubernetes: `groups`, members of another type left out.
     pub fn groups(&self) -> impl Iterator<Item = &str> {
-        self.value.get("groups").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+        self.value
+            .get("groups")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
     }
 
     /// Kubernetes: the values of `extra` under a key, members of another type left out.
     pub fn extra<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a str> {
-        let values = self.value.get("extra").and_then(|extra| extra.get(key)).and_then(Value::as_array);
+        let values = self
+            .value
+            .get("extra")
+            .and_then(|extra| extra.get(key))
+            .and_then(Value::as_array);
         values.into_iter().flatten().filter_map(Value::as_str)
     }
 
@@ -100,11 +112,18 @@ mod tests {
     /// OSB-OID-02, OSB-PROF-08.
     #[test]
     fn the_users_of_both_profiles_are_read() {
-        let cloud_foundry = OriginatingIdentity::decode(&header("cloudfoundry", &json!({ "user_id": "683ea748" }))).unwrap();
-        assert_eq!((cloud_foundry.platform.as_str(), cloud_foundry.user()), ("cloudfoundry", Some("683ea748")));
+        let cloud_foundry =
+            OriginatingIdentity::decode(&header("cloudfoundry", &json!({ "user_id": "683ea748" }))).unwrap();
+        assert_eq!(
+            (cloud_foundry.platform.as_str(), cloud_foundry.user()),
+            ("cloudfoundry", Some("683ea748"))
+        );
         let value = json!({ "username": "duke", "uid": "c2dde242", "groups": ["admin", "dev"], "extra": { "mydata": ["data1", "data3"] } });
         let kubernetes = OriginatingIdentity::decode(&header("kubernetes", &value)).unwrap();
-        assert_eq!((kubernetes.username(), kubernetes.uid()), (Some("duke"), Some("c2dde242")));
+        assert_eq!(
+            (kubernetes.username(), kubernetes.uid()),
+            (Some("duke"), Some("c2dde242"))
+        );
         assert_eq!(kubernetes.groups().collect::<Vec<_>>(), ["admin", "dev"]);
         assert_eq!(kubernetes.extra("mydata").collect::<Vec<_>>(), ["data1", "data3"]);
         assert_eq!(kubernetes.extra("other").count(), 0);
@@ -132,7 +151,18 @@ mod tests {
     fn a_malformed_header_is_an_error() {
         let array = header("cloudfoundry", &json!([1]));
         let long = header("cloudfoundry", &json!({ "user_id": "x".repeat(MAX_IDENTITY_BYTES) }));
-        for text in ["", " ", "cloudfoundry", "cloudfoundry ", " e30=", "cloudfoundry !!", "cloudfoundry e30= e30=", "cloudfoundry eyJ4", &array, &long] {
+        for text in [
+            "",
+            " ",
+            "cloudfoundry",
+            "cloudfoundry ",
+            " e30=",
+            "cloudfoundry !!",
+            "cloudfoundry e30= e30=",
+            "cloudfoundry eyJ4",
+            &array,
+            &long,
+        ] {
             assert_eq!(OriginatingIdentity::decode(text), Err(IdentityError), "{text:.40}");
         }
     }

@@ -72,9 +72,20 @@ pub enum BodyError {
 pub fn read(bytes: &[u8]) -> Result<Value, BodyError> {
     let mut failure = None;
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let strict = Strict { depth: MAX_DEPTH, failure: &mut failure };
-    let read = strict.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
-    read.map_err(|error| failure.map_or(BodyError::Syntax { line: error.line(), column: error.column() }, Failure::into_error))
+    let strict = Strict {
+        depth: MAX_DEPTH,
+        failure: &mut failure,
+    };
+    let read = strict
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value));
+    read.map_err(|error| {
+        let syntax = || BodyError::Syntax {
+            line: error.line(),
+            column: error.column(),
+        };
+        failure.map_or_else(syntax, Failure::into_error)
+    })
 }
 
 /// What [`Strict`] has found, with the way to it, innermost first. It travels beside serde's error, which is a text.
@@ -97,7 +108,9 @@ impl Failure {
     fn into_error(self) -> BodyError {
         match self.kind {
             FailureKind::TooDeep => BodyError::TooDeep,
-            FailureKind::Duplicate => BodyError::Duplicate { path: path_of(self.way.iter().rev()) },
+            FailureKind::Duplicate => BodyError::Duplicate {
+                path: path_of(self.way.iter().rev()),
+            },
         }
     }
 }
@@ -138,10 +151,16 @@ struct Strict<'a> {
 impl Strict<'_> {
     fn inner<E: serde::de::Error>(&mut self) -> Result<Strict<'_>, E> {
         let Some(depth) = self.depth.checked_sub(1) else {
-            *self.failure = Some(Failure { kind: FailureKind::TooDeep, way: Vec::new() });
+            *self.failure = Some(Failure {
+                kind: FailureKind::TooDeep,
+                way: Vec::new(),
+            });
             return Err(E::custom("too deep"));
         };
-        Ok(Strict { depth, failure: self.failure })
+        Ok(Strict {
+            depth,
+            failure: self.failure,
+        })
     }
 
     fn step(&mut self, step: Step) {
@@ -213,7 +232,10 @@ impl<'de> Visitor<'de> for Strict<'_> {
         self.inner::<A::Error>()?;
         while let Some(name) = map.next_key::<String>()? {
             if object.contains_key(&name) {
-                *self.failure = Some(Failure { kind: FailureKind::Duplicate, way: vec![Step::Name(name)] });
+                *self.failure = Some(Failure {
+                    kind: FailureKind::Duplicate,
+                    way: vec![Step::Name(name)],
+                });
                 return Err(A::Error::custom("duplicate"));
             }
             match map.next_value_seed(self.inner::<A::Error>()?) {
@@ -252,7 +274,10 @@ impl Members {
     /// [`BodyError::NoObject`].
     pub fn of(value: Value) -> Result<Self, BodyError> {
         match value {
-            Value::Object(object) => Ok(Self { path: String::new(), object }),
+            Value::Object(object) => Ok(Self {
+                path: String::new(),
+                object,
+            }),
             _ => Err(BodyError::NoObject),
         }
     }
@@ -266,8 +291,14 @@ impl Members {
     ///
     /// # Errors
     /// [`BodyError::Missing`], and those of the reader.
-    pub fn required<T>(&mut self, name: &str, read: impl Fn(&mut Self, &str) -> Result<Option<T>, BodyError>) -> Result<T, BodyError> {
-        read(self, name)?.ok_or_else(|| BodyError::Missing { path: child(&self.path, name) })
+    pub fn required<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&mut Self, &str) -> Result<Option<T>, BodyError>,
+    ) -> Result<T, BodyError> {
+        read(self, name)?.ok_or_else(|| BodyError::Missing {
+            path: child(&self.path, name),
+        })
     }
 
     /// Any string.
@@ -275,7 +306,13 @@ impl Members {
     /// # Errors
     /// [`BodyError::WrongType`].
     pub fn string(&mut self, name: &str) -> Result<Option<String>, BodyError> {
-        self.take(name, "a string", |value| if let Value::String(text) = value { Some(text) } else { None })
+        self.take(name, "a string", |value| {
+            if let Value::String(text) = value {
+                Some(text)
+            } else {
+                None
+            }
+        })
     }
 
     /// A string that is not empty.
@@ -295,7 +332,9 @@ impl Members {
     /// # Errors
     /// [`BodyError::WrongType`], [`BodyError::Unusable`].
     pub fn id<T: TryFrom<String, Error = IdError>>(&mut self, name: &str) -> Result<Option<T>, BodyError> {
-        self.string(name)?.map(|text| T::try_from(text).map_err(|error| self.unusable(name, &error))).transpose()
+        self.string(name)?
+            .map(|text| T::try_from(text).map_err(|error| self.unusable(name, &error)))
+            .transpose()
     }
 
     /// An object, as it is.
@@ -303,7 +342,13 @@ impl Members {
     /// # Errors
     /// [`BodyError::WrongType`].
     pub fn object(&mut self, name: &str) -> Result<Option<Object>, BodyError> {
-        self.take(name, "an object", |value| if let Value::Object(object) = value { Some(object) } else { None })
+        self.take(name, "an object", |value| {
+            if let Value::Object(object) = value {
+                Some(object)
+            } else {
+                None
+            }
+        })
     }
 
     /// An object, to be read further.
@@ -338,7 +383,10 @@ impl Members {
     pub fn strings(&mut self, name: &str) -> Result<Option<Vec<String>>, BodyError> {
         self.array(name, |path, value| match value {
             Value::String(text) => Ok(text),
-            _ => Err(BodyError::WrongType { path, expected: "a string" }),
+            _ => Err(BodyError::WrongType {
+                path,
+                expected: "a string",
+            }),
         })
     }
 
@@ -349,25 +397,57 @@ impl Members {
     pub fn list(&mut self, name: &str) -> Result<Option<Vec<Self>>, BodyError> {
         self.array(name, |path, value| match value {
             Value::Object(object) => Ok(Self { path, object }),
-            _ => Err(BodyError::WrongType { path, expected: "an object" }),
+            _ => Err(BodyError::WrongType {
+                path,
+                expected: "an object",
+            }),
         })
     }
 
     /// The error of a member that has the right type and cannot be used.
     pub fn unusable(&self, name: &str, reason: &dyn std::fmt::Display) -> BodyError {
-        BodyError::Unusable { path: child(&self.path, name), reason: reason.to_string() }
+        BodyError::Unusable {
+            path: child(&self.path, name),
+            reason: reason.to_string(),
+        }
     }
 
-    fn array<T>(&mut self, name: &str, read: impl Fn(String, Value) -> Result<T, BodyError>) -> Result<Option<Vec<T>>, BodyError> {
+    fn array<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(String, Value) -> Result<T, BodyError>,
+    ) -> Result<Option<Vec<T>>, BodyError> {
         let path = child(&self.path, name);
-        let values = self.take(name, "an array", |value| if let Value::Array(values) = value { Some(values) } else { None })?;
-        values.map(|values| values.into_iter().enumerate().map(|(index, value)| read(element(&path, index), value)).collect()).transpose()
+        let values = self.take(name, "an array", |value| {
+            if let Value::Array(values) = value {
+                Some(values)
+            } else {
+                None
+            }
+        })?;
+        values
+            .map(|values| {
+                values
+                    .into_iter()
+                    .enumerate()
+                    .map(|(index, value)| read(element(&path, index), value))
+                    .collect()
+            })
+            .transpose()
     }
 
-    fn take<T>(&mut self, name: &str, expected: &'static str, read: impl FnOnce(Value) -> Option<T>) -> Result<Option<T>, BodyError> {
+    fn take<T>(
+        &mut self,
+        name: &str,
+        expected: &'static str,
+        read: impl FnOnce(Value) -> Option<T>,
+    ) -> Result<Option<T>, BodyError> {
         match self.object.remove(name) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => read(value).map(Some).ok_or_else(|| BodyError::WrongType { path: child(&self.path, name), expected }),
+            Some(value) => read(value).map(Some).ok_or_else(|| BodyError::WrongType {
+                path: child(&self.path, name),
+                expected,
+            }),
         }
     }
 }
@@ -401,28 +481,71 @@ mod tests {
             (r#"{"\u0061":1,"a":2}"#, "a"),
             (r#"{"a\nb":1,"a\nb":2}"#, r"a\nb"),
         ] {
-            assert_eq!(read(text.as_bytes()), Err(BodyError::Duplicate { path: path.to_owned() }), "{text}");
+            assert_eq!(
+                read(text.as_bytes()),
+                Err(BodyError::Duplicate { path: path.to_owned() }),
+                "{text}"
+            );
         }
         let long = "x".repeat(1000);
-        let Err(error) = read(format!(r#"{{"{long}":1,"{long}":2}}"#).as_bytes()) else { panic!() };
+        let Err(error) = read(format!(r#"{{"{long}":1,"{long}":2}}"#).as_bytes()) else {
+            panic!()
+        };
         assert!(error.to_string().len() < 100, "{error}");
     }
 
     #[test]
     fn what_is_no_json_is_refused_with_its_place() {
         assert_eq!(read(b"{\"a\": hunter2}"), Err(BodyError::Syntax { line: 1, column: 7 }));
-        for text in [&b""[..], b"{", b"{}{}", b"{} x", b"{\"a\":\"\xff\"}", b"{'a':1}", b"{\"a\":01}", b"[1,]", b"\xef\xbb\xbf{}", b"{\"a\":1e999}", br#"{"a":"\ud800"}"#] {
-            assert!(matches!(read(text), Err(BodyError::Syntax { .. })), "{:?}", String::from_utf8_lossy(text));
+        for text in [
+            &b""[..],
+            b"{",
+            b"{}{}",
+            b"{} x",
+            b"{\"a\":\"\xff\"}",
+            b"{'a':1}",
+            b"{\"a\":01}",
+            b"[1,]",
+            b"\xef\xbb\xbf{}",
+            b"{\"a\":1e999}",
+            br#"{"a":"\ud800"}"#,
+        ] {
+            assert!(
+                matches!(read(text), Err(BodyError::Syntax { .. })),
+                "{:?}",
+                String::from_utf8_lossy(text)
+            );
         }
+    }
+
+    #[test]
+    fn numbers_keep_their_kind() {
+        assert_eq!(
+            read(b"[1,-1,1.5,1e3,18446744073709551615]").unwrap(),
+            json!([1, -1, 1.5, 1e3, u64::MAX])
+        );
     }
 
     #[test]
     fn wrong_types_name_the_path_and_the_type_but_not_the_value() {
         let mut body = Members::read(br#"{"a":{"b":["x",{"secret":"hunter2"}],"c":"hunter2","d":""}}"#).unwrap();
         let mut a = body.required("a", Members::members).unwrap();
-        let messages = [a.strings("b").unwrap_err(), a.object("c").unwrap_err(), a.text("d").unwrap_err(), a.required("e", Members::string).unwrap_err()];
+        let messages = [
+            a.strings("b").unwrap_err(),
+            a.object("c").unwrap_err(),
+            a.text("d").unwrap_err(),
+            a.required("e", Members::string).unwrap_err(),
+        ];
         let messages = messages.map(|error| error.to_string());
-        assert_eq!(messages, ["`a.b[1]` has to be a string", "`a.c` has to be an object", "`a.d` must not be empty", "`a.e` is required"]);
+        assert_eq!(
+            messages,
+            [
+                "`a.b[1]` has to be a string",
+                "`a.c` has to be an object",
+                "`a.d` must not be empty",
+                "`a.e` is required"
+            ]
+        );
         assert_eq!(Members::read(b"[]").unwrap_err(), BodyError::NoObject);
     }
 
@@ -431,11 +554,19 @@ mod tests {
     fn null_counts_as_absent() {
         let mut body = Members::read(br#"{"a":null}"#).unwrap();
         assert_eq!(body.string("a"), Ok(None));
-        assert_eq!(body.required("a", Members::string), Err(BodyError::Missing { path: "a".to_owned() }));
+        assert_eq!(
+            body.required("a", Members::string),
+            Err(BodyError::Missing { path: "a".to_owned() })
+        );
     }
 
     fn values() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i64>().prop_map(Value::from), any::<String>().prop_map(Value::from)];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from)
+        ];
         leaf.prop_recursive(6, 64, 6, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..6).prop_map(Value::Array),

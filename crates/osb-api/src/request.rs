@@ -1,5 +1,7 @@
 //! What a platform sends. Unknown members are ignored (OSB-GEN-01), `null` counts as absent (Amb-29).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Object;
@@ -35,7 +37,7 @@ pub struct MaintenanceVersion {
 }
 
 /// The body of `PUT /v2/service_instances/:instance_id` (OSB-PROV-01 to -07).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProvisionRequest {
     /// An offering of the catalog.
     pub service_id: OfferingId,
@@ -86,14 +88,20 @@ fn organization(
         MissingOrganization::Refuse => body.required(name, Members::text),
         MissingOrganization::FromContext => {
             let own = body.string(name)?.filter(|text| !text.is_empty());
-            Ok(own.or_else(|| Some(context?.text(name)?.to_owned())).unwrap_or_default())
+            Ok(own
+                .or_else(|| Some(context?.text(name)?.to_owned()))
+                .unwrap_or_default())
         }
     }
 }
 
 fn maintenance_info(body: &mut Members) -> Result<Option<MaintenanceVersion>, BodyError> {
-    let Some(mut info) = body.members("maintenance_info")? else { return Ok(None) };
-    Ok(Some(MaintenanceVersion { version: info.required("version", Members::text)? }))
+    let Some(mut info) = body.members("maintenance_info")? else {
+        return Ok(None);
+    };
+    Ok(Some(MaintenanceVersion {
+        version: info.required("version", Members::text)?,
+    }))
 }
 
 /// `bind_resource` (OSB-BIND-05, OSB-PROF-05).
@@ -114,7 +122,7 @@ pub struct BindResource {
 ///
 /// `service_id` and `plan_id` are optional here because a rotation may leave them out (OSB-ROT-03); a plain bind
 /// without them is refused by [`BindRequest::check`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct BindRequest {
     /// The offering of the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,22 +173,32 @@ impl BindRequest {
     /// [`BodyError::Missing`].
     pub fn check(&self) -> Result<(), BodyError> {
         let missing = match self {
-            Self { predecessor_binding_id: Some(_), .. } => return Ok(()),
+            Self {
+                predecessor_binding_id: Some(_),
+                ..
+            } => return Ok(()),
             Self { service_id: None, .. } => "service_id",
             Self { plan_id: None, .. } => "plan_id",
             _ => return Ok(()),
         };
-        Err(BodyError::Missing { path: missing.to_owned() })
+        Err(BodyError::Missing {
+            path: missing.to_owned(),
+        })
     }
 
     /// The application, wherever the platform has put it (OSB-BIND-04).
     pub fn app_guid(&self) -> Option<&str> {
-        self.bind_resource.as_ref().and_then(|resource| resource.app_guid.as_deref()).or(self.app_guid.as_deref())
+        self.bind_resource
+            .as_ref()
+            .and_then(|resource| resource.app_guid.as_deref())
+            .or(self.app_guid.as_deref())
     }
 }
 
 fn bind_resource(body: &mut Members) -> Result<Option<BindResource>, BodyError> {
-    let Some(mut resource) = body.members("bind_resource")? else { return Ok(None) };
+    let Some(mut resource) = body.members("bind_resource")? else {
+        return Ok(None);
+    };
     Ok(Some(BindResource {
         app_guid: resource.text("app_guid")?,
         route: resource.string("route")?,
@@ -200,7 +218,7 @@ pub struct PreviousValues {
 }
 
 /// The body of `PATCH /v2/service_instances/:instance_id` (OSB-UPD-01 to -06).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct UpdateRequest {
     /// The offering of the instance.
     pub service_id: OfferingId,
@@ -245,6 +263,25 @@ fn previous_values(mut values: Members) -> PreviousValues {
         plan_id: values.id("plan_id").unwrap_or_default(),
         maintenance_info: maintenance_info(&mut values).unwrap_or_default(),
     }
+}
+
+/// Requests print what they are about, not what was sent: parameters may be secret.
+macro_rules! debug_without_parameters {
+    ($($type:ident($($shown:ident),+);)+) => {
+        $(impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut debug = f.debug_struct(stringify!($type));
+                $(debug.field(stringify!($shown), &self.$shown);)+
+                debug.finish_non_exhaustive()
+            }
+        })+
+    };
+}
+
+debug_without_parameters! {
+    ProvisionRequest(service_id, plan_id, organization_guid, space_guid, maintenance_info);
+    BindRequest(service_id, plan_id, predecessor_binding_id);
+    UpdateRequest(service_id, plan_id, maintenance_info);
 }
 
 /// The query of deprovision and unbind: both are required (OSB-DEP-01, OSB-UNB-01).
@@ -315,9 +352,17 @@ mod tests {
         for (name, value, message) in [
             ("context", json!([]), "`context` has to be an object"),
             ("parameters", json!("hunter2"), "`parameters` has to be an object"),
-            ("maintenance_info", json!("1.0.0"), "`maintenance_info` has to be an object"),
+            (
+                "maintenance_info",
+                json!("1.0.0"),
+                "`maintenance_info` has to be an object",
+            ),
             ("maintenance_info", json!({}), "`maintenance_info.version` is required"),
-            ("maintenance_info", json!({ "version": 1 }), "`maintenance_info.version` has to be a string"),
+            (
+                "maintenance_info",
+                json!({ "version": 1 }),
+                "`maintenance_info.version` has to be a string",
+            ),
         ] {
             assert_eq!(provision(&with(name, value)).unwrap_err().to_string(), message);
         }
@@ -332,15 +377,24 @@ mod tests {
         }
         assert_eq!(provision(&with("x", json!({ "y": [1] }))).unwrap(), plain);
         let info = with("maintenance_info", json!({ "version": "1.0.0", "description": 7 }));
-        assert_eq!(provision(&info).unwrap().maintenance_info, Some(MaintenanceVersion { version: "1.0.0".to_owned() }));
+        assert_eq!(
+            provision(&info).unwrap().maintenance_info,
+            Some(MaintenanceVersion {
+                version: "1.0.0".to_owned()
+            })
+        );
     }
 
     /// Amb-8.
     #[test]
     fn a_lenient_reader_takes_the_organization_from_the_context() {
         let body = json!({ "service_id": "s", "plan_id": "p", "context": { "organization_guid": "o" } });
-        let request = ProvisionRequest::from_json(body.to_string().as_bytes(), MissingOrganization::FromContext).unwrap();
-        assert_eq!((request.organization_guid.as_str(), request.space_guid.as_str()), ("o", ""));
+        let request =
+            ProvisionRequest::from_json(body.to_string().as_bytes(), MissingOrganization::FromContext).unwrap();
+        assert_eq!(
+            (request.organization_guid.as_str(), request.space_guid.as_str()),
+            ("o", "")
+        );
         assert!(provision(&body).is_err());
     }
 
@@ -349,14 +403,20 @@ mod tests {
     fn a_bind_needs_its_plan_unless_it_is_a_rotation() {
         let read = |value: Value| BindRequest::from_json(value.to_string().as_bytes());
         assert_eq!(read(json!({})).unwrap_err().to_string(), "`service_id` is required");
-        assert_eq!(read(json!({ "service_id": "s" })).unwrap_err().to_string(), "`plan_id` is required");
+        assert_eq!(
+            read(json!({ "service_id": "s" })).unwrap_err().to_string(),
+            "`plan_id` is required"
+        );
         assert!(read(json!({ "predecessor_binding_id": "b" })).is_ok());
         assert!(read(json!({ "predecessor_binding_id": "" })).is_err());
         assert!(read(json!({ "service_id": "s", "plan_id": "p", "bind_resource": "x" })).is_err());
         let bind = read(json!({ "service_id": "s", "plan_id": "p", "app_guid": "old", "bind_resource": { "app_guid": null, "space_guid": "g" } })).unwrap();
         assert_eq!(bind.app_guid(), Some("old"));
         assert_eq!(bind.bind_resource.unwrap().other["space_guid"], "g");
-        let bind = read(json!({ "service_id": "s", "plan_id": "p", "app_guid": "old", "bind_resource": { "app_guid": "new" } })).unwrap();
+        let bind = read(
+            json!({ "service_id": "s", "plan_id": "p", "app_guid": "old", "bind_resource": { "app_guid": "new" } }),
+        )
+        .unwrap();
         assert_eq!(bind.app_guid(), Some("new"));
     }
 
@@ -364,11 +424,40 @@ mod tests {
     #[test]
     fn previous_values_never_make_an_update_fail() {
         let read = |value: Value| UpdateRequest::from_json(value.to_string().as_bytes());
-        for previous in [json!(null), json!({}), json!({ "maintenance_info": null }), json!({ "plan_id": 7, "maintenance_info": {} })] {
+        for previous in [
+            json!(null),
+            json!({}),
+            json!({ "maintenance_info": null }),
+            json!({ "plan_id": 7, "maintenance_info": {} }),
+        ] {
             assert!(read(json!({ "service_id": "s", "previous_values": previous })).is_ok());
         }
-        assert_eq!(read(json!({ "plan_id": "p" })).unwrap_err().to_string(), "`service_id` is required");
-        assert_eq!(read(json!({ "service_id": "s", "plan_id": {} })).unwrap_err().to_string(), "`plan_id` has to be a string");
+        assert_eq!(
+            read(json!({ "plan_id": "p" })).unwrap_err().to_string(),
+            "`service_id` is required"
+        );
+        assert_eq!(
+            read(json!({ "service_id": "s", "plan_id": {} }))
+                .unwrap_err()
+                .to_string(),
+            "`plan_id` has to be a string"
+        );
+    }
+
+    #[test]
+    fn parameters_are_not_printed() {
+        let body = json!({ "service_id": "s", "plan_id": "p", "organization_guid": "o", "space_guid": "g", "parameters": { "password": "hunter2" } });
+        let json = body.to_string().into_bytes();
+        let printed = format!(
+            "{:?} {:?} {:?}",
+            provision(&body),
+            BindRequest::from_json(&json),
+            UpdateRequest::from_json(&json)
+        );
+        assert!(
+            !printed.contains("hunter2") && printed.matches("OfferingId(\"s\")").count() == 3,
+            "{printed}"
+        );
     }
 
     proptest! {

@@ -18,13 +18,24 @@ pub struct ApiVersion {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VersionError {
     /// 400: the header is missing (OSB-VER-06, Amb-1).
-    #[error("the header X-Broker-API-Version is required; this broker serves {} and later 2.x, for instance {}", ApiVersion::OLDEST, ApiVersion::CURRENT)]
+    #[error(
+        "the header X-Broker-API-Version is required; this broker serves {} and later 2.x, for instance {}",
+        ApiVersion::OLDEST,
+        ApiVersion::CURRENT
+    )]
     Missing,
     /// 400: the value is not `MAJOR.MINOR` (OSB-VER-09).
-    #[error("the header X-Broker-API-Version has to be MAJOR.MINOR, for instance {}", ApiVersion::CURRENT)]
+    #[error(
+        "the header X-Broker-API-Version has to be MAJOR.MINOR, for instance {}",
+        ApiVersion::CURRENT
+    )]
     Malformed,
     /// 412: another major version, or a minor from before the oldest one served (OSB-VER-03, -04, -08).
-    #[error("this version of the API is not supported; use {} or a later 2.x, for instance {}", ApiVersion::OLDEST, ApiVersion::CURRENT)]
+    #[error(
+        "this version of the API is not supported; use {} or a later 2.x, for instance {}",
+        ApiVersion::OLDEST,
+        ApiVersion::CURRENT
+    )]
     Unsupported,
 }
 
@@ -38,7 +49,10 @@ impl ApiVersion {
     /// not fit counts as the largest one that does: it is later than all that are known.
     pub fn parse(text: &str) -> Option<Self> {
         let (major, minor) = text.trim().split_once('.')?;
-        Some(Self { major: number(major)?, minor: number(minor)? })
+        Some(Self {
+            major: number(major)?,
+            minor: number(minor)?,
+        })
     }
 
     /// The version of a request, from the value of its header.
@@ -47,7 +61,11 @@ impl ApiVersion {
     /// [`VersionError`] as its variants say. A higher minor is served: minor versions only ever add (OSB-VER-02, -12).
     pub fn of_request(header: Option<&str>) -> Result<Self, VersionError> {
         let version = Self::parse(header.ok_or(VersionError::Missing)?).ok_or(VersionError::Malformed)?;
-        if version.major == Self::CURRENT.major && version >= Self::OLDEST { Ok(version) } else { Err(VersionError::Unsupported) }
+        if version.major == Self::CURRENT.major && version >= Self::OLDEST {
+            Ok(version)
+        } else {
+            Err(VersionError::Unsupported)
+        }
     }
 }
 
@@ -73,16 +91,43 @@ mod tests {
     /// OSB-VER-01, OSB-VER-02, OSB-VER-04, OSB-VER-07, OSB-VER-12.
     #[test]
     fn every_minor_from_the_oldest_on_is_served() {
-        for (text, minor) in [("2.11", 11), ("2.13", 13), ("2.17", 17), ("2.18", 18), ("2.100", 100), (" 2.17 ", 17), ("2.99999999999", u32::MAX)] {
-            assert_eq!(ApiVersion::of_request(Some(text)), Ok(ApiVersion { major: 2, minor }), "{text}");
+        for (text, minor) in [
+            ("2.11", 11),
+            ("2.13", 13),
+            ("2.17", 17),
+            ("2.18", 18),
+            ("2.100", 100),
+            (" 2.17 ", 17),
+            ("2.99999999999", u32::MAX),
+        ] {
+            assert_eq!(
+                ApiVersion::of_request(Some(text)),
+                Ok(ApiVersion { major: 2, minor }),
+                "{text}"
+            );
         }
     }
 
     /// OSB-VER-03, OSB-VER-07 (2.9 is older than 2.11), OSB-VER-08.
     #[test]
     fn other_majors_and_older_minors_are_unsupported() {
-        for text in ["2.10", "2.9", "2.2", "2.0", "1.0", "1.17", "3.0", "3.17", "0.0", "99999999999.17"] {
-            assert_eq!(ApiVersion::of_request(Some(text)), Err(VersionError::Unsupported), "{text}");
+        for text in [
+            "2.10",
+            "2.9",
+            "2.2",
+            "2.0",
+            "1.0",
+            "1.17",
+            "3.0",
+            "3.17",
+            "0.0",
+            "99999999999.17",
+        ] {
+            assert_eq!(
+                ApiVersion::of_request(Some(text)),
+                Err(VersionError::Unsupported),
+                "{text}"
+            );
         }
     }
 
@@ -90,8 +135,15 @@ mod tests {
     #[test]
     fn a_missing_or_malformed_version_is_told_apart() {
         assert_eq!(ApiVersion::of_request(None), Err(VersionError::Missing));
-        for text in ["", " ", "abc", "2", "2.", ".17", "2.17.1", "2.x", "-2.17", "2.-17", "+2.17", "2,17", "v2.17", "2. 17", "٢.١٧"] {
-            assert_eq!(ApiVersion::of_request(Some(text)), Err(VersionError::Malformed), "{text:?}");
+        for text in [
+            "", " ", "abc", "2", "2.", ".17", "2.17.1", "2.x", "-2.17", "2.-17", "+2.17", "2,17", "v2.17", "2. 17",
+            "٢.١٧",
+        ] {
+            assert_eq!(
+                ApiVersion::of_request(Some(text)),
+                Err(VersionError::Malformed),
+                "{text:?}"
+            );
         }
     }
 

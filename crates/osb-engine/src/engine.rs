@@ -159,6 +159,11 @@ impl Engine {
         Ok(Self { inner })
     }
 
+    /// Says on `/readyz` that requests had better go elsewhere; everything is still served.
+    pub fn drain(&self) {
+        self.inner.ready.store(false, Ordering::Release);
+    }
+
     /// Stops: nothing new is begun, what runs gets the grace period and is resumed at the next start.
     pub async fn stop(&self) {
         self.inner.ready.store(false, Ordering::Release);

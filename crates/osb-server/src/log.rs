@@ -41,7 +41,6 @@ impl Mutation {
     /// Writes the line.
     pub(crate) fn done(&self, reply: &Reply) {
         let status = reply.status().as_u16();
-        let user = self.identity.as_ref().and_then(|identity| identity.user()).map(escaped);
         macro_rules! line {
             ($level:ident) => {
                 $level!(
@@ -52,13 +51,17 @@ impl Mutation {
                     status,
                     error = reply.error_code(),
                     ms = self.started.elapsed().as_millis() as u64,
-                    user = user.as_ref().map(field::display),
+                    user = self.user().map(|text| field::display(escaped(text))),
                     request = self.request_identity.as_deref().map(|text| field::display(escaped(text))),
                     "call"
                 )
             };
         }
         if status >= 500 { line!(warn) } else { line!(info) }
+    }
+
+    fn user(&self) -> Option<&str> {
+        self.identity.as_ref()?.user()
     }
 
     /// Says that the broker's code panicked. The panic's own text may hold anything and is not repeated here.

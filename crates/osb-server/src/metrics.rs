@@ -10,7 +10,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// Bounds of the durations, in seconds: platforms give up after 60.
-const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0, 30.0, 60.0];
+const BUCKETS: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0, 30.0, 60.0,
+];
 
 /// The code of a request whose client hung up before there was an answer.
 const HUNG_UP: u32 = 499;
@@ -43,9 +45,22 @@ impl Metrics {
         let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
         let in_flight = Gauge::default();
         registry.register("osb_http_requests", "Requests answered", requests.clone());
-        registry.register("osb_http_request_duration_seconds", "Time from the head of a request to its answer", durations.clone());
-        registry.register("osb_http_requests_in_flight", "Requests being worked on", in_flight.clone());
-        Self { registry, requests, durations, in_flight }
+        registry.register(
+            "osb_http_request_duration_seconds",
+            "Time from the head of a request to its answer",
+            durations.clone(),
+        );
+        registry.register(
+            "osb_http_requests_in_flight",
+            "Requests being worked on",
+            in_flight.clone(),
+        );
+        Self {
+            registry,
+            requests,
+            durations,
+            in_flight,
+        }
     }
 
     /// The page.
@@ -58,7 +73,13 @@ impl Metrics {
     /// Starts measuring a request; the end is where the timer is dropped, whether there is an answer or not.
     pub(crate) fn request(&self, method: &'static str) -> Timer<'_> {
         self.in_flight.inc();
-        Timer { metrics: self, started: Instant::now(), method, route: "other", code: HUNG_UP }
+        Timer {
+            metrics: self,
+            started: Instant::now(),
+            method,
+            route: "other",
+            code: HUNG_UP,
+        }
     }
 }
 
@@ -75,9 +96,21 @@ pub(crate) struct Timer<'a> {
 
 impl Drop for Timer<'_> {
     fn drop(&mut self) {
-        let Self { metrics, method, route, code, .. } = *self;
+        let Self {
+            metrics,
+            method,
+            route,
+            code,
+            ..
+        } = *self;
         metrics.in_flight.dec();
-        metrics.requests.get_or_create(&RequestLabels { route, method, code }).inc();
-        metrics.durations.get_or_create(&RouteLabels { route, method }).observe(self.started.elapsed().as_secs_f64());
+        metrics
+            .requests
+            .get_or_create(&RequestLabels { route, method, code })
+            .inc();
+        metrics
+            .durations
+            .get_or_create(&RouteLabels { route, method })
+            .observe(self.started.elapsed().as_secs_f64());
     }
 }

@@ -35,7 +35,9 @@ pub(crate) fn decode(text: &str, plus: Plus) -> Result<Cow<'_, str>, PercentErro
 }
 
 fn digit(byte: Option<u8>) -> Result<u8, PercentError> {
-    let digit = byte.and_then(|byte| char::from(byte).to_digit(16)).ok_or(PercentError)?;
+    let digit = byte
+        .and_then(|byte| char::from(byte).to_digit(16))
+        .ok_or(PercentError)?;
     u8::try_from(digit).map_err(|_| PercentError)
 }
 
@@ -48,7 +50,18 @@ mod tests {
     /// OSB-URL-03.
     #[test]
     fn everything_is_decoded_once() {
-        for (text, decoded) in [("a", "a"), ("%2D", "-"), ("%2d", "-"), ("a%2Fb", "a/b"), ("%252F", "%2F"), ("%2B", "+"), ("+", "+"), ("%C3%A9", "é"), ("é", "é"), ("%00", "\0")] {
+        for (text, decoded) in [
+            ("a", "a"),
+            ("%2D", "-"),
+            ("%2d", "-"),
+            ("a%2Fb", "a/b"),
+            ("%252F", "%2F"),
+            ("%2B", "+"),
+            ("+", "+"),
+            ("%C3%A9", "é"),
+            ("é", "é"),
+            ("%00", "\0"),
+        ] {
             assert_eq!(decode(text, Plus::Plus).unwrap(), decoded);
         }
         assert_eq!(decode("a+b%2B", Plus::Space).unwrap(), "a b+");

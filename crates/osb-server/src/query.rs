@@ -57,12 +57,20 @@ impl<'a> Query<'a> {
         if value.is_empty() {
             return Ok(());
         }
-        if slot.replace(value).is_some() { Err(QueryError::Repeated(name)) } else { Ok(()) }
+        if slot.replace(value).is_some() {
+            Err(QueryError::Repeated(name))
+        } else {
+            Ok(())
+        }
     }
 
     /// Only the exact value `true` accepts a 202 (OSB-ASY-10).
     pub(crate) fn incomplete(&self) -> Incomplete {
-        if self.accepts_incomplete.as_deref() == Some("true") { Incomplete::Accepted } else { Incomplete::Refused }
+        if self.accepts_incomplete.as_deref() == Some("true") {
+            Incomplete::Accepted
+        } else {
+            Incomplete::Refused
+        }
     }
 
     /// For deprovision and unbind: both ids are required (OSB-DEP-01, OSB-UNB-01).
@@ -84,12 +92,20 @@ impl<'a> Query<'a> {
 
     /// For fetches: everything is optional (OSB-GETI-02, OSB-GETB-05).
     pub(crate) fn fetch(self) -> Result<FetchQuery, QueryError> {
-        Ok(FetchQuery { service_id: id("service_id", self.service_id)?, plan_id: id("plan_id", self.plan_id)? })
+        Ok(FetchQuery {
+            service_id: id("service_id", self.service_id)?,
+            plan_id: id("plan_id", self.plan_id)?,
+        })
     }
 }
 
-fn id<T: TryFrom<String, Error = IdError>>(name: &'static str, value: Option<Cow<'_, str>>) -> Result<Option<T>, QueryError> {
-    value.map(|value| T::try_from(value.into_owned()).map_err(|error| QueryError::Unusable(name, error))).transpose()
+fn id<T: TryFrom<String, Error = IdError>>(
+    name: &'static str,
+    value: Option<Cow<'_, str>>,
+) -> Result<Option<T>, QueryError> {
+    value
+        .map(|value| T::try_from(value.into_owned()).map_err(|error| QueryError::Unusable(name, error)))
+        .transpose()
 }
 
 #[cfg(test)]
@@ -106,18 +122,36 @@ mod tests {
         assert_eq!((query.service_id.as_str(), query.plan_id.as_str()), ("&", "a/b c"));
         assert_eq!(removal(""), Err(QueryError::Missing("service_id")));
         assert_eq!(removal("service_id=s&plan_id="), Err(QueryError::Missing("plan_id")));
-        assert_eq!(removal("service_id=s&service_id=s"), Err(QueryError::Repeated("service_id")));
+        assert_eq!(
+            removal("service_id=s&service_id=s"),
+            Err(QueryError::Repeated("service_id"))
+        );
         assert_eq!(removal("service_id=%zz"), Err(QueryError::Encoding));
         let long = format!("service_id={}", "x".repeat(1025));
-        assert_eq!(removal(&long), Err(QueryError::Unusable("service_id", IdError::TooLong)));
+        assert_eq!(
+            removal(&long),
+            Err(QueryError::Unusable("service_id", IdError::TooLong))
+        );
     }
 
     /// OSB-LOI-01, OSB-LOI-02, OSB-PROV-18.
     #[test]
     fn a_poll_may_say_nothing_and_operations_may_be_long() {
-        assert_eq!(Query::parse("operation=").and_then(Query::poll), Ok(PollQuery::default()));
+        assert_eq!(
+            Query::parse("operation=").and_then(Query::poll),
+            Ok(PollQuery::default())
+        );
         let long = format!("operation={}", "x".repeat(10_000));
-        assert_eq!(Query::parse(&long).and_then(Query::poll).unwrap().operation.unwrap().as_str().len(), 10_000);
+        assert_eq!(
+            Query::parse(&long)
+                .and_then(Query::poll)
+                .unwrap()
+                .operation
+                .unwrap()
+                .as_str()
+                .len(),
+            10_000
+        );
         assert!(Query::parse(&format!("{long}x")).and_then(Query::poll).is_err());
     }
 
@@ -127,7 +161,14 @@ mod tests {
         let incomplete = |text| Query::parse(text).unwrap().incomplete();
         assert_eq!(incomplete("accepts_incomplete=true"), Incomplete::Accepted);
         assert_eq!(incomplete("accepts_incomplete=%74rue"), Incomplete::Accepted);
-        for text in ["", "accepts_incomplete", "accepts_incomplete=", "accepts_incomplete=True", "accepts_incomplete=1", "accepts_incomplete=false"] {
+        for text in [
+            "",
+            "accepts_incomplete",
+            "accepts_incomplete=",
+            "accepts_incomplete=True",
+            "accepts_incomplete=1",
+            "accepts_incomplete=false",
+        ] {
             assert_eq!(incomplete(text), Incomplete::Refused, "{text}");
         }
     }

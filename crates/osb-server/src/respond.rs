@@ -97,7 +97,11 @@ impl From<FrontError> for Reply {
             _ => None,
         };
         let retry_after_secs = (error == FrontError::Busy).then_some(BUSY_RETRY_SECS);
-        Self { header, retry_after_secs, ..Self::error(error.status(), ErrorBody::described(error.to_string())) }
+        Self {
+            header,
+            retry_after_secs,
+            ..Self::error(error.status(), ErrorBody::described(error.to_string()))
+        }
     }
 }
 
@@ -118,12 +122,18 @@ impl Reply {
 
     /// 200 with a JSON body and its tag, if it has one.
     pub(crate) fn json(body: Bytes, etag: Option<HeaderValue>) -> Self {
-        Self { header: etag.map(|etag| (ETAG, etag)), ..Self::new(StatusCode::OK, JSON, body) }
+        Self {
+            header: etag.map(|etag| (ETAG, etag)),
+            ..Self::new(StatusCode::OK, JSON, body)
+        }
     }
 
     /// 304: the client has the body already; the tag is repeated (OSB-CAT-09).
     pub(crate) fn not_modified(etag: HeaderValue) -> Self {
-        Self { header: Some((ETAG, etag)), ..Self::new(StatusCode::NOT_MODIFIED, JSON, Bytes::new()) }
+        Self {
+            header: Some((ETAG, etag)),
+            ..Self::new(StatusCode::NOT_MODIFIED, JSON, Bytes::new())
+        }
     }
 
     /// 200 with measurements.
@@ -165,11 +175,21 @@ impl Reply {
 
     fn error(status: StatusCode, error: ErrorBody) -> Self {
         let body = serde_json::to_vec(&error).expect("plain texts and booleans always serialise");
-        Self { error: Some(error), ..Self::new(status, JSON, body) }
+        Self {
+            error: Some(error),
+            ..Self::new(status, JSON, body)
+        }
     }
 
     fn new(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Self {
-        Self { status, content_type, body: body.into(), retry_after_secs: None, header: None, error: None }
+        Self {
+            status,
+            content_type,
+            body: body.into(),
+            retry_after_secs: None,
+            header: None,
+            error: None,
+        }
     }
 }
 

@@ -19,7 +19,9 @@ impl<'a> Segments<'a> {
 
     /// The first segment and the rest behind it.
     pub(crate) fn split(self) -> (&'a str, Option<Self>) {
-        self.0.split_once('/').map_or((self.0, None), |(first, rest)| (first, Some(Self(rest))))
+        self.0
+            .split_once('/')
+            .map_or((self.0, None), |(first, rest)| (first, Some(Self(rest))))
     }
 
     /// Whether this is exactly one segment, the one given.
@@ -42,9 +44,13 @@ pub(crate) enum Probe {
 impl Probe {
     /// The page that a path names.
     pub(crate) fn of(path: Segments<'_>) -> Option<Self> {
-        [("healthz", Self::Health), ("readyz", Self::Ready), ("metrics", Self::Metrics)]
-            .into_iter()
-            .find_map(|(segment, probe)| path.is(segment).then_some(probe))
+        [
+            ("healthz", Self::Health),
+            ("readyz", Self::Ready),
+            ("metrics", Self::Metrics),
+        ]
+        .into_iter()
+        .find_map(|(segment, probe)| path.is(segment).then_some(probe))
     }
 
     /// The path, for metrics and logs.
@@ -109,13 +115,20 @@ impl Route {
         match segments.each_ref().map(|segment| &**segment)[..count] {
             ["v2", "catalog"] => Ok(Self::Catalog),
             ["v2", "service_instances", instance] => Ok(Self::Instance(instance_id(instance)?)),
-            ["v2", "service_instances", instance, "last_operation"] => Ok(Self::InstanceOperation(instance_id(instance)?)),
+            ["v2", "service_instances", instance, "last_operation"] => {
+                Ok(Self::InstanceOperation(instance_id(instance)?))
+            }
             ["v2", "service_instances", instance, "service_bindings", binding] => {
                 Ok(Self::Binding(instance_id(instance)?, binding_id(binding)?))
             }
-            ["v2", "service_instances", instance, "service_bindings", binding, "last_operation"] => {
-                Ok(Self::BindingOperation(instance_id(instance)?, binding_id(binding)?))
-            }
+            [
+                "v2",
+                "service_instances",
+                instance,
+                "service_bindings",
+                binding,
+                "last_operation",
+            ] => Ok(Self::BindingOperation(instance_id(instance)?, binding_id(binding)?)),
             _ => Err(RouteError::NotFound),
         }
     }
@@ -127,7 +140,9 @@ impl Route {
             Self::Instance(_) => "/v2/service_instances/:instance_id",
             Self::InstanceOperation(_) => "/v2/service_instances/:instance_id/last_operation",
             Self::Binding(..) => "/v2/service_instances/:instance_id/service_bindings/:binding_id",
-            Self::BindingOperation(..) => "/v2/service_instances/:instance_id/service_bindings/:binding_id/last_operation",
+            Self::BindingOperation(..) => {
+                "/v2/service_instances/:instance_id/service_bindings/:binding_id/last_operation"
+            }
         }
     }
 
@@ -185,11 +200,30 @@ mod tests {
     fn the_ten_routes_have_five_paths() {
         assert_eq!(route("/v2/catalog"), Ok(Route::Catalog));
         assert_eq!(route("/v2/service_instances/i"), Ok(Route::Instance(instance("i"))));
-        assert_eq!(route("/v2/service_instances/i/last_operation"), Ok(Route::InstanceOperation(instance("i"))));
-        assert_eq!(route("/v2/service_instances/i/service_bindings/b"), Ok(Route::Binding(instance("i"), binding("b"))));
+        assert_eq!(
+            route("/v2/service_instances/i/last_operation"),
+            Ok(Route::InstanceOperation(instance("i")))
+        );
+        assert_eq!(
+            route("/v2/service_instances/i/service_bindings/b"),
+            Ok(Route::Binding(instance("i"), binding("b")))
+        );
         let last = route("/v2/service_instances/i/service_bindings/b/last_operation");
         assert_eq!(last, Ok(Route::BindingOperation(instance("i"), binding("b"))));
-        for path in ["", "/", "//v2/catalog", "/v2", "/v2/", "/v2/catalog/", "/V2/catalog", "/v2/service_instances", "/v2/service_instances/i/", "/v2/service_instances/i/service_bindings", "/v2/service_instances/i/service_bindings/b/last_operation/x", "/v2/service_instances/i/service_bindings/b/last_operation/"] {
+        for path in [
+            "",
+            "/",
+            "//v2/catalog",
+            "/v2",
+            "/v2/",
+            "/v2/catalog/",
+            "/V2/catalog",
+            "/v2/service_instances",
+            "/v2/service_instances/i/",
+            "/v2/service_instances/i/service_bindings",
+            "/v2/service_instances/i/service_bindings/b/last_operation/x",
+            "/v2/service_instances/i/service_bindings/b/last_operation/",
+        ] {
             assert_eq!(route(path), Err(RouteError::NotFound), "{path}");
         }
     }
@@ -197,20 +231,47 @@ mod tests {
     /// OSB-URL-01, OSB-URL-03.
     #[test]
     fn an_escaped_slash_is_part_of_the_id() {
-        assert_eq!(route("/v2/service_instances/a%2Flast_operation"), Ok(Route::Instance(instance("a/last_operation"))));
-        assert_eq!(route("/v2/service_instances/%2e%2e/last_operation"), Ok(Route::InstanceOperation(instance(".."))));
-        assert_eq!(route("/v2/service_instances/crn:v1:x%3A%3a"), Ok(Route::Instance(instance("crn:v1:x::"))));
-        assert_eq!(route("/v2/service_instances/%252F"), Ok(Route::Instance(instance("%2F"))));
-        assert_eq!(route("/v2/service_instances/last_operation"), Ok(Route::Instance(instance("last_operation"))));
+        assert_eq!(
+            route("/v2/service_instances/a%2Flast_operation"),
+            Ok(Route::Instance(instance("a/last_operation")))
+        );
+        assert_eq!(
+            route("/v2/service_instances/%2e%2e/last_operation"),
+            Ok(Route::InstanceOperation(instance("..")))
+        );
+        assert_eq!(
+            route("/v2/service_instances/crn:v1:x%3A%3a"),
+            Ok(Route::Instance(instance("crn:v1:x::")))
+        );
+        assert_eq!(
+            route("/v2/service_instances/%252F"),
+            Ok(Route::Instance(instance("%2F")))
+        );
+        assert_eq!(
+            route("/v2/service_instances/last_operation"),
+            Ok(Route::Instance(instance("last_operation")))
+        );
     }
 
     /// OSB-URL-04.
     #[test]
     fn ids_that_cannot_be_handled_are_refused() {
-        assert_eq!(route("/v2/service_instances/"), Err(RouteError::Id("instance id", IdError::Empty)));
-        assert_eq!(route("/v2/service_instances//last_operation"), Err(RouteError::Id("instance id", IdError::Empty)));
-        assert_eq!(route("/v2/service_instances/i/service_bindings/"), Err(RouteError::Id("binding id", IdError::Empty)));
-        assert_eq!(route(&format!("/v2/service_instances/{}", "x".repeat(1025))), Err(RouteError::Id("instance id", IdError::TooLong)));
+        assert_eq!(
+            route("/v2/service_instances/"),
+            Err(RouteError::Id("instance id", IdError::Empty))
+        );
+        assert_eq!(
+            route("/v2/service_instances//last_operation"),
+            Err(RouteError::Id("instance id", IdError::Empty))
+        );
+        assert_eq!(
+            route("/v2/service_instances/i/service_bindings/"),
+            Err(RouteError::Id("binding id", IdError::Empty))
+        );
+        assert_eq!(
+            route(&format!("/v2/service_instances/{}", "x".repeat(1025))),
+            Err(RouteError::Id("instance id", IdError::TooLong))
+        );
         assert_eq!(route("/v2/service_instances/%FF"), Err(RouteError::Encoding));
         assert_eq!(route("/v2/service_instances/%4"), Err(RouteError::Encoding));
     }

@@ -41,7 +41,9 @@ pub struct Server<B> {
 
 impl<B> Clone for Server<B> {
     fn clone(&self) -> Self {
-        Self { front: self.front.clone() }
+        Self {
+            front: self.front.clone(),
+        }
     }
 }
 
@@ -94,10 +96,14 @@ impl<B: Broker> Server<B> {
         let (parts, body) = request.into_parts();
         let method = method_label(&parts.method);
         let mut timer = self.front.metrics.request(method);
-        let reply = self.front.answer(&parts, body, &mut timer.route).await.unwrap_or_else(|refusal| {
-            refused(method, timer.route, &refusal);
-            refusal.into()
-        });
+        let reply = self
+            .front
+            .answer(&parts, body, &mut timer.route)
+            .await
+            .unwrap_or_else(|refusal| {
+                refused(method, timer.route, &refusal);
+                refusal.into()
+            });
         timer.code = reply.status().as_u16().into();
         reply.into_response(parts.headers.get(REQUEST_IDENTITY).cloned())
     }
@@ -131,25 +137,49 @@ impl<B: Broker> Front<B> {
             return self.probe(probe, parts, label);
         }
         let (wanted, path) = self.prefix(path);
-        let platform = self.authenticator.authenticate(&parts.headers, wanted).ok_or(FrontError::Unauthorized)?;
+        let platform = self
+            .authenticator
+            .authenticate(&parts.headers, wanted)
+            .ok_or(FrontError::Unauthorized)?;
         let version = version(&parts.headers)?;
         let route = Route::of(path)?;
         *label = route.label();
         let request_identity = request_identity(&parts.headers);
-        let caller = Caller { platform, version, identity: identity(&parts.headers)?, request_identity };
+        let caller = Caller {
+            platform,
+            version,
+            identity: identity(&parts.headers)?,
+            request_identity,
+        };
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
-        self.call(Call { caller, query, headers: &parts.headers, body }, route, &parts.method).await
+        self.call(
+            Call {
+                caller,
+                query,
+                headers: &parts.headers,
+                body,
+            },
+            route,
+            &parts.method,
+        )
+        .await
     }
 
     /// The platform whose prefix the path has, and the path behind the prefix.
     fn prefix<'a>(&self, path: Segments<'a>) -> (Option<&Platform>, Segments<'a>) {
         let (first, rest) = path.split();
         let found = self.prefixes.iter().find(|prefix| prefix.segment == first);
-        found.zip(rest).map_or((None, path), |(prefix, rest)| (Some(&prefix.platform), rest))
+        found
+            .zip(rest)
+            .map_or((None, path), |(prefix, rest)| (Some(&prefix.platform), rest))
     }
 
     fn probe(&self, probe: Probe, parts: &Parts, label: &mut &'static str) -> Result<Reply, FrontError> {
-        let access = if probe == Probe::Metrics { self.metrics_access } else { self.probes };
+        let access = if probe == Probe::Metrics {
+            self.metrics_access
+        } else {
+            self.probes
+        };
         let login = || self.authenticator.authenticate(&parts.headers, None);
         match access {
             Access::Open => {}
@@ -205,8 +235,14 @@ impl<B: Broker> Front<B> {
     /// The bytes are shared between all responses (OSB-CAT-06, -07, -09).
     fn catalog(&self, headers: &HeaderMap) -> Reply {
         let catalog = self.broker.catalog();
-        let Ok(etag) = HeaderValue::from_str(&catalog.etag) else { return Reply::json(catalog.body, None) };
-        if has_tag(headers, &catalog.etag) { Reply::not_modified(etag) } else { Reply::json(catalog.body, Some(etag)) }
+        let Ok(etag) = HeaderValue::from_str(&catalog.etag) else {
+            return Reply::json(catalog.body, None);
+        };
+        if has_tag(headers, &catalog.etag) {
+            Reply::not_modified(etag)
+        } else {
+            Reply::json(catalog.body, Some(etag))
+        }
     }
 
     async fn provision<R: Body<Data = Bytes>>(&self, call: Call<'_, R>, id: InstanceId) -> Result<Reply, FrontError> {
@@ -265,7 +301,11 @@ impl<B: Broker> Front<B> {
         E: Refusal,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let slot = self.mutations.clone().try_acquire_owned().map_err(|_| FrontError::Busy)?;
+        let slot = self
+            .mutations
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| FrontError::Busy)?;
         let task = tokio::spawn(async move {
             let _held = (slot, body);
             let reply = catch_panic(work).await.map_or_else(
@@ -298,20 +338,26 @@ async fn read<T: Answer, E: Refusal>(work: impl Future<Output = Result<T, E>>) -
 /// Turns a panic into an error; its text is dropped unread.
 async fn catch_panic<F: Future>(future: F) -> Result<F::Output, FrontError> {
     let mut future = pin!(future);
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-        Ok(poll) => poll.map(Ok),
-        Err(_) => Poll::Ready(Err(FrontError::Panicked)),
-    })
+    poll_fn(
+        |context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(_) => Poll::Ready(Err(FrontError::Panicked)),
+        },
+    )
     .await
 }
 
 fn version(headers: &HeaderMap) -> Result<ApiVersion, VersionError> {
-    let Some(value) = headers.get(VERSION_HEADER) else { return Err(VersionError::Missing) };
+    let Some(value) = headers.get(VERSION_HEADER) else {
+        return Err(VersionError::Missing);
+    };
     ApiVersion::of_request(Some(value.to_str().map_err(|_| VersionError::Malformed)?))
 }
 
 fn identity(headers: &HeaderMap) -> Result<Option<Arc<OriginatingIdentity>>, IdentityError> {
-    let Some(value) = headers.get(IDENTITY_HEADER) else { return Ok(None) };
+    let Some(value) = headers.get(IDENTITY_HEADER) else {
+        return Ok(None);
+    };
     let text = value.to_str().map_err(|_| IdentityError)?;
     Ok(Some(Arc::new(OriginatingIdentity::decode(text)?)))
 }
@@ -328,8 +374,12 @@ fn request_identity(headers: &HeaderMap) -> Option<Arc<str>> {
 
 /// Whether `If-None-Match` names the tag: a list, `*`, or weak forms of it (OSB-CAT-07).
 fn has_tag(headers: &HeaderMap, etag: &str) -> bool {
-    let candidates = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    candidates.flat_map(|list| list.split(',')).map(str::trim).any(|candidate| {
-        candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == etag
-    })
+    let candidates = headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    candidates
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .any(|candidate| candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == etag)
 }

@@ -48,7 +48,7 @@ fn paths_find_what_kubectl_finds() {
         (".items[?(@.extra)].name", "c"),
         (".items[?(@.name==@.same)].name", "a"),
         (".items[?(@.tags[?(@.x)])].name", ""),
-        ("..name", "n a b c deep"),
+        ("..name", "a b c deep n"),
         (".items[0].tags", "[\"x\",\"y\"]"),
         (".items[2].extra", "{\"name\":\"deep\"}"),
         (".metadata.*", "{\"a.b/c\":\"dotted\"} n"),

@@ -38,6 +38,9 @@ const LABEL_FORM: &str = "a lowercase RFC 1123 label must consist of lower case 
 const SUBDOMAIN_FORM: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must \
     start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
     '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const DNS_1035_FORM: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic \
+    character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is \
+    '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const NAME_FORM: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric \
     character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const VALUE_FORM: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start \
@@ -81,6 +84,15 @@ pub fn dns_subdomain_problems(text: &str) -> Vec<String> {
     let mut problems: Vec<String> = too_long(text, 253).into_iter().collect();
     if !is_dns_subdomain(text) {
         problems.push(SUBDOMAIN_FORM.to_owned());
+    }
+    problems
+}
+
+/// What is wrong with a DNS-1035 label (at most 63 bytes, begins with a letter); empty when nothing is.
+pub fn dns_1035_label_problems(text: &str) -> Vec<String> {
+    let mut problems: Vec<String> = too_long(text, 63).into_iter().collect();
+    if !is_dns_label(text) || !text.starts_with(|c: char| c.is_ascii_lowercase()) {
+        problems.push(DNS_1035_FORM.to_owned());
     }
     problems
 }

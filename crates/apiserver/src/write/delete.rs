@@ -3,7 +3,8 @@
 use apimachinery::list::ListOptions;
 use apimachinery::meta;
 use apimachinery::status::{FailedPrecondition, ListMeta, Status};
-use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 use objectstore::{Compare, Entry, Revision};
@@ -59,28 +60,34 @@ pub(crate) async fn delete_collection(server: &Server, target: &Target, request:
     let filter = Filter::new(&target.resource, list.label_selector, list.field_selector)?;
     let limit = list.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let page = read::collect(server, target, &filter, &Start::default(), limit).await?;
-    let mut deletions = futures::stream::iter(page.items.iter().filter_map(|(key, ..)| {
-        let (_, name) = target.resource.keys.parts(key)?;
-        let target = Target { name: name.to_owned(), ..target.clone() };
-        let options = options.clone();
-        Some(async move { one(server, &target, &options).await })
-    }))
-    .buffer_unordered(PARALLEL);
-    while let Some(deleted) = deletions.next().await {
-        match deleted {
-            Err(Failure::Status(status)) if status.code() == 404 => {}
-            other => {
-                other?;
-            }
-        }
+    let parts = page.items.iter().filter_map(|(key, ..)| target.resource.keys.parts(key));
+    let targets = parts.map(|(namespace, name)| target.named(namespace, name)).collect();
+    for deleted in many(server, targets, &options).await {
+        deleted?;
     }
-    drop(deletions);
     let items: Vec<(Stored, Revision)> = page.items.into_iter().map(|(_, stored, revision)| (stored, revision)).collect();
     let metadata = ListMeta { resource_version: server.store.revision().0.to_string(), ..ListMeta::default() };
     let view = View { resource: &target.resource, version: target.version(), form: request.wanted.form, include: Include::Metadata };
     let mut out = Vec::new();
     view.list(&items, &metadata, &mut out)?;
     render::answer(StatusCode::OK, out, request.wanted.encoding, &read::deprecation(target))
+}
+
+/// Deletes several objects; `None` for one that has gone already.
+pub(crate) async fn many(server: &Server, targets: Vec<Target>, options: &DeleteOptions) -> Vec<Result<Option<Deleted>, Failure>> {
+    let deletions: Vec<BoxFuture<'_, _>> = targets
+        .into_iter()
+        .map(|target| {
+            let deletion = async move {
+                match one(server, &target, options).await {
+                    Err(Failure::Status(status)) if status.code() == 404 => Ok(None),
+                    other => other.map(Some),
+                }
+            };
+            deletion.boxed()
+        })
+        .collect();
+    futures::stream::iter(deletions).buffer_unordered(PARALLEL).collect().await
 }
 
 /// Deletes one object, or marks it while finalizers hold it.

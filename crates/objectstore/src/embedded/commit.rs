@@ -46,8 +46,6 @@ pub(super) struct Committer {
     pub(super) log: Writer,
     pub(super) upkeep: Upkeep,
     pub(super) clock: Clock,
-    /// Told to the merging of tables: nothing newer than what is durable may be used there.
-    pub(super) expired: Arc<std::sync::atomic::AtomicU64>,
     pub(super) buffer: Vec<u8>,
     pub(super) room: Room,
     /// Whether something was applied since the last seal.
@@ -169,7 +167,7 @@ impl Committer {
 
     /// Makes the group durable.
     fn write(&mut self, group: &mut Group<'_>) -> Result<(), AppendError> {
-        if group.commits.is_empty() && group.oldest <= self.core.oldest() {
+        if group.is_unwritten() {
             return Ok(());
         }
         let first = Revision(group.base.0 + 1);
@@ -180,11 +178,10 @@ impl Committer {
 
     /// Applies, publishes, tells and answers, in this order.
     fn finish(&mut self, group: Group<'_>) {
+        self.dirty |= !group.is_unwritten();
         self.core.forget(group.oldest);
-        self.expired.store(group.oldest.0, std::sync::atomic::Ordering::Release);
         if !group.commits.is_empty() {
             self.tables.apply(&group.commits);
-            self.dirty = true;
             if let Err(error) = self.core.folder.set_acked(group.revision) {
                 return self.core.fail(&format!("the file `acked` cannot be written: {error}"));
             }
@@ -249,6 +246,11 @@ impl<'a> Group<'a> {
             compactions: Vec::new(),
             oldest,
         }
+    }
+
+    /// Whether there is nothing that must be made durable.
+    fn is_unwritten(&self) -> bool {
+        self.commits.is_empty() && self.compactions.is_empty()
     }
 
     fn is_full(&self) -> bool {

@@ -30,7 +30,6 @@ mod upkeep;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -185,13 +184,13 @@ impl OpenError {
 pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Store, OpenError> {
     let folder = Folder::open(path.as_ref())?;
     let acked = folder.acked()?;
-    let expired = Arc::new(AtomicU64::new(0));
     let path = folder.tree();
-    let tables = Tables::open(&path, options.cache_bytes, expired.clone());
+    let checked = Tables::check_manifest(&path, acked == Revision(0));
+    checked.map_err(|what| OpenError::corrupt(&path, what))?;
+    let tables = Tables::open(&path, options.cache_bytes);
     let tables = tables.map_err(|error| OpenError::tables(&path, error))?;
-    let checkpoint = tables.checkpoint().map_err(|error| OpenError::read(&path, &error))?.unwrap_or_default();
+    let checkpoint = tables.checkpoint().map_err(|error| OpenError::read(&path, &error))?;
     let (next_segment, state) = recover(&folder, &tables, checkpoint, acked, &options)?;
-    expired.store(state.oldest.0, Ordering::Release);
 
     let log = Writer::new(folder.log(), options.disk.clone(), segment_bytes(&options), next_segment);
     let clock = Clock::new(options.window, Instant::now(), state.applied);
@@ -208,7 +207,6 @@ pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Store, OpenError
         log,
         upkeep,
         clock,
-        expired,
         buffer: Vec::new(),
         room: Room { checked: None, lack: None },
         dirty: false,

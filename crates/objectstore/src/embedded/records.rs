@@ -4,13 +4,13 @@
 //! |---|---|---|
 //! | `c`, last revision | the keys that each transaction of a group changed | a watch that starts in the past |
 //! | `h`, escaped key, revision | what stood at the key until that transaction | reads at a revision, previous values |
-//! | `m` | [`Checkpoint`] | what of the log is already in the tables |
+//! | `m`, oldest revision | the last revision that the tables hold | where the log goes on: [`Checkpoint`] |
 //! | `o`, key | created, modified, value | the current entries |
 //!
 //! Numbers are big-endian, so that they sort. A key is escaped (0 becomes 0 255, its end is 0 1) so that keys followed
 //! by a revision sort as the keys do. History is written when an entry is replaced, so that the current entries lie
-//! together and reading them costs one look-up; records of `c` and `h` older than the kept history vanish when tables
-//! are merged.
+//! together and reading them costs one look-up; records of `c`, `h` and `m` older than the kept history vanish when
+//! tables are merged.
 
 use std::ops::Bound;
 
@@ -19,10 +19,9 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use crate::decide::Change;
 use crate::{Entry, Revision};
 
-pub(super) const CHECKPOINT: &[u8] = b"m";
-
 const CHANGES: u8 = b'c';
 const HISTORY: u8 = b'h';
+const CHECKPOINTS: u8 = b'm';
 const OBJECTS: u8 = b'o';
 
 pub(super) fn object_key(key: &[u8]) -> Bytes {
@@ -109,15 +108,11 @@ pub(super) fn changes_between(after: Revision, upto: Revision) -> (Bound<Bytes>,
     (Bound::Excluded(changes_key(after)), Bound::Included(changes_key(upto)))
 }
 
-fn revision_of_changes(record: &[u8]) -> Option<Revision> {
-    Some(Revision(u64::from_be_bytes(record.strip_prefix(&[CHANGES])?.try_into().ok()?)))
-}
-
 /// Whether a record only serves revisions before `oldest`.
 pub(super) fn is_expired(record: &[u8], oldest: Revision) -> bool {
     let revision = match record.first() {
         Some(&HISTORY) => record.last_chunk::<8>().map(|revision| u64::from_be_bytes(*revision)),
-        Some(&CHANGES) => revision_of_changes(record).map(|revision| revision.0),
+        Some(&(CHANGES | CHECKPOINTS)) => record[1..].try_into().ok().map(u64::from_be_bytes),
         _ => None,
     };
     revision.is_some_and(|revision| revision < oldest.0)
@@ -199,15 +194,24 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    pub(super) fn encode(self) -> Bytes {
-        let mut record = BytesMut::with_capacity(16);
-        record.put_u64(self.applied.0);
-        record.put_u64(self.oldest.0);
-        record.freeze()
+    /// The bounds of all checkpoints; the last one counts.
+    pub(super) fn all() -> (Bound<Bytes>, Bound<Bytes>) {
+        let bound = |byte| Bytes::copy_from_slice(&[byte]);
+        (Bound::Included(bound(CHECKPOINTS)), Bound::Excluded(bound(CHECKPOINTS + 1)))
     }
 
-    pub(super) fn decode(mut record: &[u8]) -> Option<Self> {
-        (record.len() == 16).then(|| Self { applied: Revision(record.get_u64()), oldest: Revision(record.get_u64()) })
+    /// Key and value. `oldest` is part of the key because it may change without a new revision.
+    pub(super) fn encode(self) -> (Bytes, Bytes) {
+        let mut key = BytesMut::with_capacity(9);
+        key.put_u8(CHECKPOINTS);
+        key.put_u64(self.oldest.0);
+        (key.freeze(), Bytes::copy_from_slice(&self.applied.0.to_be_bytes()))
+    }
+
+    pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
+        let oldest = u64::from_be_bytes(key.get(1..)?.try_into().ok()?);
+        let applied = u64::from_be_bytes(value.try_into().ok()?);
+        Some(Self { applied: Revision(applied), oldest: Revision(oldest) })
     }
 }
 
@@ -248,7 +252,7 @@ mod tests {
             is_expired(&bytes, Revision(5));
             decode_changes(Bytes::from(bytes.clone()));
             decode_entry(Bytes::new(), Bytes::from(bytes.clone()));
-            Checkpoint::decode(&bytes);
+            Checkpoint::decode(&bytes, &bytes);
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Replayed {
     pub(super) files: Vec<PathBuf>,
 }
 
-/// Reads the log and gives each frame that goes beyond `applied` to `visit`, oldest first.
+/// Reads the log and gives each frame that may go beyond `applied` to `visit`, oldest first.
 pub(super) fn read(
     folder: &Path,
     applied: Revision,
@@ -102,7 +102,7 @@ impl Reader<'_> {
         let mut position = SEGMENT_HEADER;
         while let Some(frame) = Frame::decode(&bytes.slice(position..), found.nonce) {
             self.frame(found, position, &frame)?;
-            if frame.last() > self.applied {
+            if frame.last() >= self.applied {
                 visit(&frame)?;
             }
             position += frame.len();

@@ -33,13 +33,18 @@ pub(super) type Pairs = Box<dyn Iterator<Item = Result<(Bytes, Bytes), Error>> +
 /// The open tables.
 pub(super) struct Tables {
     tree: AnyTree,
-    /// All that is, or may be on its way, in tables is at or before this revision.
+    /// All that is in tables, or may be on its way there, is at or before this revision.
     sealed: AtomicU64,
+    /// The oldest revision that can be read, according to the last checkpoint.
+    oldest: AtomicU64,
+    /// The same of the last checkpoint that lies in the tables: what is only needed before may vanish from them.
+    expired: Arc<AtomicU64>,
 }
 
 impl Tables {
-    /// Opens or makes the tables. Records before `expired` vanish when tables are merged.
-    pub(super) fn open(path: &Path, cache_bytes: u64, expired: Arc<AtomicU64>) -> lsm_tree::Result<Self> {
+    /// Opens or makes the tables.
+    pub(super) fn open(path: &Path, cache_bytes: u64) -> lsm_tree::Result<Self> {
+        let expired = Arc::new(AtomicU64::new(0));
         let counter = SequenceNumberCounter::default();
         let tree = Config::new(path, counter, SequenceNumberCounter::default())
             .use_cache(Arc::new(Cache::with_capacity_bytes(cache_bytes)))
@@ -47,17 +52,40 @@ impl Tables {
             .data_block_size_policy(BlockSizePolicy::all(4096))
             .filter_block_pinning_policy(PinningPolicy::new([true, true, false]))
             .index_block_pinning_policy(PinningPolicy::new([true, true, false]))
-            .with_compaction_filter_factory(Some(Arc::new(Expiry { oldest: expired })))
+            .with_compaction_filter_factory(Some(Arc::new(Expiry { oldest: expired.clone() })))
             .open()?;
-        Ok(Self { tree, sealed: AtomicU64::new(0) })
+        Ok(Self { tree, sealed: AtomicU64::new(0), oldest: AtomicU64::new(0), expired })
     }
 
-    /// What of the log lies in the tables; `None` in a new tree.
-    pub(super) fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
-        let Some(record) = self.tree.get(records::CHECKPOINT, u64::MAX >> 1).map_err(|e| damaged(&e))? else {
-            return Ok(None);
+    /// Checks the list of tables, which the library reads without looking at its checksum, before it reads it: damage
+    /// there would make tables vanish, and opening deletes what is not listed.
+    ///
+    /// `Err` says what is damaged.
+    pub(super) fn check_manifest(path: &Path, is_new: bool) -> Result<(), String> {
+        let current = match std::fs::read(path.join("current")) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_new => return Ok(()),
+            Err(error) => return Err(format!("the file `current` cannot be read: {error}")),
         };
-        Checkpoint::decode(&record).map(Some).ok_or_else(|| Error::Damaged("the checkpoint of the tables".into()))
+        // The number of the list, its checksum, and the kind of the checksum.
+        let parts = current.split_first_chunk::<8>().and_then(|(number, rest)| Some((number, rest.split_first_chunk::<16>()?)));
+        let Some((number, (checksum, &[0]))) = parts else { return Err("the file `current` is damaged".into()) };
+        let name = format!("v{}", u64::from_le_bytes(*number));
+        let list = std::fs::read(path.join(&name)).map_err(|error| format!("the file `{name}` cannot be read: {error}"))?;
+        if xxhash_rust::xxh3::xxh3_128(&list) != u128::from_le_bytes(*checksum) {
+            return Err(format!("the file `{name}`, or `current`, is damaged"));
+        }
+        Ok(())
+    }
+
+    /// What of the log lies in the tables; nothing in new ones.
+    pub(super) fn checkpoint(&self) -> Result<Checkpoint, Error> {
+        let newest = Revision(u64::MAX >> 2);
+        let Some((key, value)) = self.range(Checkpoint::all(), newest).last().transpose()? else {
+            return Ok(Checkpoint::default());
+        };
+        let checkpoint = Checkpoint::decode(&key, &value);
+        checkpoint.ok_or_else(|| Error::Damaged("the checkpoint of the tables makes no sense".into()))
     }
 
     /// Whether a read at this revision has seen all of it; otherwise it is to be repeated at the newest one.
@@ -130,7 +158,9 @@ impl Tables {
 
     /// Ends the current part in memory, which holds everything up to the checkpoint; [`Self::flush`] writes it.
     pub(super) fn seal(&self, checkpoint: Checkpoint) {
-        self.tree.insert(records::CHECKPOINT, checkpoint.encode(), BASE + checkpoint.applied.0);
+        let (key, value) = checkpoint.encode();
+        self.tree.insert(key, value, BASE + checkpoint.applied.0);
+        self.oldest.store(checkpoint.oldest.0, Ordering::Release);
         // Before anything is written out: a reader that sees the result sees this, too.
         self.sealed.store(checkpoint.applied.0, Ordering::Release);
         self.tree.rotate_memtable();
@@ -148,8 +178,10 @@ impl Tables {
 
     /// Writes the sealed parts to tables, durably.
     pub(super) fn flush(&self) -> lsm_tree::Result<()> {
+        let oldest = self.oldest.load(Ordering::Acquire);
         let lock = self.tree.get_flush_lock();
         self.tree.flush(&lock, self.watermark())?;
+        self.expired.fetch_max(oldest, Ordering::AcqRel);
         Ok(())
     }
 

@@ -5,7 +5,10 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::semver::is_semantic_version;
-use super::{Catalog, CatalogProblem, CheckedCatalog, DashboardClient, IndexedOffering, MaintenanceInfo, Offering, Plan, Severity, schema};
+use super::{
+    Catalog, CatalogProblem, CheckedCatalog, DashboardClient, IndexedOffering, MaintenanceInfo, Offering, Plan,
+    Severity, schema,
+};
 use crate::Object;
 use crate::id::{OfferingId, PlanId};
 
@@ -28,13 +31,21 @@ impl Catalog {
     pub fn check(&self) -> Result<CheckedCatalog, Vec<CatalogProblem>> {
         let mut findings = Findings::default();
         findings.catalog(self);
-        let (advice, errors): (Vec<_>, Vec<_>) = findings.problems.into_iter().partition(|problem| problem.severity == Severity::Advice);
+        let (advice, errors): (Vec<_>, Vec<_>) = findings
+            .problems
+            .into_iter()
+            .partition(|problem| problem.severity == Severity::Advice);
         if !errors.is_empty() {
             return Err(errors);
         }
         let catalog = filled_in(self.clone());
         let body = serde_json::to_vec(&catalog).expect("string keys and plain values always serialise");
-        Ok(CheckedCatalog { index: index(&catalog), catalog, advice, body })
+        Ok(CheckedCatalog {
+            index: index(&catalog),
+            catalog,
+            advice,
+            body,
+        })
     }
 }
 
@@ -52,12 +63,19 @@ fn filled_in(mut catalog: Catalog) -> Catalog {
 fn index(catalog: &Catalog) -> HashMap<OfferingId, IndexedOffering> {
     let plans = |offering: &Offering| {
         let ids = offering.plans.iter().enumerate();
-        ids.filter_map(|(position, plan)| Some((PlanId::new(plan.id.as_str()).ok()?, position))).collect()
+        ids.filter_map(|(position, plan)| Some((PlanId::new(plan.id.as_str()).ok()?, position)))
+            .collect()
     };
     let offerings = catalog.services.iter().enumerate();
     offerings
         .filter_map(|(position, offering)| {
-            Some((OfferingId::new(offering.id.as_str()).ok()?, IndexedOffering { position, plans: plans(offering) }))
+            Some((
+                OfferingId::new(offering.id.as_str()).ok()?,
+                IndexedOffering {
+                    position,
+                    plans: plans(offering),
+                },
+            ))
         })
         .collect()
 }
@@ -74,16 +92,30 @@ struct Findings {
 
 impl Findings {
     fn error(&mut self, path: impl Into<String>, what: impl Into<String>, mend: impl Into<String>) {
-        self.problems.push(CatalogProblem { path: path.into(), what: what.into(), mend: mend.into(), severity: Severity::Error });
+        self.problems.push(CatalogProblem {
+            path: path.into(),
+            what: what.into(),
+            mend: mend.into(),
+            severity: Severity::Error,
+        });
     }
 
     fn advise(&mut self, path: impl Into<String>, what: impl Into<String>, mend: impl Into<String>) {
-        self.problems.push(CatalogProblem { path: path.into(), what: what.into(), mend: mend.into(), severity: Severity::Advice });
+        self.problems.push(CatalogProblem {
+            path: path.into(),
+            what: what.into(),
+            mend: mend.into(),
+            severity: Severity::Advice,
+        });
     }
 
     fn catalog(&mut self, catalog: &Catalog) {
         if catalog.services.is_empty() {
-            self.advise("services", "is empty", "add an offering: Cloud Foundry refuses a catalog without one");
+            self.advise(
+                "services",
+                "is empty",
+                "add an offering: Cloud Foundry refuses a catalog without one",
+            );
         }
         self.extensions("", &catalog.extensions);
         for (position, offering) in catalog.services.iter().enumerate() {
@@ -97,16 +129,32 @@ impl Findings {
         self.name(path, &offering.name);
         self.description(path, &offering.description);
         if !self.offering_ids.insert(offering.id.clone()) {
-            self.error(format!("{path}.id"), "is the id of another offering, too", "give each offering an id of its own, best a GUID");
+            self.error(
+                format!("{path}.id"),
+                "is the id of another offering, too",
+                "give each offering an id of its own, best a GUID",
+            );
         }
         if !self.offering_names.insert(offering.name.clone()) {
-            self.error(format!("{path}.name"), "is the name of another offering, too", "give each offering a name of its own");
+            self.error(
+                format!("{path}.name"),
+                "is the name of another offering, too",
+                "give each offering a name of its own",
+            );
         }
         if offering.plans.is_empty() {
-            self.error(format!("{path}.plans"), "is empty", "add a plan: each offering has at least one");
+            self.error(
+                format!("{path}.plans"),
+                "is empty",
+                "add a plan: each offering has at least one",
+            );
         }
         if offering.tags.iter().map(|tag| tag.chars().count()).sum::<usize>() > TAGS {
-            self.advise(format!("{path}.tags"), format!("have more than {TAGS} characters"), "use fewer: Cloud Foundry refuses them");
+            self.advise(
+                format!("{path}.tags"),
+                format!("have more than {TAGS} characters"),
+                "use fewer: Cloud Foundry refuses them",
+            );
         }
         if let Some(client) = &offering.dashboard_client {
             self.dashboard_client(&format!("{path}.dashboard_client"), client);
@@ -117,7 +165,11 @@ impl Findings {
         for (position, plan) in offering.plans.iter().enumerate() {
             let path = format!("{path}.plans[{position}]");
             if !names.insert(plan.name.as_str()) {
-                self.error(format!("{path}.name"), "is the name of another plan of the offering, too", "give each plan a name of its own");
+                self.error(
+                    format!("{path}.name"),
+                    "is the name of another plan of the offering, too",
+                    "give each plan a name of its own",
+                );
             }
             self.plan(&path, offering, plan);
         }
@@ -129,10 +181,18 @@ impl Findings {
         self.name(path, &plan.name);
         self.description(path, &plan.description);
         if !self.plan_ids.insert(plan.id.clone()) {
-            self.error(format!("{path}.id"), "is the id of another plan, too", "give each plan of the whole catalog an id of its own, best a GUID");
+            self.error(
+                format!("{path}.id"),
+                "is the id of another plan, too",
+                "give each plan of the whole catalog an id of its own, best a GUID",
+            );
         }
         if plan.maximum_polling_duration == Some(0) {
-            self.error(format!("{path}.maximum_polling_duration"), "is 0", "use a positive number of seconds, or leave it out");
+            self.error(
+                format!("{path}.maximum_polling_duration"),
+                "is 0",
+                "use a positive number of seconds, or leave it out",
+            );
         }
         if let Some(info) = &plan.maintenance_info {
             self.maintenance_info(&format!("{path}.maintenance_info"), info);
@@ -140,10 +200,18 @@ impl Findings {
         self.schemas(path, plan);
         let bindable = plan.bindable.unwrap_or(offering.bindable);
         if !bindable && plan.binding_rotatable {
-            self.advise(format!("{path}.binding_rotatable"), "is true on a plan that is not bindable", "leave it out, or make the plan bindable");
+            self.advise(
+                format!("{path}.binding_rotatable"),
+                "is true on a plan that is not bindable",
+                "leave it out, or make the plan bindable",
+            );
         }
         if !bindable && plan.schemas.binding_create.is_some() {
-            self.advise(format!("{path}.schemas.service_binding"), "stands on a plan that is not bindable", "leave it out, or make the plan bindable");
+            self.advise(
+                format!("{path}.schemas.service_binding"),
+                "stands on a plan that is not bindable",
+                "leave it out, or make the plan bindable",
+            );
         }
         self.text_metadata(&format!("{path}.metadata"), &plan.metadata, &["displayName"]);
         self.extensions(path, &plan.extensions);
@@ -155,10 +223,21 @@ impl Findings {
         if let Err(error) = PlanId::new(id) {
             return self.error(path, error.to_string(), "use a GUID");
         }
-        if !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)) {
-            self.advise(path, "has other characters than A-Z a-z 0-9 - . _ ~", "use a GUID: not every platform escapes others");
+        if !id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+        {
+            self.advise(
+                path,
+                "has other characters than A-Z a-z 0-9 - . _ ~",
+                "use a GUID: not every platform escapes others",
+            );
         } else if id.len() > NAME {
-            self.advise(path, format!("is longer than {NAME} characters"), "use a GUID: Kubernetes' Service Catalog refuses longer ids");
+            self.advise(
+                path,
+                format!("is longer than {NAME} characters"),
+                "use a GUID: Kubernetes' Service Catalog refuses longer ids",
+            );
         }
     }
 
@@ -168,10 +247,21 @@ impl Findings {
         if name.is_empty() {
             return self.error(path, "is empty", "give it a name");
         }
-        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte)) {
-            self.advise(path, "has other characters than letters, digits, `.` and `-`", "use a name that can be typed on a command line");
+        if !name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+        {
+            self.advise(
+                path,
+                "has other characters than letters, digits, `.` and `-`",
+                "use a name that can be typed on a command line",
+            );
         } else if name.len() > NAME {
-            self.advise(path, format!("is longer than {NAME} characters"), "shorten it: Kubernetes' Service Catalog refuses longer names");
+            self.advise(
+                path,
+                format!("is longer than {NAME} characters"),
+                "shorten it: Kubernetes' Service Catalog refuses longer names",
+            );
         }
     }
 
@@ -181,7 +271,11 @@ impl Findings {
         match description.chars().count() {
             0 => self.error(path, "is empty", "say in one line what it is"),
             1..=SHORT_TEXT => {}
-            _ => self.advise(path, format!("is longer than {SHORT_TEXT} characters"), format!("shorten it; Cloud Foundry refuses more than {LONG_TEXT}")),
+            _ => self.advise(
+                path,
+                format!("is longer than {SHORT_TEXT} characters"),
+                format!("shorten it; Cloud Foundry refuses more than {LONG_TEXT}"),
+            ),
         }
     }
 
@@ -189,24 +283,44 @@ impl Findings {
     fn dashboard_client(&mut self, path: &str, client: &DashboardClient) {
         for (name, value) in [("id", &client.id), ("secret", &client.secret)] {
             if value.is_empty() {
-                self.error(format!("{path}.{name}"), "is empty", "give it a value, or leave the dashboard client out");
+                self.error(
+                    format!("{path}.{name}"),
+                    "is empty",
+                    "give it a value, or leave the dashboard client out",
+                );
             }
         }
         if client.redirect_uri.as_ref().is_none_or(String::is_empty) {
-            self.advise(format!("{path}.redirect_uri"), "is missing", "add it: Cloud Foundry refuses the catalog without it");
+            self.advise(
+                format!("{path}.redirect_uri"),
+                "is missing",
+                "add it: Cloud Foundry refuses the catalog without it",
+            );
         }
         if !self.clients.insert(client.id.clone()) {
-            self.advise(format!("{path}.id"), "is the id of another dashboard client, too", "use one for each offering: Cloud Foundry refuses the catalog");
+            self.advise(
+                format!("{path}.id"),
+                "is the id of another dashboard client, too",
+                "use one for each offering: Cloud Foundry refuses the catalog",
+            );
         }
     }
 
     /// OSB-MNT-01, OSB-MNT-02.
     fn maintenance_info(&mut self, path: &str, info: &MaintenanceInfo) {
         if !is_semantic_version(&info.version) {
-            self.error(format!("{path}.version"), "is no semantic version", "write MAJOR.MINOR.PATCH, for instance 1.0.0");
+            self.error(
+                format!("{path}.version"),
+                "is no semantic version",
+                "write MAJOR.MINOR.PATCH, for instance 1.0.0",
+            );
         }
         if serde_json::to_vec(info).is_ok_and(|json| json.len() > MAINTENANCE) {
-            self.advise(path, format!("has more than {MAINTENANCE} bytes"), "shorten the description: Cloud Foundry refuses the catalog");
+            self.advise(
+                path,
+                format!("has more than {MAINTENANCE} bytes"),
+                "shorten the description: Cloud Foundry refuses the catalog",
+            );
         }
     }
 
@@ -224,24 +338,49 @@ impl Findings {
                 self.error(format!("{path}{member}"), what, mend);
             }
             if schema.get("type").is_some_and(|kind| kind != "object") {
-                self.advise(format!("{path}.type"), "is not `object`", "describe an object: parameters are one");
+                self.advise(
+                    format!("{path}.type"),
+                    "is not `object`",
+                    "describe an object: parameters are one",
+                );
             }
         }
     }
 
     /// OSB-PROF-07.
     fn offering_metadata(&mut self, path: &str, metadata: &Object) {
-        let texts = ["displayName", "imageUrl", "longDescription", "providerDisplayName", "documentationUrl", "supportUrl"];
+        let texts = [
+            "displayName",
+            "imageUrl",
+            "longDescription",
+            "providerDisplayName",
+            "documentationUrl",
+            "supportUrl",
+        ];
         self.text_metadata(path, metadata, &texts);
-        if metadata.get("shareable").is_some_and(|shareable| !shareable.is_boolean()) {
-            self.advise(format!("{path}.shareable"), "is no boolean", "write true or false: Cloud Foundry refuses the catalog");
+        if metadata
+            .get("shareable")
+            .is_some_and(|shareable| !shareable.is_boolean())
+        {
+            self.advise(
+                format!("{path}.shareable"),
+                "is no boolean",
+                "write true or false: Cloud Foundry refuses the catalog",
+            );
         }
     }
 
     fn text_metadata(&mut self, path: &str, metadata: &Object, names: &[&str]) {
         for name in names {
-            if metadata.get(*name).is_some_and(|value| !matches!(value, Value::String(_))) {
-                self.advise(format!("{path}.{name}"), "is no string", "write a string: platforms show it, and some fail on anything else");
+            if metadata
+                .get(*name)
+                .is_some_and(|value| !matches!(value, Value::String(_)))
+            {
+                self.advise(
+                    format!("{path}.{name}"),
+                    "is no string",
+                    "write a string: platforms show it, and some fail on anything else",
+                );
             }
         }
     }
@@ -250,8 +389,16 @@ impl Findings {
     fn extensions(&mut self, path: &str, extensions: &Object) {
         for name in extensions.keys().filter(|name| !name.contains([':', '.', '-', '/'])) {
             let shown: String = name.chars().take(NAME).collect();
-            let path = if path.is_empty() { shown } else { format!("{path}.{shown}") };
-            self.advise(path, "is no member of the specification", "mend the spelling, or give an extension a prefix of your own, `example.com:name`");
+            let path = if path.is_empty() {
+                shown
+            } else {
+                format!("{path}.{shown}")
+            };
+            self.advise(
+                path,
+                "is no member of the specification",
+                "mend the spelling, or give an extension a prefix of your own, `example.com:name`",
+            );
         }
     }
 }

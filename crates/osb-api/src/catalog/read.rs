@@ -20,13 +20,18 @@ impl Catalog {
 
 impl<'de> Deserialize<'de> for Catalog {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Members::of(Value::deserialize(deserializer)?).and_then(catalog).map_err(D::Error::custom)
+        Members::of(Value::deserialize(deserializer)?)
+            .and_then(catalog)
+            .map_err(D::Error::custom)
     }
 }
 
 fn catalog(mut body: Members) -> Result<Catalog, BodyError> {
     let services = body.required("services", Members::list)?;
-    Ok(Catalog { services: services.into_iter().map(offering).collect::<Result<_, _>>()?, extensions: body.into_object() })
+    Ok(Catalog {
+        services: services.into_iter().map(offering).collect::<Result<_, _>>()?,
+        extensions: body.into_object(),
+    })
 }
 
 fn offering(mut body: Members) -> Result<Offering, BodyError> {
@@ -55,7 +60,10 @@ fn requires(body: &mut Members) -> Result<Vec<Requires>, BodyError> {
         "syslog_drain" => Ok(Requires::SyslogDrain),
         "route_forwarding" => Ok(Requires::RouteForwarding),
         "volume_mount" => Ok(Requires::VolumeMount),
-        _ => Err(body.unusable("requires", &"has to hold syslog_drain, route_forwarding or volume_mount only")),
+        _ => Err(body.unusable(
+            "requires",
+            &"has to hold syslog_drain, route_forwarding or volume_mount only",
+        )),
     };
     permissions.into_iter().map(read).collect()
 }
@@ -86,7 +94,10 @@ fn plan(mut body: Members) -> Result<Plan, BodyError> {
 }
 
 fn maintenance_info(mut body: Members) -> Result<MaintenanceInfo, BodyError> {
-    Ok(MaintenanceInfo { version: body.required("version", Members::string)?, description: body.string("description")? })
+    Ok(MaintenanceInfo {
+        version: body.required("version", Members::string)?,
+        description: body.string("description")?,
+    })
 }
 
 fn schemas(mut body: Members) -> Result<Schemas, BodyError> {
@@ -102,5 +113,6 @@ fn schemas(mut body: Members) -> Result<Schemas, BodyError> {
 }
 
 fn parameters(body: &mut Members, verb: &str) -> Result<Option<Object>, BodyError> {
-    body.members(verb)?.map_or(Ok(None), |mut schema| schema.object("parameters"))
+    body.members(verb)?
+        .map_or(Ok(None), |mut schema| schema.object("parameters"))
 }

@@ -9,7 +9,14 @@ use crate::Object;
 const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
 
 /// Keywords whose value maps names to schemas: a name in it is no keyword.
-const NAMED: [&str; 6] = ["$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties"];
+const NAMED: [&str; 6] = [
+    "$defs",
+    "definitions",
+    "dependencies",
+    "dependentSchemas",
+    "patternProperties",
+    "properties",
+];
 
 /// Keywords that refer to another schema.
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
@@ -17,23 +24,38 @@ const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 /// What is wrong with a schema, and how to mend it.
 pub(super) fn problems(schema: &Object) -> Vec<(&'static str, String, &'static str)> {
     let mut problems = Vec::new();
-    if !schema.get("$schema").is_some_and(|dialect| dialect.as_str().is_some_and(|text| !text.is_empty())) {
-        problems.push((".$schema", "is missing".to_owned(), "name the dialect, for instance http://json-schema.org/draft-04/schema#"));
+    let dialect = schema.get("$schema").and_then(Value::as_str);
+    if dialect.is_none_or(str::is_empty) {
+        problems.push((
+            ".$schema",
+            "is missing".to_owned(),
+            "name the dialect, for instance http://json-schema.org/draft-04/schema#",
+        ));
     }
     if let Some(reference) = external_reference(schema) {
         let reference: String = reference.chars().take(100).collect();
-        problems.push(("", format!("has the external reference {reference:?}"), "move what it refers to into the schema, `#/definitions/...`"));
+        problems.push((
+            "",
+            format!("has the external reference {reference:?}"),
+            "move what it refers to into the schema, `#/definitions/...`",
+        ));
     }
     let size = serde_json::to_vec(schema).map_or(0, |json| json.len());
     if size > MAX_SCHEMA_BYTES {
-        problems.push(("", format!("has {size} bytes"), "64000 bytes are the most that platforms take: shorten descriptions and enumerations"));
+        problems.push((
+            "",
+            format!("has {size} bytes"),
+            "64000 bytes are the most that platforms take: shorten descriptions and enumerations",
+        ));
     }
     problems
 }
 
 fn external_reference(schema: &Object) -> Option<&str> {
     schema.iter().find_map(|(keyword, value)| match value {
-        Value::String(target) if REFERENCES.contains(&keyword.as_str()) => (!target.starts_with('#')).then_some(target.as_str()),
+        Value::String(target) if REFERENCES.contains(&keyword.as_str()) => {
+            (!target.starts_with('#')).then_some(target.as_str())
+        }
         _ if DATA.contains(&keyword.as_str()) => None,
         Value::Object(named) if NAMED.contains(&keyword.as_str()) => named.values().find_map(in_value),
         value => in_value(value),
@@ -55,7 +77,9 @@ mod tests {
     use super::*;
 
     fn found(schema: Value) -> usize {
-        let Value::Object(schema) = schema else { panic!("no object") };
+        let Value::Object(schema) = schema else {
+            panic!("no object")
+        };
         problems(&schema).len()
     }
 
@@ -65,11 +89,32 @@ mod tests {
         let dialect = "http://json-schema.org/draft-04/schema#";
         assert_eq!(found(json!({})), 1);
         assert_eq!(found(json!({ "$schema": "" })), 1);
-        assert_eq!(found(json!({ "$schema": dialect, "properties": { "a": { "$ref": "#/definitions/a" } } })), 0);
-        assert_eq!(found(json!({ "$schema": dialect, "properties": { "a": { "anyOf": [{ "$ref": "https://example.com/s.json" }] } } })), 1);
-        assert_eq!(found(json!({ "$schema": dialect, "definitions": { "a": { "$ref": "other.json#/x" } } })), 1);
-        assert_eq!(found(json!({ "$schema": dialect, "properties": { "$ref": { "type": "string" }, "enum": { "$ref": "x" } } })), 1);
-        assert_eq!(found(json!({ "$schema": dialect, "properties": { "a": { "enum": [{ "$ref": "data" }], "default": { "$ref": "data" } } } })), 0);
+        assert_eq!(
+            found(json!({ "$schema": dialect, "properties": { "a": { "$ref": "#/definitions/a" } } })),
+            0
+        );
+        assert_eq!(
+            found(
+                json!({ "$schema": dialect, "properties": { "a": { "anyOf": [{ "$ref": "https://example.com/s.json" }] } } })
+            ),
+            1
+        );
+        assert_eq!(
+            found(json!({ "$schema": dialect, "definitions": { "a": { "$ref": "other.json#/x" } } })),
+            1
+        );
+        assert_eq!(
+            found(
+                json!({ "$schema": dialect, "properties": { "$ref": { "type": "string" }, "enum": { "$ref": "x" } } })
+            ),
+            1
+        );
+        assert_eq!(
+            found(
+                json!({ "$schema": dialect, "properties": { "a": { "enum": [{ "$ref": "data" }], "default": { "$ref": "data" } } } })
+            ),
+            0
+        );
     }
 
     /// OSB-SCH-04.

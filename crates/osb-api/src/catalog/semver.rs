@@ -13,7 +13,8 @@ pub(super) fn is_semantic_version(text: &str) -> bool {
 }
 
 fn cut(text: &str, separator: char) -> (&str, Option<&str>) {
-    text.split_once(separator).map_or((text, None), |(before, after)| (before, Some(after)))
+    text.split_once(separator)
+        .map_or((text, None), |(before, after)| (before, Some(after)))
 }
 
 fn is_number(text: &str) -> bool {
@@ -35,10 +36,38 @@ mod tests {
     /// OSB-MNT-01.
     #[test]
     fn semantic_versions_are_recognised() {
-        for text in ["0.0.0", "1.2.3", "10.20.30", "2.1.1+abcdef", "1.0.0-alpha.1", "1.0.0--.-", "1.0.0-0a", "1.0.0-a+b.001", "1.0.0+1-2"] {
+        for text in [
+            "0.0.0",
+            "1.2.3",
+            "10.20.30",
+            "2.1.1+abcdef",
+            "1.0.0-alpha.1",
+            "1.0.0--.-",
+            "1.0.0-0a",
+            "1.0.0-a+b.001",
+            "1.0.0+1-2",
+        ] {
             assert!(is_semantic_version(text), "{text}");
         }
-        for text in ["", "1", "1.2", "1.2.3.4", "01.2.3", "1.02.3", "1.2.03", "v1.2.3", "1.2.3-", "1.2.3+", "1.2.3-01", "1.2.3-a..b", "1.2.3+a+b", "1.2.3 ", "1.2.x", "-1.2.3", "1.2.3-é"] {
+        for text in [
+            "",
+            "1",
+            "1.2",
+            "1.2.3.4",
+            "01.2.3",
+            "1.02.3",
+            "1.2.03",
+            "v1.2.3",
+            "1.2.3-",
+            "1.2.3+",
+            "1.2.3-01",
+            "1.2.3-a..b",
+            "1.2.3+a+b",
+            "1.2.3 ",
+            "1.2.x",
+            "-1.2.3",
+            "1.2.3-é",
+        ] {
             assert!(!is_semantic_version(text), "{text}");
         }
     }

@@ -11,10 +11,30 @@ use crate::harness::*;
 async fn a_refused_provision_has_its_code() {
     type Outcome = fn() -> Result<Provisioned, ProvisionError>;
     let cases: [(Outcome, u16, Option<&str>, &str); 7] = [
-        (|| Err(ProvisionError::Invalid("`parameters.size` is too large".into())), 400, None, "`parameters.size` is too large"),
-        (|| Err(ProvisionError::Conflict("the id is in use".into())), 409, None, "the id is in use"),
-        (|| Err(ProvisionError::AsyncRequired), 422, Some("AsyncRequired"), "This service plan requires client support for asynchronous service operations."),
-        (|| Err(ProvisionError::Concurrency), 422, Some("ConcurrencyError"), "The Service Broker does not support concurrent requests that mutate the same resource."),
+        (
+            || Err(ProvisionError::Invalid("`parameters.size` is too large".into())),
+            400,
+            None,
+            "`parameters.size` is too large",
+        ),
+        (
+            || Err(ProvisionError::Conflict("the id is in use".into())),
+            409,
+            None,
+            "the id is in use",
+        ),
+        (
+            || Err(ProvisionError::AsyncRequired),
+            422,
+            Some("AsyncRequired"),
+            "This service plan requires client support for asynchronous service operations.",
+        ),
+        (
+            || Err(ProvisionError::Concurrency),
+            422,
+            Some("ConcurrencyError"),
+            "The Service Broker does not support concurrent requests that mutate the same resource.",
+        ),
         (
             || Err(ProvisionError::MaintenanceInfoConflict),
             422,
@@ -22,12 +42,23 @@ async fn a_refused_provision_has_its_code() {
             "The maintenance_info.version field provided in the request does not match the maintenance_info.version field provided in the Service Broker's Catalog.",
         ),
         (|| Err(Fault::Failed("no disk".into()).into()), 500, None, "no disk"),
-        (|| Err(Fault::Unavailable("no store".into()).into()), 503, None, "no store"),
+        (
+            || Err(Fault::Unavailable("no store".into()).into()),
+            503,
+            None,
+            "no store",
+        ),
     ];
     for (provision, status, code, description) in cases {
-        let front = Front::new(Script { provision, ..Script::default() });
+        let front = Front::new(Script {
+            provision,
+            ..Script::default()
+        });
         let answer = front.json("PUT", INSTANCE, PROVISION).await.refused(status);
-        assert_eq!((answer.json()["error"].as_str(), answer.description().as_str()), (code, description));
+        assert_eq!(
+            (answer.json()["error"].as_str(), answer.description().as_str()),
+            (code, description)
+        );
         assert_eq!(answer.json().get("instance_usable"), None, "OSB-ERR-04");
         assert_eq!(answer.json().get("update_repeatable"), None, "OSB-ERR-05");
     }
@@ -47,12 +78,28 @@ async fn the_other_routes_have_their_codes() {
     front.plain("DELETE", &format!("{INSTANCE}?{IDS}")).await.refused(410);
     front.plain("DELETE", &format!("{BINDING}?{IDS}")).await.refused(410);
     let answer = front.json("PUT", BINDING, BIND).await.refused(422);
-    assert_eq!(answer.json(), json!({ "error": "RequiresApp", "description": "This service supports generation of credentials through binding an application only." }));
-    front.plain("GET", &format!("{INSTANCE}/last_operation")).await.refused(404);
-    front.plain("GET", &format!("{BINDING}/last_operation")).await.refused(404);
-    let front = Front::new(Script { bind: || Err(BindError::NoInstance), poll: || Err(PollError::Gone), ..Script::default() });
+    assert_eq!(
+        answer.json(),
+        json!({ "error": "RequiresApp", "description": "This service supports generation of credentials through binding an application only." })
+    );
+    front
+        .plain("GET", &format!("{INSTANCE}/last_operation"))
+        .await
+        .refused(404);
+    front
+        .plain("GET", &format!("{BINDING}/last_operation"))
+        .await
+        .refused(404);
+    let front = Front::new(Script {
+        bind: || Err(BindError::NoInstance),
+        poll: || Err(PollError::Gone),
+        ..Script::default()
+    });
     front.json("PUT", BINDING, BIND).await.refused(404);
-    front.plain("GET", &format!("{INSTANCE}/last_operation")).await.refused(410);
+    front
+        .plain("GET", &format!("{INSTANCE}/last_operation"))
+        .await
+        .refused(410);
 }
 
 /// OSB-UPD-12, OSB-UPD-13, OSB-GETI-09, OSB-GETB-02: a broker without updates and fetches.
@@ -60,7 +107,10 @@ async fn the_other_routes_have_their_codes() {
 async fn what_a_broker_does_not_have_is_refused_as_the_specification_says() {
     let front = Front::new(Script::default());
     front.json("PATCH", INSTANCE, "{}").await.refused(400);
-    let answer = front.json("PATCH", INSTANCE, r#"{"service_id":"s","plan_id":"q"}"#).await.refused(422);
+    let answer = front
+        .json("PATCH", INSTANCE, r#"{"service_id":"s","plan_id":"q"}"#)
+        .await
+        .refused(422);
     assert_eq!(answer.json()["update_repeatable"], false);
     front.plain("GET", INSTANCE).await.refused(404);
     front.plain("GET", BINDING).await.refused(404);
@@ -69,16 +119,33 @@ async fn what_a_broker_does_not_have_is_refused_as_the_specification_says() {
 #[tokio::test]
 async fn a_full_broker_says_when_to_come_back() {
     let provision = || Err(Fault::TooMany { retry_after_secs: 7 }.into());
-    let front = Front::new(Script { provision, ..Script::default() });
-    assert_eq!(front.json("PUT", INSTANCE, PROVISION).await.refused(429).header("retry-after"), Some("7"));
+    let front = Front::new(Script {
+        provision,
+        ..Script::default()
+    });
+    assert_eq!(
+        front
+            .json("PUT", INSTANCE, PROVISION)
+            .await
+            .refused(429)
+            .header("retry-after"),
+        Some("7")
+    );
 }
 
 /// Nothing of a panic reaches the client, and the front goes on.
 #[tokio::test]
 async fn a_panic_becomes_a_500_without_its_text() {
-    let script = Script { provision: || panic!("hunter2"), poll: || panic!("hunter2"), ..Script::default() };
+    let script = Script {
+        provision: || panic!("hunter2"),
+        poll: || panic!("hunter2"),
+        ..Script::default()
+    };
     let front = Front::new(script);
-    for answer in [front.json("PUT", INSTANCE, PROVISION).await, front.plain("GET", &format!("{INSTANCE}/last_operation")).await] {
+    for answer in [
+        front.json("PUT", INSTANCE, PROVISION).await,
+        front.plain("GET", &format!("{INSTANCE}/last_operation")).await,
+    ] {
         assert!(!answer.refused(500).description().contains("hunter2"));
     }
     assert_eq!(front.plain("DELETE", &format!("{INSTANCE}?{IDS}")).await.status, 200);
@@ -87,7 +154,13 @@ async fn a_panic_becomes_a_500_without_its_text() {
 /// OSB-LOI-04, OSB-LOI-10.
 #[tokio::test]
 async fn a_poll_may_say_when_to_come_back() {
-    let front = Front::new(Script { poll: || Ok(polled(State::InProgress, Some(3))), ..Script::default() });
+    let front = Front::new(Script {
+        poll: || Ok(polled(State::InProgress, Some(3))),
+        ..Script::default()
+    });
     let answer = front.plain("GET", &format!("{INSTANCE}/last_operation")).await;
-    assert_eq!((answer.status.as_u16(), answer.header("retry-after"), answer.json()), (200, Some("3"), json!({ "state": "in progress" })));
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("retry-after"), answer.json()),
+        (200, Some("3"), json!({ "state": "in progress" }))
+    );
 }

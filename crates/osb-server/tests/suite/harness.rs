@@ -62,7 +62,12 @@ pub(crate) fn operation(text: &str) -> OperationId {
 }
 
 pub(crate) fn polled(state: State, retry_after_secs: Option<u32>) -> Polled {
-    let body = LastOperation { state, description: None, instance_usable: None, update_repeatable: None };
+    let body = LastOperation {
+        state,
+        description: None,
+        instance_usable: None,
+        update_repeatable: None,
+    };
     Polled { body, retry_after_secs }
 }
 
@@ -85,34 +90,71 @@ impl Broker for Scripted {
         ServedCatalog::new(CATALOG)
     }
 
-    async fn provision(&self, caller: Caller, instance: InstanceId, request: ProvisionRequest, incomplete: Incomplete) -> Result<Provisioned, ProvisionError> {
+    async fn provision(
+        &self,
+        caller: Caller,
+        instance: InstanceId,
+        request: ProvisionRequest,
+        incomplete: Incomplete,
+    ) -> Result<Provisioned, ProvisionError> {
         self.note(caller, Seen::Provision(instance, request, incomplete));
         drop(self.gate.acquire().await);
         self.finished.add_permits(1);
         (self.script.provision)()
     }
 
-    async fn deprovision(&self, caller: Caller, instance: InstanceId, query: RemovalQuery, incomplete: Incomplete) -> Result<Removed, DeprovisionError> {
+    async fn deprovision(
+        &self,
+        caller: Caller,
+        instance: InstanceId,
+        query: RemovalQuery,
+        incomplete: Incomplete,
+    ) -> Result<Removed, DeprovisionError> {
         self.note(caller, Seen::Deprovision(instance, query, incomplete));
         (self.script.deprovision)()
     }
 
-    async fn instance_last_operation(&self, caller: Caller, instance: InstanceId, query: PollQuery) -> Result<Polled, PollError> {
+    async fn instance_last_operation(
+        &self,
+        caller: Caller,
+        instance: InstanceId,
+        query: PollQuery,
+    ) -> Result<Polled, PollError> {
         self.note(caller, Seen::PollInstance(instance, query));
         (self.script.poll)()
     }
 
-    async fn bind(&self, caller: Caller, instance: InstanceId, binding: BindingId, request: BindRequest, incomplete: Incomplete) -> Result<Bound, BindError> {
+    async fn bind(
+        &self,
+        caller: Caller,
+        instance: InstanceId,
+        binding: BindingId,
+        request: BindRequest,
+        incomplete: Incomplete,
+    ) -> Result<Bound, BindError> {
         self.note(caller, Seen::Bind(instance, binding, request, incomplete));
         (self.script.bind)()
     }
 
-    async fn unbind(&self, caller: Caller, instance: InstanceId, binding: BindingId, query: RemovalQuery, incomplete: Incomplete) -> Result<Removed, UnbindError> {
+    async fn unbind(
+        &self,
+        caller: Caller,
+        instance: InstanceId,
+        binding: BindingId,
+        query: RemovalQuery,
+        incomplete: Incomplete,
+    ) -> Result<Removed, UnbindError> {
         self.note(caller, Seen::Unbind(instance, binding, query, incomplete));
         (self.script.unbind)()
     }
 
-    async fn binding_last_operation(&self, caller: Caller, instance: InstanceId, binding: BindingId, query: PollQuery) -> Result<Polled, PollError> {
+    async fn binding_last_operation(
+        &self,
+        caller: Caller,
+        instance: InstanceId,
+        binding: BindingId,
+        query: PollQuery,
+    ) -> Result<Polled, PollError> {
         self.note(caller, Seen::PollBinding(instance, binding, query));
         (self.script.poll)()
     }
@@ -159,7 +201,10 @@ impl Answer {
     pub(crate) fn refused(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{self:?}");
         assert_eq!(self.header("content-type"), Some("application/json"));
-        assert_eq!(self.header("content-length"), Some(self.body.len().to_string().as_str()));
+        assert_eq!(
+            self.header("content-length"),
+            Some(self.body.len().to_string().as_str())
+        );
         assert!(!self.description().is_empty(), "{self:?}");
         self
     }
@@ -175,7 +220,9 @@ pub(crate) fn config() -> Config {
 
 /// A request with credentials and version.
 pub(crate) fn request(method: &str, uri: &str) -> http::request::Builder {
-    bare(method, uri).header(AUTHORIZATION, format!("Basic {}", base64::encode(b"user:pass"))).header("X-Broker-API-Version", "2.17")
+    bare(method, uri)
+        .header(AUTHORIZATION, format!("Basic {}", base64::encode(b"user:pass")))
+        .header("X-Broker-API-Version", "2.17")
 }
 
 /// A request without anything.
@@ -189,15 +236,31 @@ impl Front {
     }
 
     pub(crate) fn with(script: Script, config: &Config) -> Self {
-        let broker = Arc::new(Scripted { script, seen: Mutex::default(), gate: Semaphore::new(1), finished: Semaphore::new(0) });
-        Self { server: Server::new(broker.clone(), config).unwrap(), broker }
+        let broker = Arc::new(Scripted {
+            script,
+            seen: Mutex::default(),
+            gate: Semaphore::new(1),
+            finished: Semaphore::new(0),
+        });
+        Self {
+            server: Server::new(broker.clone(), config).unwrap(),
+            broker,
+        }
     }
 
     /// Sends a request with any body.
-    pub(crate) async fn send_body<B: http_body::Body<Data = Bytes>>(&self, request: http::request::Builder, body: B) -> Answer {
+    pub(crate) async fn send_body<B: http_body::Body<Data = Bytes>>(
+        &self,
+        request: http::request::Builder,
+        body: B,
+    ) -> Answer {
         let response = self.server.handle(request.body(body).unwrap()).await;
         let (parts, body) = response.into_parts();
-        Answer { status: parts.status, headers: parts.headers, body: body.collect().await.unwrap().to_bytes() }
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await.unwrap().to_bytes(),
+        }
     }
 
     /// Sends a request with bytes as its body.
@@ -212,12 +275,22 @@ impl Front {
 
     /// A request with a JSON body.
     pub(crate) async fn json(&self, method: &str, uri: &str, body: &str) -> Answer {
-        self.send(request(method, uri).header(CONTENT_TYPE, "application/json"), body.to_owned()).await
+        self.send(
+            request(method, uri).header(CONTENT_TYPE, "application/json"),
+            body.to_owned(),
+        )
+        .await
     }
 
     /// What has reached the broker.
     pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.broker.seen.lock().unwrap().iter().map(|(_, seen)| seen.clone()).collect()
+        self.broker
+            .seen
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, seen)| seen.clone())
+            .collect()
     }
 
     /// Who called last.

@@ -21,7 +21,12 @@ async fn every_later_minor_is_served_on_every_route() {
     for version in ["2.11", "2.17", "2.18", "2.100"] {
         assert_eq!(versioned(&front, "GET", "/v2/catalog", Some(version)).await.status, 200);
         assert_eq!(versioned(&front, "PUT", INSTANCE, Some(version)).await.status, 201);
-        assert_eq!(versioned(&front, "GET", &format!("{INSTANCE}/last_operation"), Some(version)).await.status, 200);
+        assert_eq!(
+            versioned(&front, "GET", &format!("{INSTANCE}/last_operation"), Some(version))
+                .await
+                .status,
+            200
+        );
     }
 }
 
@@ -53,7 +58,10 @@ async fn the_originating_identity_reaches_the_broker() {
     let front = Front::new(Script::default());
     assert_eq!(front.json("PUT", INSTANCE, PROVISION).await.status, 201);
     assert!(front.caller().identity.is_none());
-    let value = format!("acme {}", base64::encode(json!({ "user_id": "u1", "more": [1] }).to_string().as_bytes()));
+    let value = format!(
+        "acme {}",
+        base64::encode(json!({ "user_id": "u1", "more": [1] }).to_string().as_bytes())
+    );
     assert_eq!(front.send(with_identity(&value), PROVISION).await.status, 201);
     let identity = front.caller().identity.unwrap();
     assert_eq!((identity.platform.as_str(), identity.user_id()), ("acme", Some("u1")));
@@ -63,7 +71,14 @@ async fn the_originating_identity_reaches_the_broker() {
 #[tokio::test]
 async fn a_malformed_identity_is_the_clients_mistake() {
     let front = Front::new(Script::default());
-    for value in ["", "cloudfoundry", "cloudfoundry e30= x", "cloudfoundry W10=", "cloudfoundry ####", "é e30="] {
+    for value in [
+        "",
+        "cloudfoundry",
+        "cloudfoundry e30= x",
+        "cloudfoundry W10=",
+        "cloudfoundry ####",
+        "é e30=",
+    ] {
         front.send(with_identity(value), PROVISION).await.refused(400);
     }
     assert_eq!(front.seen(), []);
@@ -81,18 +96,30 @@ async fn the_request_identity_comes_back_on_every_response() {
             (request("GET", "/v2/catalog").header("If-None-Match", "*"), 304),
             (request("PUT", INSTANCE), 201),
             (bare("GET", "/v2/catalog"), 401),
-            (request("GET", "/v2/catalog").header("X-Broker-API-Originating-Identity", "x"), 400),
+            (
+                request("GET", "/v2/catalog").header("X-Broker-API-Originating-Identity", "x"),
+                400,
+            ),
             (request("GET", "/nothing"), 404),
             (request("POST", "/v2/catalog"), 405),
             (request("DELETE", INSTANCE), 400),
         ];
         for (request, status) in requests {
             let answer = front.send(tagged(request), PROVISION).await;
-            assert_eq!((answer.status.as_u16(), answer.header("x-broker-api-request-identity")), (status, Some(value)));
+            assert_eq!(
+                (answer.status.as_u16(), answer.header("x-broker-api-request-identity")),
+                (status, Some(value))
+            );
         }
     }
     assert_eq!(front.caller().request_identity.unwrap().len(), 256);
-    assert_eq!(front.plain("GET", "/v2/catalog").await.header("x-broker-api-request-identity"), None);
+    assert_eq!(
+        front
+            .plain("GET", "/v2/catalog")
+            .await
+            .header("x-broker-api-request-identity"),
+        None
+    );
 }
 
 /// OSB-RID-02: bytes that are no UTF-8 come back as they came and reach the broker as text.
@@ -100,7 +127,12 @@ async fn the_request_identity_comes_back_on_every_response() {
 async fn any_request_identity_is_taken() {
     let front = Front::new(Script::default());
     let value = http::HeaderValue::from_bytes(&[0xff; 300]).unwrap();
-    let answer = front.send(request("PUT", INSTANCE).header("X-Broker-API-Request-Identity", &value), PROVISION).await;
+    let answer = front
+        .send(
+            request("PUT", INSTANCE).header("X-Broker-API-Request-Identity", &value),
+            PROVISION,
+        )
+        .await;
     assert_eq!(answer.headers["x-broker-api-request-identity"], value);
     assert!(front.caller().request_identity.unwrap().len() <= 256);
 }

@@ -1,5 +1,6 @@
 //! The front alone, over a broker that answers what a test tells it to.
 
+mod arbitrary;
 mod auth;
 mod bad_input;
 mod calls;

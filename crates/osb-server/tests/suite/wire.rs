@@ -16,7 +16,12 @@ async fn serve(front: &Front) -> std::net::SocketAddr {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let service = service.clone();
-            tokio::spawn(async move { Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await.is_ok() });
+            tokio::spawn(async move {
+                Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await
+                    .is_ok()
+            });
         }
     });
     address
@@ -45,7 +50,10 @@ async fn a_request_is_served_over_a_socket() {
     let address = serve(&front).await;
     let answer = exchange(address, put(PROVISION).as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 201 Created\r\n"), "{answer}");
-    assert!(answer.contains("content-length: 2\r\n") && answer.ends_with("\r\n\r\n{}"), "{answer}");
+    assert!(
+        answer.contains("content-length: 2\r\n") && answer.ends_with("\r\n\r\n{}"),
+        "{answer}"
+    );
     assert_eq!(answer.matches("content-length").count(), 1, "{answer}");
 }
 
@@ -61,7 +69,10 @@ async fn half_a_request_is_no_request() {
         stream.shutdown().await.unwrap();
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
-        assert!(!String::from_utf8_lossy(&answer).starts_with("HTTP/1.1 2"), "after {length} bytes");
+        assert!(
+            !String::from_utf8_lossy(&answer).starts_with("HTTP/1.1 2"),
+            "after {length} bytes"
+        );
     }
     assert_eq!(front.seen(), []);
 }
@@ -70,11 +81,24 @@ async fn half_a_request_is_no_request() {
 async fn garbage_and_header_bombs_are_refused_by_the_connection() {
     let front = Front::new(Script::default());
     let address = serve(&front).await;
-    let bomb = format!("GET /v2/catalog HTTP/1.1\r\nHost: b\r\n{}\r\n", "X-A: b\r\n".repeat(10_000));
+    let bomb = format!(
+        "GET /v2/catalog HTTP/1.1\r\nHost: b\r\n{}\r\n",
+        "X-A: b\r\n".repeat(10_000)
+    );
     let long = format!("GET /{} HTTP/1.1\r\nHost: b\r\n\r\n", "x".repeat(70_000));
-    for request in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..], b"GET\r\n\r\n", bomb.as_bytes(), long.as_bytes()] {
+    for request in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..],
+        b"GET\r\n\r\n",
+        bomb.as_bytes(),
+        long.as_bytes(),
+    ] {
         let answer = exchange(address, request).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
-    assert!(exchange(address, put(PROVISION).as_bytes()).await.starts_with("HTTP/1.1 201"), "the server goes on");
+    assert!(
+        exchange(address, put(PROVISION).as_bytes())
+            .await
+            .starts_with("HTTP/1.1 201"),
+        "the server goes on"
+    );
 }

@@ -1,0 +1,301 @@
+//! Removes the content of namespaces and definitions under deletion, and keeps indexes complete.
+//!
+//! The deletion's own transaction leaves a key under `/cleanup/` and the last one takes it away, so that what has to be
+//! done is one short range: after a crash another process, or the same one later, goes on from there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apimachinery::meta;
+use jiff::Timestamp;
+use objectstore::{Compare, Outcome, Transaction, Write};
+use serde_json::{Value, json};
+
+use crate::builtin::Special;
+use crate::codec::{Draft, Stored};
+use crate::failure::Failure;
+use crate::filter::Filter;
+use crate::keys::{cleanup_parts, cleanups};
+use crate::read::{Start, collect};
+use crate::registry::Resource;
+use crate::server::{DEFINITIONS, Server};
+use crate::target::Target;
+use crate::write::delete::{self, Deleted};
+use crate::write::kinds::{CLEANUP_FINALIZER, NAMESPACE_FINALIZER, may_go, removal_writes};
+use crate::write::object;
+use crate::write::options::DeleteOptions;
+
+/// How many objects are deleted before the rest is looked at again.
+const BATCH: usize = 500;
+/// How often work that waits for others (finalizers, other processes) is looked at again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Does the work until the server closes.
+pub(crate) async fn run(server: Arc<Server>) {
+    let mut closing = server.closing.subscribe();
+    tokio::select! {
+        _ = closing.wait_for(|closing| *closing) => {}
+        () = work(&server) => {}
+    }
+}
+
+async fn work(server: &Arc<Server>) {
+    loop {
+        // Opened before the look at the work, so that nothing is missed in between.
+        let mut news = match server.store.watch(cleanups(), None).await {
+            Ok(news) => news,
+            Err(objectstore::Error::Closed) => return,
+            Err(error) => {
+                tracing::warn!(%error, "the list of deletions cannot be watched");
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+        };
+        loop {
+            let removed = server.removals.notified();
+            tokio::pin!(removed);
+            removed.as_mut().enable();
+            let waits = match pass(server).await {
+                Ok(left) => left > 0,
+                Err(failure) => {
+                    tracing::warn!(?failure, "content of a deleted namespace or definition is still there");
+                    true
+                }
+            };
+            tokio::select! {
+                delivery = next_change(&mut news) => if delivery.is_none() { break },
+                () = removed, if waits => {}
+                () = tokio::time::sleep(RETRY), if waits => {}
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The next change below `/cleanup/`, `None` when the watch is over.
+async fn next_change(news: &mut objectstore::Watch) -> Option<()> {
+    loop {
+        match futures::StreamExt::next(news).await? {
+            Ok(objectstore::Delivery::Events(_)) => return Some(()),
+            Ok(objectstore::Delivery::Progress(_)) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Goes through all the work once. How much of it is left.
+async fn pass(server: &Arc<Server>) -> Result<usize, Failure> {
+    let page = server.store.range(cleanups(), BATCH, None).await?;
+    let mut left = usize::from(page.more);
+    for entry in page.entries {
+        let done = match cleanup_parts(&entry.key) {
+            Some(("namespaces", name)) => namespace(server, name).await,
+            Some(("customresourcedefinitions", name)) => definition(server, name).await,
+            _ => Ok(true),
+        };
+        match done {
+            Ok(true) => {}
+            Ok(false) => left += 1,
+            Err(failure) => {
+                tracing::warn!(key = %String::from_utf8_lossy(&entry.key), ?failure, "a deletion makes no progress");
+                left += 1;
+            }
+        }
+    }
+    Ok(left)
+}
+
+/// What stands in the way of a deletion.
+#[derive(Debug, Default)]
+struct Content {
+    /// How many objects of each resource are left.
+    resources: Vec<(String, usize)>,
+    /// How many objects each finalizer holds.
+    finalizers: Vec<(String, usize)>,
+}
+
+impl Content {
+    fn is_empty(&self) -> bool {
+        self.resources.is_empty()
+    }
+
+    fn hold(&mut self, resource: &Resource, held: &[Stored]) -> Result<(), Failure> {
+        if held.is_empty() {
+            return Ok(());
+        }
+        self.resources.push((resource.id.to_string(), held.len()));
+        for stored in held {
+            for finalizer in meta::finalizers(&stored.metadata()?) {
+                match self.finalizers.iter_mut().find(|(known, _)| known == finalizer) {
+                    Some((_, count)) => *count += 1,
+                    None => self.finalizers.push((finalizer.to_owned(), 1)),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Deletes what a namespace holds, then the namespace. Whether it is gone, or needs nothing more from here.
+async fn namespace(server: &Arc<Server>, name: &str) -> Result<bool, Failure> {
+    server.reload().await?;
+    let snapshot = server.registry.snapshot();
+    let own = snapshot.resource("", "namespaces").ok_or(Failure::NoSuchPath)?;
+    if !is_deleting(server, own, name).await? {
+        return Ok(true);
+    }
+    let mut content = Content::default();
+    for resource in snapshot.resources().filter(|resource| resource.namespaced) {
+        let held = empty(server, resource, Some(name)).await?;
+        content.hold(resource, &held)?;
+    }
+    finish(server, own, name, |object| {
+        if content.is_empty() {
+            remove_text(object, "/spec/finalizers", NAMESPACE_FINALIZER);
+        }
+        namespace_conditions(object, &content);
+    })
+    .await
+}
+
+/// Deletes all objects of a definition, then the definition.
+async fn definition(server: &Arc<Server>, name: &str) -> Result<bool, Failure> {
+    server.refresh_definition(name).await?;
+    let snapshot = server.registry.snapshot();
+    let own = snapshot.resource(DEFINITIONS.0, DEFINITIONS.1).ok_or(Failure::NoSuchPath)?;
+    if !is_deleting(server, own, name).await? {
+        return Ok(true);
+    }
+    // A definition that was never served has no objects.
+    let defined = name.split_once('.').and_then(|(plural, group)| snapshot.resource(group, plural)).filter(|defined| defined.definition.is_some());
+    if let Some(defined) = defined {
+        if !empty(server, defined, None).await?.is_empty() {
+            return Ok(false);
+        }
+        remove_range(server, defined.keys.all_indexed(), None).await?;
+    }
+    let gone = finish(server, own, name, |object| remove_text(object, "/metadata/finalizers", CLEANUP_FINALIZER)).await?;
+    server.refresh_definition(name).await?;
+    Ok(gone)
+}
+
+async fn is_deleting(server: &Server, resource: &Arc<Resource>, name: &str) -> Result<bool, Failure> {
+    let deleting = match server.store.get(resource.keys.object("", name), None).await? {
+        Some(entry) => meta::is_being_deleted(&Stored::read(entry.value)?.metadata()?),
+        None => false,
+    };
+    if !deleting {
+        // Left behind by nothing that this program does; taken away so that it is not looked at for ever.
+        let transaction = Transaction { compares: Vec::new(), writes: removal_writes(resource, name) };
+        server.store.transact(transaction).await?;
+    }
+    Ok(deleting)
+}
+
+/// Deletes all objects of a resource in a namespace or everywhere; returns those that finalizers hold. New ones cannot
+/// come: their creates compare the namespace or the definition, which says since before that it is being deleted.
+async fn empty(server: &Arc<Server>, resource: &Arc<Resource>, namespace: Option<&str>) -> Result<Vec<Stored>, Failure> {
+    let target = Target::internal(resource.clone(), namespace.unwrap_or_default(), "");
+    let everything = Filter::new(resource, Default::default(), Default::default())?;
+    let options = DeleteOptions { background: true, ..DeleteOptions::default() };
+    let mut start = Start::default();
+    let mut held = Vec::new();
+    loop {
+        let page = collect(server, &target, &everything, &start, Some(BATCH)).await?;
+        let parts = page.items.iter().filter_map(|(key, ..)| resource.keys.parts(key));
+        let targets = parts.map(|(namespace, name)| Target::internal(resource.clone(), namespace, name)).collect();
+        for deleted in delete::many(server, targets, &options).await {
+            if let Some(Deleted::Marked { stored, .. }) = deleted? {
+                held.push(stored);
+            }
+        }
+        match page.next {
+            Some(next) => start = Start::at_key(next),
+            None => return Ok(held),
+        }
+    }
+}
+
+/// Changes the owner of the content, or removes it when nothing holds it any more. Whether it is gone.
+async fn finish(server: &Server, resource: &Arc<Resource>, name: &str, edit: impl Fn(&mut Value)) -> Result<bool, Failure> {
+    let version = &resource.versions[0];
+    let key = resource.keys.object("", name);
+    loop {
+        let Some(entry) = server.store.get(key.clone(), None).await? else { return Ok(true) };
+        let before = Stored::read(entry.value)?;
+        let mut object = Value::Object(before.object(&version.opening, entry.modified)?);
+        edit(&mut object);
+        let metadata = object::metadata(&object)?;
+        let gone = meta::finalizers(metadata).next().is_none() && may_go(resource, &object);
+        let after = Draft::new(object::members(&object)?).finish(version.stamp, metadata);
+        let mut writes = Vec::new();
+        if gone {
+            writes.push(Write::Delete(key.clone()));
+            writes.extend(removal_writes(resource, name));
+        } else if after.same_object(&before) {
+            return Ok(false);
+        } else {
+            writes.push(Write::Put(key.clone(), after.bytes().clone()));
+        }
+        let transaction = Transaction { compares: vec![Compare::Modified(key.clone(), entry.modified)], writes };
+        if let Outcome::Committed(_) = server.store.transact(transaction).await? {
+            if resource.rules.special == Special::Namespace && gone {
+                server.namespaces.refused(name, None)?;
+            }
+            return Ok(gone);
+        }
+    }
+}
+
+/// Removes all keys of a range, while `condition` holds.
+pub(crate) async fn remove_range(server: &Server, range: std::ops::Range<bytes::Bytes>, condition: Option<&Compare>) -> Result<(), Failure> {
+    loop {
+        let page = server.store.range(range.clone(), objectstore::MAX_WRITES, None).await?;
+        if page.entries.is_empty() {
+            return Ok(());
+        }
+        let writes = page.entries.into_iter().map(|entry| Write::Delete(entry.key)).collect();
+        let compares = condition.into_iter().cloned().collect();
+        if let Outcome::Refused { .. } = server.store.transact(Transaction { compares, writes }).await? {
+            return Ok(());
+        }
+    }
+}
+
+fn remove_text(object: &mut Value, list: &str, text: &str) {
+    if let Some(list) = object.pointer_mut(list).and_then(Value::as_array_mut) {
+        list.retain(|item| item != text);
+    }
+}
+
+/// The conditions of a namespace by which people see what its deletion waits for.
+fn namespace_conditions(namespace: &mut Value, content: &Content) {
+    let counted = |list: &[(String, usize)], what: &str| list.iter().map(|(name, count)| format!("{name} has {count} {what}")).collect::<Vec<_>>().join(", ");
+    let remaining = (!content.resources.is_empty()).then(|| format!("Some resources are remaining: {}", counted(&content.resources, "resource instances")));
+    let held = (!content.finalizers.is_empty()).then(|| {
+        let list: Vec<String> = content.finalizers.iter().map(|(name, count)| format!("{name} in {count} resource instances")).collect();
+        format!("Some content in the namespace has finalizers remaining: {}", list.join(", "))
+    });
+    let conditions = [
+        ("NamespaceDeletionDiscoveryFailure", None, "ResourcesDiscovered", "", "All resources successfully discovered"),
+        ("NamespaceDeletionGroupVersionParsingFailure", None, "ParsedGroupVersions", "", "All legacy kube types successfully parsed"),
+        ("NamespaceDeletionContentFailure", None, "ContentDeleted", "", "All content successfully deleted, may be waiting on finalization"),
+        ("NamespaceContentRemaining", remaining, "ContentRemoved", "SomeResourcesRemain", "All content successfully removed"),
+        ("NamespaceFinalizersRemaining", held, "ContentHasNoFinalizers", "SomeFinalizersRemain", "All content-preserving finalizers finished"),
+    ];
+    let now = meta::format_timestamp(Timestamp::now());
+    let before = namespace.pointer("/status/conditions").cloned().unwrap_or_default();
+    let list: Vec<Value> = conditions
+        .into_iter()
+        .map(|(kind, problem, fine, reason, message)| {
+            let status = if problem.is_some() { "True" } else { "False" };
+            let same = before.as_array().into_iter().flatten().find(|known| known["type"] == kind && known["status"] == status);
+            let since = same.and_then(|same| same.get("lastTransitionTime")).cloned().unwrap_or_else(|| now.as_str().into());
+            json!({
+                "type": kind, "status": status, "lastTransitionTime": since,
+                "reason": if problem.is_some() { reason } else { fine }, "message": problem.unwrap_or_else(|| message.to_owned()),
+            })
+        })
+        .collect();
+    namespace["status"]["conditions"] = list.into();
+}

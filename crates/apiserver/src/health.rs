@@ -1,0 +1,68 @@
+//! `/livez`, `/readyz` and `/healthz`.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use objectstore::Error;
+
+use crate::body::Body;
+use crate::failure::Failure;
+use crate::namespaces::INITIAL;
+use crate::query::Query;
+use crate::render;
+use crate::server::Server;
+
+/// The checks of a root.
+fn checks(root: &str) -> &'static [&'static str] {
+    if root == "readyz" { &["ping", "store", "shutdown"] } else { &["ping", "store"] }
+}
+
+/// The answer to a health path, `None` when it is no such path.
+pub(crate) async fn answer(server: &Server, segments: &[String], query: &Query<'_>) -> Option<Result<Response<Body>, Failure>> {
+    let (root, wanted) = match segments {
+        [root] => (root.as_str(), None),
+        [root, check] => (root.as_str(), Some(check.as_str())),
+        _ => return None,
+    };
+    if !matches!(root, "livez" | "readyz" | "healthz") {
+        return None;
+    }
+    if wanted.is_some_and(|wanted| !checks(root).contains(&wanted)) {
+        return Some(Err(Failure::NoSuchPath));
+    }
+    let excluded: Vec<&str> = query.all("exclude").collect();
+    let mut lines = String::new();
+    let mut healthy = true;
+    for name in checks(root) {
+        if wanted.is_some_and(|wanted| wanted != *name) {
+            continue;
+        }
+        if excluded.contains(name) {
+            lines.push_str(&format!("[+]{name} excluded: ok\n"));
+        } else if passes(server, name).await {
+            lines.push_str(&format!("[+]{name} ok\n"));
+        } else {
+            healthy = false;
+            lines.push_str(&format!("[-]{name} failed: reason withheld\n"));
+        }
+    }
+    let verdict = if healthy { "passed" } else { "failed" };
+    let code = if healthy { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+    let brief = healthy && query.first("verbose").is_none();
+    Some(Ok(render::text(code, if brief { "ok".to_owned() } else { format!("{lines}{root} check {verdict}\n") })))
+}
+
+async fn passes(server: &Server, check: &str) -> bool {
+    match check {
+        "store" => !matches!(server.store.get(server.namespaces.key(INITIAL[0]), None).await, Err(Error::Closed | Error::Damaged(_))),
+        "shutdown" => !*server.closing.borrow(),
+        _ => true,
+    }
+}
+
+/// `/`: what can be asked for.
+pub(crate) fn index(groups: impl Iterator<Item = String>) -> Response<Body> {
+    let mut paths: Vec<String> = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/version"].into_iter().map(str::to_owned).collect();
+    paths.extend(groups);
+    paths.sort_unstable();
+    render::respond(StatusCode::OK, "application/json", Bytes::from(serde_json::json!({"paths": paths}).to_string()))
+}

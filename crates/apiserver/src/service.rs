@@ -1,0 +1,234 @@
+//! The tower service: from an HTTP request to the handler of its verb.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use apimachinery::list::ListOptions;
+use apimachinery::request_info::{RequestInfo, ResourceRequest, Verb};
+use apimachinery::status::Status;
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use http::request::Parts;
+use http::{Method, Request, Response};
+
+use crate::auth::{self, Attributes, Decision, PeerIdentity, UserInfo};
+use crate::body::{self, Body, LONGEST_REQUEST, ReadError};
+use crate::builtin::Special;
+use crate::failure::Failure;
+use crate::negotiate;
+use crate::query::Query;
+use crate::registry::Found;
+use crate::server::Server;
+use crate::target::{Subresource, Target};
+use crate::write::{create, delete, update};
+use crate::{discovery, health, read, render, watch};
+
+/// The API as a tower service. Cheap to clone; always ready.
+#[derive(Clone)]
+pub struct Service {
+    server: Arc<Server>,
+    /// Who sends every request; `None`: each request is authenticated.
+    user: Option<Arc<UserInfo>>,
+}
+
+impl Service {
+    pub(crate) fn new(server: Arc<Server>, user: Option<UserInfo>) -> Service {
+        Service { server, user: user.map(Arc::new) }
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for Service
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let Service { server, user } = self.clone();
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let handled = AssertUnwindSafe(handle(&server, user.as_deref(), &parts, body)).catch_unwind().await;
+            let mut response = match handled {
+                Ok(Ok(response)) => response,
+                Ok(Err(failure)) => render::refusal(&failure),
+                Err(_) => {
+                    tracing::error!(method = %parts.method, path = parts.uri.path(), "a request handler panicked");
+                    render::refusal(&Status::internal("the request could not be handled").into())
+                }
+            };
+            if parts.method == Method::HEAD {
+                *response.body_mut() = Body::whole(Bytes::new());
+            }
+            Ok(response)
+        })
+    }
+}
+
+async fn handle<B>(server: &Arc<Server>, user: Option<&UserInfo>, parts: &Parts, body: B) -> Result<Response<Body>, Failure>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+{
+    let query = Query::parse(parts.uri.query());
+    let authenticated;
+    let user = match user {
+        Some(user) => user,
+        None => {
+            authenticated = authenticate(server, parts)?;
+            &authenticated
+        }
+    };
+    match RequestInfo::parse(parts.method.as_str(), parts.uri.path(), query.pairs())? {
+        RequestInfo::NonResource(segments) => {
+            authorize_path(server, user, parts)?;
+            other(server, parts, &segments, &query).await
+        }
+        RequestInfo::Resource(request) => {
+            let Some(verb) = request.verb else { return Err(Status::method_not_allowed().into()) };
+            authorize(server, user, &request, verb)?;
+            let target = route(server, &request, verb)?;
+            dispatch(server, target, verb, parts, &query, body).await
+        }
+    }
+}
+
+fn authenticate(server: &Server, parts: &Parts) -> Result<UserInfo, Failure> {
+    let peer = parts.extensions.get::<PeerIdentity>();
+    match server.authenticator.authenticate(&parts.headers, peer) {
+        Ok(user) => Ok(user.unwrap_or_else(UserInfo::anonymous)),
+        Err(auth::BadCredentials) => Err(Status::unauthorized().into()),
+    }
+}
+
+fn authorize_path(server: &Server, user: &UserInfo, parts: &Parts) -> Result<(), Failure> {
+    let path = parts.uri.path();
+    if auth::is_open(path) {
+        return Ok(());
+    }
+    let verb = parts.method.as_str().to_ascii_lowercase();
+    match server.authorizer.authorize(user, &Attributes::Path { verb: &verb, path }) {
+        Decision::Allow => Ok(()),
+        Decision::Deny(why) => Err(Status::forbidden_path(&explained(format!("User {:?} cannot {verb} path {path:?}", user.name), &why)).into()),
+    }
+}
+
+fn authorize(server: &Server, user: &UserInfo, request: &ResourceRequest, verb: Verb) -> Result<(), Failure> {
+    let attributes = Attributes::Resource {
+        verb: verb.as_str(),
+        group: &request.group,
+        resource: &request.resource,
+        subresource: request.subresource.as_deref().unwrap_or_default(),
+        namespace: request.namespace.as_deref().unwrap_or_default(),
+        name: request.authorization_name().unwrap_or_default(),
+    };
+    let Decision::Deny(why) = server.authorizer.authorize(user, &attributes) else { return Ok(()) };
+    let resource = apimachinery::gvk::Resource::new(&request.group, &request.resource);
+    let part = request.subresource.as_ref().map(|part| format!("/{part}")).unwrap_or_default();
+    let place = match &request.namespace {
+        Some(namespace) => format!("in the namespace \"{namespace}\""),
+        None => "at the cluster scope".to_owned(),
+    };
+    let text = format!("User {:?} cannot {} resource \"{}{part}\" in API group {:?} {place}", user.name, verb.as_str(), request.resource, request.group);
+    Err(Status::forbidden(&resource, request.name.as_deref().unwrap_or_default(), &explained(text, &why)).into())
+}
+
+fn explained(text: String, why: &str) -> String {
+    if why.is_empty() { text } else { format!("{text}: {why}") }
+}
+
+async fn other(server: &Arc<Server>, parts: &Parts, segments: &[String], query: &Query<'_>) -> Result<Response<Body>, Failure> {
+    if let Some(answer) = health::answer(server, segments, query).await {
+        return answer;
+    }
+    if !matches!(parts.method, Method::GET | Method::HEAD) {
+        return Err(Status::method_not_allowed().into());
+    }
+    let snapshot = server.registry.snapshot();
+    if segments.is_empty() {
+        return Ok(health::index(snapshot.groups().keys().filter(|group| !group.is_empty()).map(|group| format!("/apis/{group}"))));
+    }
+    if segments == ["version"] {
+        return Ok(discovery::version());
+    }
+    discovery::answer(&snapshot, segments, &parts.headers).unwrap_or(Err(Failure::NoSuchPath))
+}
+
+/// The resource that a request is about, if its path has the right form for it.
+fn route(server: &Server, request: &ResourceRequest, verb: Verb) -> Result<Target, Failure> {
+    let (resource, version) = match server.registry.snapshot().find(&request.group, &request.version, &request.resource) {
+        Found::Resource(resource, version) => (resource, version),
+        Found::NoVersion => return Err(Failure::NoSuchPath),
+        Found::NoResource if request.group.is_empty() || kinds_of_ours(&request.group) => return Err(Status::unknown_resource().into()),
+        Found::NoResource => return Err(Failure::NoSuchPath),
+    };
+    let unknown = || Failure::from(Status::unknown_resource());
+    // A namespace's own path names it as its namespace, too.
+    let namespace = request.namespace.clone().filter(|_| resource.namespaced).unwrap_or_default();
+    let misplaced = request.namespace.is_some() && !resource.namespaced && resource.rules.special != Special::Namespace;
+    let name = request.name.clone().unwrap_or_default();
+    if misplaced || !request.rest.is_empty() || name.contains('/') || namespace.contains('/') {
+        return Err(unknown());
+    }
+    let subresource = match request.subresource.as_deref() {
+        None => Subresource::None,
+        Some("status") if resource.versions[version].status => Subresource::Status,
+        Some("scale") if resource.versions[version].scale.is_some() => Subresource::Scale,
+        Some("finalize") if resource.rules.special == Special::Namespace => Subresource::Finalize,
+        Some(_) => return Err(unknown()),
+    };
+    let all_namespaces = resource.namespaced && namespace.is_empty();
+    if all_namespaces && !matches!(verb, Verb::List | Verb::Watch) {
+        let custom = resource.rules.special == Special::Custom;
+        return Err(if custom { Failure::NoSuchPath } else { Status::method_not_allowed().into() });
+    }
+    Ok(Target::new(resource, version, namespace, name, subresource))
+}
+
+/// Whether a group holds built-in kinds: there an unknown resource is known to be unknown.
+fn kinds_of_ours(group: &str) -> bool {
+    crate::builtin::TABLE.iter().any(|builtin| builtin.group == group)
+}
+
+async fn dispatch<B>(server: &Arc<Server>, target: Target, verb: Verb, parts: &Parts, query: &Query<'_>, body: B) -> Result<Response<Body>, Failure>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+{
+    if parts.method == Method::HEAD {
+        return Err(Status::method_not_allowed().into());
+    }
+    let wanted = negotiate::object(&parts.headers).map_err(|negotiate::NotAcceptable| discovery::not_acceptable())?;
+    match verb {
+        Verb::Get if target.subresource == Subresource::Finalize => return Err(Status::method_not_allowed().into()),
+        Verb::Get => return read::get(server, &target, query, wanted).await,
+        Verb::List => return read::list(server, &target, query, ListOptions::parse(query.pairs())?, wanted).await,
+        Verb::Watch => return watch::watch(server, &target, query, ListOptions::parse(query.pairs())?, wanted).await,
+        _ => {}
+    }
+    let body = body::read(body).await.map_err(|error| match error {
+        ReadError::TooLong => Status::too_large(LONGEST_REQUEST as u64),
+        ReadError::Broken => Status::bad_request("the body of the request broke off"),
+    })?;
+    let request = create::Request { headers: &parts.headers, body: &body, query, wanted };
+    match (verb, target.subresource) {
+        (Verb::Create, Subresource::None) if target.name.is_empty() => create::create(server, &target, request).await,
+        (Verb::Update, _) if !target.name.is_empty() => update::update(server, &target, request).await,
+        (Verb::Patch, part) if !target.name.is_empty() && part != Subresource::Finalize => update::patch(server, &target, request).await,
+        (Verb::Delete, Subresource::None) => delete::delete(server, &target, request).await,
+        (Verb::DeleteCollection, Subresource::None) if target.resource.rules.delete_collection => delete::delete_collection(server, &target, request).await,
+        _ => Err(Status::method_not_allowed().into()),
+    }
+}

@@ -1,0 +1,4 @@
+//! The API server as its clients see it: through `kube::Client` and through plain HTTP requests.
+
+mod client;
+mod support;

@@ -1,0 +1,6 @@
+//! The client over real sockets: against the project's own front, and against answers that no good broker gives.
+
+mod answers;
+mod broker;
+mod calls;
+mod tls;

@@ -1,0 +1,172 @@
+//! Why a broker does not start. Each text says what is wrong, where, and how to mend it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Why a broker does not start, or cannot be found.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// Neither a flag nor the environment says where data shall be kept.
+    #[error("there is no folder for data: neither OSB_DATA_DIR, XDG_DATA_HOME nor HOME is set; name one with --data-dir")]
+    NoDataDir,
+    /// The data folder belongs to something else.
+    #[error(
+        "the folder {folder} holds `{found}`, which is no part of a broker's data: name an empty or new folder with --data-dir",
+        folder = .folder.display()
+    )]
+    Foreign {
+        /// The folder.
+        folder: PathBuf,
+        /// The first foreign name.
+        found: String,
+    },
+    /// A file or folder cannot be read or written.
+    #[error("cannot {doing} {path}: check its owner and permissions, and whether the disk is full or read-only", path = .path.display())]
+    File {
+        /// What was tried.
+        doing: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A file is not what it should be. The text never quotes it.
+    #[error("the file {path} {what}", path = .path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and how to mend it.
+        what: String,
+    },
+    /// There is data, but not the key that it was sealed with.
+    #[error(
+        "the file {path} is missing, but the data beside it was sealed with that key: bring the file back, or name its copy with OSB_KEY_FILE",
+        path = .path.display()
+    )]
+    KeyMissing {
+        /// Where the key should be.
+        path: PathBuf,
+    },
+    /// The data was sealed with another key.
+    #[error(
+        "the data in {folder} was sealed with the key {wanted}, which is not in {path}: add that key to the file as a further line, or name the right file with OSB_KEY_FILE",
+        folder = .folder.display(), path = .path.display()
+    )]
+    WrongKey {
+        /// The data folder.
+        folder: PathBuf,
+        /// The file with the keys.
+        path: PathBuf,
+        /// The public id of the key that is missing.
+        wanted: String,
+    },
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    NoRandomness,
+    /// The store below the data folder does not open.
+    #[error(transparent)]
+    Store(#[from] objectstore::embedded::OpenError),
+    /// The API server does not start.
+    #[error("the Kubernetes API on the data in {folder} does not start: {what}", folder = .folder.display())]
+    Api {
+        /// The data folder.
+        folder: PathBuf,
+        /// What its error says.
+        what: String,
+    },
+    /// The broker's resources cannot be prepared.
+    #[error("the broker's state cannot be prepared, while {doing}: {error}")]
+    Home {
+        /// What was tried.
+        doing: &'static str,
+        /// What came of it.
+        error: osb_engine::HomeError,
+    },
+    /// The engine refuses.
+    #[error(transparent)]
+    Engine(#[from] osb_engine::StartError),
+    /// The front refuses.
+    #[error("the logins cannot be used: {0}")]
+    Front(#[from] osb_server::ConfigError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {}; choose another address with {flag}", listen_hint(.source))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The flag that names it.
+        flag: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Plain HTTP would leave this machine.
+    #[error(
+        "{address} can be reached from other machines, and passwords would go over the wire in the clear: \
+         give --tls-cert and --tls-key, or --insecure-plaintext if something in front of the broker does TLS"
+    )]
+    Plaintext {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Certificate and key cannot be used.
+    #[error("TLS cannot be set up with {path}: {what}", path = .path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The environment variable for a log filter cannot be read.
+    #[error("OSB_LOG is not a log filter such as `info` or `osb_engine=debug,info`: {0}")]
+    LogFilter(String),
+    /// The system gives no threads.
+    #[error("the program cannot start its threads")]
+    Runtime(#[source] io::Error),
+}
+
+impl HostError {
+    pub(crate) fn file(doing: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self::File { doing, path: path.into(), source }
+    }
+
+    pub(crate) fn content(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
+        Self::Content { path: path.into(), what: what.into() }
+    }
+}
+
+fn listen_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => "another program listens there, perhaps another broker",
+        io::ErrorKind::PermissionDenied => "ports below 1024 need special rights",
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address",
+        _ => "the system refuses",
+    }
+}
+
+/// The text of an error with all its causes.
+pub fn explain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Transparent layers repeat their cause.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_explanation_names_every_cause_once() {
+        let error = HostError::file("read", "/d/key", io::Error::other("the disk is gone"));
+        let text = explain(&error);
+        assert!(text.starts_with("cannot read /d/key: ") && text.ends_with(": the disk is gone"), "{text}");
+    }
+}

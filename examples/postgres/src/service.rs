@@ -1,0 +1,231 @@
+//! The four functions of the service.
+
+use std::time::Duration;
+
+use osb_sdk::{Binding, Endpoint, Error, NoParameters, Operation, Result, Service};
+use postgres_protocol::password::scram_sha_256;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::PlanSize;
+use crate::parameters::NewDatabase;
+use crate::server::{Server, Session};
+use crate::settings::{PublicAddress, Settings};
+use crate::sql;
+
+/// How often it is looked whether sessions that were ended are gone, and the pause between.
+const LOOKS: usize = 100;
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+
+/// The service: PostgreSQL databases on one server.
+pub struct Databases {
+    server: Server,
+    public: PublicAddress,
+}
+
+/// What the broker stores of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    /// The database.
+    pub name: String,
+    /// The role that owns it, and that its logins are members of.
+    pub owner: String,
+}
+
+/// What an application gets.
+#[derive(Serialize, Deserialize)]
+pub struct Login {
+    /// All of it: `postgres://username:password@host:port/database`.
+    pub uri: String,
+    /// Name or address of the server.
+    pub host: String,
+    /// Port of the server.
+    pub port: u16,
+    /// Name of the database.
+    pub database: String,
+    /// The login.
+    pub username: String,
+    /// Its password.
+    pub password: String,
+}
+
+impl Databases {
+    /// Databases on the server of the settings. Connects when it is first used.
+    pub fn new(settings: &Settings) -> Self {
+        Self { server: Server::new(settings), public: settings.public.clone() }
+    }
+}
+
+impl Service for Databases {
+    type Parameters = NewDatabase;
+    type BindParameters = NoParameters;
+    type State = Database;
+    type Credentials = Login;
+
+    async fn provision(&self, op: &Operation, new: NewDatabase) -> Result<Database> {
+        let size = PlanSize::of(op.plan()).ok_or_else(|| Error::failed("The plan has no size."))?;
+        let session = self.server.session(op).await?;
+        let database = Database::of(op);
+        op.progress("Creating the owner");
+        op.step("owner", || create_owner(&session, &database)).await?;
+        op.progress("Creating the database");
+        op.step("database", || create_database(&session, &database, size, &new)).await?;
+        op.step("access", || session.execute(&database.open_statement(op))).await?;
+        if !new.extensions.is_empty() {
+            op.progress("Installing the extensions");
+            op.step("extensions", || create_extensions(&session, &database, &new)).await?;
+        }
+        session.close().await;
+        Ok(database)
+    }
+
+    async fn deprovision(&self, op: &Operation, database: Option<Database>) -> Result<()> {
+        let session = self.server.session(op).await?;
+        let database = database.unwrap_or_else(|| Database::of(op));
+        op.progress("Dropping the database");
+        drop_database(&session, &database.name).await?;
+        // Logins that a broken off unbind may have left.
+        for login in session.members(&database.owner).await? {
+            drop_login(&session, &login, None).await?;
+        }
+        if session.role(&database.owner).await?.is_some() {
+            session.execute(&sql::drop_role(&database.owner)).await?;
+        }
+        session.mark_removed().await?;
+        session.close().await;
+        Ok(())
+    }
+
+    async fn bind(&self, op: &Operation, database: &Database, _: NoParameters) -> Result<Binding<Login>> {
+        let username = op.stable_name("login");
+        // Made once and stored, so that a repeat gives the same login.
+        let password: String = op.step("password", || async { random_password() }).await?;
+        let session = self.server.session(op).await?;
+        let exists = session.role(&username).await?.is_some();
+        let verifier = scram_sha_256(password.as_bytes());
+        session.execute(&sql::put_login(&username, &database.owner, &verifier, exists)).await?;
+        session.inside(&database.name).await?.execute(&sql::share(&username, &database.owner)).await?;
+        session.close().await;
+        let endpoint = Endpoint { host: self.public.host.clone(), ports: vec![self.public.port.to_string()], protocol: None };
+        Ok(Binding::new(self.public.login(&database.name, username, password)).endpoints(vec![endpoint]))
+    }
+
+    async fn unbind(&self, op: &Operation, database: &Database, _: Option<Login>) -> Result<()> {
+        let session = self.server.session(op).await?;
+        drop_login(&session, &op.stable_name("login"), Some(database)).await?;
+        session.close().await;
+        Ok(())
+    }
+}
+
+impl Database {
+    fn of(op: &Operation) -> Self {
+        Self { name: op.instance_name("db"), owner: op.instance_name("owner") }
+    }
+
+    /// The comment tells the operator which instance it is. Ids may hold any character; the server's own character set
+    /// may not.
+    fn open_statement(&self, op: &Operation) -> String {
+        let id = op.instance().as_str().chars();
+        let id: String = id.map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect();
+        sql::open_database(&self.name, &format!("service instance {id}"))
+    }
+}
+
+async fn create_owner(session: &Session<'_>, database: &Database) -> Result<()> {
+    let join = sql::join(&database.owner);
+    let statements = match session.role(&database.owner).await? {
+        Some(_) => join,
+        None => format!("{}; {join}", sql::create_owner(&database.owner)),
+    };
+    session.execute(&statements).await
+}
+
+async fn create_database(
+    session: &Session<'_>,
+    database: &Database,
+    size: PlanSize,
+    new: &NewDatabase,
+) -> Result<()> {
+    if session.database(&database.name).await?.is_some() {
+        return Ok(());
+    }
+    session.execute(&sql::create_database(&database.name, &database.owner, size.connections, new.encoding)).await
+}
+
+async fn create_extensions(session: &Session<'_>, database: &Database, new: &NewDatabase) -> Result<()> {
+    let inside = session.inside(&database.name).await?;
+    inside.execute(&sql::create_extensions(&database.owner, &new.extensions)).await
+}
+
+async fn drop_database(session: &Session<'_>, name: &str) -> Result<()> {
+    let Some(found) = session.database(name).await? else { return Ok(()) };
+    if found.whole {
+        session.execute(&sql::close_database(name)).await?;
+    }
+    session.execute(&sql::drop_database(name)).await
+}
+
+/// Drops a login with its sessions; what belongs to it goes to the owner of the instance's database, if there still is
+/// one.
+async fn drop_login(session: &Session<'_>, login: &str, database: Option<&Database>) -> Result<()> {
+    let Some(role) = session.role(login).await? else { return Ok(()) };
+    session.execute(&sql::close_login(login)).await?;
+    end_sessions(session, role).await?;
+    if let Some(database) = database
+        && session.database(&database.name).await?.is_some_and(|found| found.open)
+    {
+        let inside = session.inside(&database.name).await?;
+        inside.execute(&sql::hand_over(login, &database.owner)).await?;
+    }
+    session.execute(&sql::drop_role(login)).await?;
+    // Who had logged in just before the login was closed.
+    end_sessions(session, role).await
+}
+
+async fn end_sessions(session: &Session<'_>, role: u32) -> Result<()> {
+    for _ in 0..LOOKS {
+        if session.end_sessions(role).await? {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+    Err(Error::retry("The login's sessions are still ending."))
+}
+
+/// 192 random bits in 32 characters that need no escape anywhere.
+fn random_password() -> Result<String> {
+    const CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bytes = [0; 32];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| Error::retry("The system gives no random numbers."))?;
+    Ok(bytes.iter().map(|byte| char::from(CHARACTERS[usize::from(byte % 64)])).collect())
+}
+
+impl PublicAddress {
+    fn login(&self, database: &str, username: String, password: String) -> Login {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let query = if self.tls { "?sslmode=require" } else { "" };
+        let uri = format!("postgres://{username}:{password}@{host}:{}/{database}{query}", self.port);
+        Login { uri, host: self.host.clone(), port: self.port, database: database.to_owned(), username, password }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_long_different_and_need_no_escape() {
+        let (one, two) = (random_password().expect("random"), random_password().expect("random"));
+        assert_ne!(one, two);
+        assert_eq!(one.len(), 32);
+        assert!(one.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+    }
+
+    #[test]
+    fn the_uri_says_all_of_it() {
+        let public = PublicAddress { host: "::1".to_owned(), port: 6000, tls: true };
+        let login = public.login("db", "user".to_owned(), "secret".to_owned());
+        assert_eq!(login.uri, "postgres://user:secret@[::1]:6000/db?sslmode=require");
+    }
+}

@@ -1,0 +1,320 @@
+//! A minimal HTTP/1.1 client on blocking sockets: one connection, one request at a time.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// The largest head or body that is read, in bytes.
+const LARGEST: usize = 16 << 20;
+
+/// Whom to ask, and as whom.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The address.
+    pub addr: SocketAddr,
+    headers: String,
+}
+
+impl Target {
+    /// A broker with basic authentication.
+    pub fn new(addr: SocketAddr, user: &str, password: &str) -> Self {
+        let authorization = base64(format!("{user}:{password}").as_bytes());
+        let headers = format!(
+            "Host: {addr}\r\nAuthorization: Basic {authorization}\r\nX-Broker-API-Version: 2.17\r\n"
+        );
+        Self { addr, headers }
+    }
+
+    /// Writes a request into `out`, over what was there.
+    pub fn request(&self, out: &mut Vec<u8>, method: &str, path: &str, body: Option<&[u8]>) {
+        out.clear();
+        out.extend_from_slice(method.as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(path.as_bytes());
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        out.extend_from_slice(self.headers.as_bytes());
+        if let Some(body) = body {
+            out.extend_from_slice(b"Content-Type: application/json\r\nContent-Length: ");
+            out.extend_from_slice(body.len().to_string().as_bytes());
+            out.extend_from_slice(b"\r\n\r\n");
+            out.extend_from_slice(body);
+        } else {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// An answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Response<'a> {
+    /// The status code.
+    pub status: u16,
+    /// The body, without its framing.
+    pub body: &'a [u8],
+    /// Whether the server closes the connection.
+    pub closes: bool,
+}
+
+/// A connection that is kept open.
+pub struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    /// How much of the buffer has been read into.
+    filled: usize,
+    /// How much of that belongs to the answer that was given last.
+    taken: usize,
+    decoded: Vec<u8>,
+}
+
+impl Connection {
+    /// Connects; each later read or write takes at most `timeout`.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn open(addr: SocketAddr, timeout: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&addr, timeout)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(timeout))?;
+        stream.set_write_timeout(Some(timeout))?;
+        Ok(Self { stream, buffer: vec![0; 8192], filled: 0, taken: 0, decoded: Vec::new() })
+    }
+
+    /// Sends bytes, a whole request or a part of one.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Waits for an answer.
+    ///
+    /// # Errors
+    /// Those of the system; `UnexpectedEof` when the connection is closed before the answer is whole, `InvalidData` for
+    /// what is no HTTP/1.1 answer.
+    pub fn receive(&mut self) -> io::Result<Response<'_>> {
+        self.buffer.copy_within(self.taken..self.filled, 0);
+        self.filled -= self.taken;
+        self.taken = 0;
+        let head = loop {
+            let mut head = self.read_head()?;
+            // Answers that come before the final one.
+            if head.status / 100 != 1 {
+                break head;
+            }
+            self.buffer.copy_within(head.length..self.filled, 0);
+            self.filled -= head.length;
+            head.length = 0;
+        };
+        let Head { length, status, framing, closes } = head;
+        match framing {
+            Framing::Length(body) => {
+                self.fill(length + body)?;
+                self.taken = length + body;
+                Ok(Response { status, body: &self.buffer[length..length + body], closes })
+            }
+            Framing::Chunked => {
+                self.read_chunks(length)?;
+                Ok(Response { status, body: &self.decoded, closes })
+            }
+        }
+    }
+
+    fn read_head(&mut self) -> io::Result<Head> {
+        let mut searched = 0;
+        loop {
+            if let Some(end) = find(&self.buffer[searched..self.filled], b"\r\n\r\n") {
+                let length = searched + end + 4;
+                return parse_head(&self.buffer[..length]).ok_or_else(|| invalid("the head of an answer"));
+            }
+            searched = self.filled.saturating_sub(3);
+            self.fill(self.filled + 1)?;
+        }
+    }
+
+    fn read_chunks(&mut self, mut at: usize) -> io::Result<()> {
+        self.decoded.clear();
+        loop {
+            let (size, begin) = loop {
+                if let Some(end) = find(&self.buffer[at..self.filled], b"\r\n") {
+                    let size = chunk_size(&self.buffer[at..at + end]).ok_or_else(|| invalid("a chunk"))?;
+                    break (size, at + end + 2);
+                }
+                self.fill(self.filled + 1)?;
+            };
+            self.fill(begin + size + 2)?;
+            self.decoded.extend_from_slice(&self.buffer[begin..begin + size]);
+            at = begin + size + 2;
+            if size == 0 {
+                self.taken = at;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads until so many bytes are in the buffer.
+    fn fill(&mut self, wanted: usize) -> io::Result<()> {
+        if wanted > LARGEST {
+            return Err(invalid("an answer of this size"));
+        }
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted.next_power_of_two(), 0);
+        }
+        while self.filled < wanted {
+            match self.stream.read(&mut self.buffer[self.filled..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Head {
+    /// In bytes, with the empty line.
+    length: usize,
+    status: u16,
+    framing: Framing,
+    closes: bool,
+}
+
+enum Framing {
+    Length(usize),
+    Chunked,
+}
+
+fn parse_head(head: &[u8]) -> Option<Head> {
+    let text = std::str::from_utf8(head).ok()?;
+    let mut lines = text.split("\r\n");
+    let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    let mut parsed = Head { length: head.len(), status, framing: Framing::Length(0), closes: false };
+    for line in lines.take_while(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(':')?;
+        let value = value.trim();
+        if name.eq_ignore_ascii_case("content-length") {
+            parsed.framing = Framing::Length(value.parse().ok()?);
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            if !value.eq_ignore_ascii_case("chunked") {
+                return None;
+            }
+            parsed.framing = Framing::Chunked;
+        } else if name.eq_ignore_ascii_case("connection") {
+            parsed.closes = value.eq_ignore_ascii_case("close");
+        }
+    }
+    Some(parsed)
+}
+
+fn chunk_size(line: &[u8]) -> Option<usize> {
+    let text = std::str::from_utf8(line).ok()?;
+    usize::from_str_radix(text.split(';').next()?.trim(), 16).ok().filter(|size| *size < LARGEST)
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{what} cannot be read"))
+}
+
+/// An id as a segment of a path or a value of a query: everything but unreserved characters is percent-encoded.
+pub fn escape(id: &str) -> String {
+    let mut escaped = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let value = group.iter().fold(0u32, |value, byte| (value << 8) | u32::from(*byte)) << (8 * (3 - group.len()));
+        for digit in 0..4 {
+            let shift = 18 - 6 * digit;
+            let letter = if digit > group.len() { b'=' } else { ALPHABET[(value >> shift) as usize & 63] };
+            text.push(char::from(letter));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A server that sends these pieces, then closes.
+    fn served(pieces: &'static [&'static str]) -> Connection {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_nodelay(true).unwrap();
+            for piece in pieces {
+                stream.write_all(piece.as_bytes()).unwrap();
+                std::thread::yield_now();
+            }
+        });
+        Connection::open(addr, Duration::from_secs(20)).unwrap()
+    }
+
+    #[test]
+    fn answers_follow_each_other_on_one_connection() {
+        let mut connection = served(&[
+            "HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\nContent-Le",
+            "ngth: 5\r\nConnection: close\r\n\r\nhel",
+            "lo",
+        ]);
+        assert_eq!(connection.receive().unwrap(), Response { status: 202, body: b"{}", closes: false });
+        assert_eq!(connection.receive().unwrap(), Response { status: 200, body: b"hello", closes: true });
+        assert_eq!(connection.receive().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn chunks_are_put_together() {
+        let mut connection = served(&[
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nab",
+            "cd\r\n1;x=y\r\ne\r\n0\r\n\r\nHTTP/1.1 410 Gone\r\n\r\n",
+        ]);
+        assert_eq!(connection.receive().unwrap().body, b"abcde");
+        assert_eq!(connection.receive().unwrap().status, 410);
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_is_an_error() {
+        let mut connection = served(&["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel"]);
+        assert_eq!(connection.receive().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        let mut connection = served(&["nonsense\r\n\r\n"]);
+        assert_eq!(connection.receive().unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_request_has_its_credentials_and_its_length() {
+        let target = Target::new("127.0.0.1:80".parse().unwrap(), "user", "password");
+        let mut request = Vec::new();
+        target.request(&mut request, "PUT", "/v2/x", Some(b"{}"));
+        let text = String::from_utf8(request).unwrap();
+        assert!(text.starts_with("PUT /v2/x HTTP/1.1\r\n") && text.ends_with("Content-Length: 2\r\n\r\n{}"), "{text}");
+        assert!(text.contains("Authorization: Basic dXNlcjpwYXNzd29yZA==\r\n"), "{text}");
+    }
+
+    #[test]
+    fn ids_are_escaped_whole() {
+        assert_eq!(escape("a/b:c%d~ä"), "a%2Fb%3Ac%25d~%C3%A4");
+    }
+
+    #[test]
+    fn base64_pads() {
+        assert_eq!([base64(b"f"), base64(b"fo"), base64(b"foo")], ["Zg==", "Zm8=", "Zm9v"]);
+    }
+}

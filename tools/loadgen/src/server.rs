@@ -1,0 +1,134 @@
+//! The processes that are measured: the reference broker, and the peer in Go.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use loadgen::http::{Connection, Target};
+
+use crate::process;
+
+const USER: &str = "user";
+const PASSWORD: &str = "password";
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const STOPPED_WITHIN: Duration = Duration::from_secs(60);
+
+/// A running server. It is killed with the value, unless it was stopped before.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) target: Target,
+    /// From the start of the process to its first good answer.
+    pub(crate) ready_after: Duration,
+}
+
+impl Server {
+    /// Starts `osb serve reference` on a folder.
+    pub(crate) fn reference(program: &Path, folder: &Path) -> Result<Self> {
+        let addr = free_address()?;
+        let mut command = Command::new(program);
+        command.args(["serve", "reference", "--kube-listen", "127.0.0.1:0"]);
+        command.arg("--listen").arg(addr.to_string()).arg("--data-dir").arg(folder);
+        command.env("OSB_USERNAME", USER).env("OSB_PASSWORD", PASSWORD);
+        Self::start(command, addr, "/readyz")
+    }
+
+    /// Starts the peer.
+    pub(crate) fn peer(program: &Path) -> Result<Self> {
+        let addr = free_address()?;
+        let mut command = Command::new(program);
+        command.arg("-addr").arg(addr.to_string());
+        Self::start(command, addr, "/v2/catalog")
+    }
+
+    fn start(mut command: Command, addr: SocketAddr, probe: &str) -> Result<Self> {
+        let target = Target::new(addr, USER, PASSWORD);
+        let mut request = Vec::new();
+        target.request(&mut request, "GET", probe, None);
+        let program = command.get_program().to_owned();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let begun = Instant::now();
+        let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
+        let mut server = Self { child, target, ready_after: Duration::ZERO };
+        loop {
+            if answers(addr, &request) {
+                server.ready_after = begun.elapsed();
+                return Ok(server);
+            }
+            if let Some(status) = server.child.try_wait()? {
+                bail!("{} ended before it was ready: {status}", program.display());
+            }
+            if begun.elapsed() > READY_WITHIN {
+                bail!("{} is not ready after {} s", program.display(), READY_WITHIN.as_secs());
+            }
+            std::thread::sleep(Duration::from_micros(500));
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until nothing is done in the background any more.
+    pub(crate) fn settle(&self) -> Result<()> {
+        process::wait_until_idle(self.pid(), Duration::from_secs(120))
+    }
+
+    /// Asks the server to stop, and waits for it.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw);
+        let pid = pid.context("a process without a number")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let deadline = Instant::now() + STOPPED_WITHIN;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                if !status.success() {
+                    bail!("the server did not stop well: {status}");
+                }
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        bail!("the server did not stop within {} s", STOPPED_WITHIN.as_secs())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn answers(addr: SocketAddr, request: &[u8]) -> bool {
+    let Ok(mut connection) = Connection::open(addr, Duration::from_secs(5)) else { return false };
+    connection.send(request).is_ok() && connection.receive().is_ok_and(|answer| answer.status == 200)
+}
+
+/// An address that was free a moment ago: the time to the first answer is measured, so nobody can be asked for it.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// The peer's program, built from its sources into the cache folder; `Err` says why it is not there.
+pub(crate) fn build_peer(sources: &Path, cache: &Path) -> Result<PathBuf> {
+    if !sources.join("main.go").is_file() {
+        bail!("its sources are not there: {}", sources.display());
+    }
+    std::fs::create_dir_all(cache)?;
+    let program = cache.join("peer-go");
+    let output = Command::new("go")
+        .args(["build", "-o"])
+        .arg(&program)
+        .arg(".")
+        .current_dir(sources)
+        .stdin(Stdio::null())
+        .output()
+        .context("go cannot be run")?;
+    if !output.status.success() {
+        bail!("go build failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(program)
+}
