@@ -175,7 +175,10 @@ impl CustomResourceDefinition {
 
     /// The version that objects are stored in.
     pub fn storage_version(&self) -> &Version {
-        self.versions.iter().find(|v| v.storage).expect("parse accepts only definitions with a storage version")
+        self.versions
+            .iter()
+            .find(|v| v.storage)
+            .expect("parse accepts only definitions with a storage version")
     }
 
     /// The version of that name.

@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use crate::go;
 
+/// How much of a value is shown, in bytes.
+pub const MAX_SHOWN_BYTES: usize = 1024;
+
 /// What is wrong with a field. Decides the text and the `reason` of the cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FieldErrorKind {
@@ -83,7 +86,12 @@ pub struct FieldError {
 
 impl FieldError {
     fn new(kind: FieldErrorKind, path: impl Into<String>, value: Option<Value>, detail: impl Into<String>) -> Self {
-        Self { kind, path: path.into(), value, detail: detail.into() }
+        Self {
+            kind,
+            path: path.into(),
+            value,
+            detail: detail.into(),
+        }
     }
 
     /// The field must be there; the detail may be empty.
@@ -99,7 +107,11 @@ impl FieldError {
     /// The value is not one of `supported`.
     pub fn not_supported(path: impl Into<String>, value: impl Into<Value>, supported: &[&str]) -> Self {
         let quoted: Vec<String> = supported.iter().map(|s| go::quote(s)).collect();
-        let detail = if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
+        let detail = if quoted.is_empty() {
+            String::new()
+        } else {
+            format!("supported values: {}", quoted.join(", "))
+        };
         Self::new(FieldErrorKind::NotSupported, path, Some(value.into()), detail)
     }
 
@@ -116,13 +128,23 @@ impl FieldError {
     /// The text is longer than `max_bytes`; the value is never shown.
     pub fn too_long(path: impl Into<String>, max_bytes: u64) -> Self {
         let bytes = if max_bytes == 1 { "byte" } else { "bytes" };
-        Self::new(FieldErrorKind::TooLong, path, None, format!("may not be more than {max_bytes} {bytes}"))
+        Self::new(
+            FieldErrorKind::TooLong,
+            path,
+            None,
+            format!("may not be more than {max_bytes} {bytes}"),
+        )
     }
 
     /// There are `actual` entries where `max` are allowed.
     pub fn too_many(path: impl Into<String>, actual: u64, max: u64) -> Self {
         let items = if max == 1 { "item" } else { "items" };
-        Self::new(FieldErrorKind::TooMany, path, Some(actual.into()), format!("must have at most {max} {items}"))
+        Self::new(
+            FieldErrorKind::TooMany,
+            path,
+            Some(actual.into()),
+            format!("must have at most {max} {items}"),
+        )
     }
 
     /// The value has the wrong type.
@@ -135,14 +157,14 @@ impl FieldError {
         Self::new(FieldErrorKind::NotFound, path, Some(value.into()), "")
     }
 
-    /// The text without the path: the `message` of the `Status` cause.
+    /// The text without the path: the `message` of the `Status` cause. A value is shown up to [`MAX_SHOWN_BYTES`].
     pub fn body(&self) -> String {
         let mut out = self.kind.text().to_owned();
         if let (true, Some(value)) = (self.kind.shows_value(), &self.value) {
             out.push_str(": ");
             match value {
-                Value::String(s) => out.push_str(&go::quote(s)),
-                other => out.push_str(&go::text(other)),
+                Value::String(s) => out.push_str(&go::quote(&go::cut(s, MAX_SHOWN_BYTES))),
+                other => out.push_str(&go::cut(&go::text(other), MAX_SHOWN_BYTES)),
             }
         }
         if !self.detail.is_empty() {
@@ -163,7 +185,11 @@ impl std::error::Error for FieldError {}
 
 /// The path of a named child: `spec` and `size` give `spec.size`; an empty parent gives the name alone.
 pub fn child(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
 /// The path of a list item: `spec.list[3]`.
@@ -193,9 +219,18 @@ mod tests {
                 FieldError::not_supported("spec.color", "green", &["red", "blue"]),
                 r#"spec.color: Unsupported value: "green": supported values: "red", "blue""#,
             ),
-            (FieldError::too_long("spec.s", 5), "spec.s: Too long: may not be more than 5 bytes"),
-            (FieldError::duplicate("spec.lst[1]", json!({"name": "x"})), r#"spec.lst[1]: Duplicate value: {"name":"x"}"#),
-            (FieldError::too_many("spec.l", 9, 8), "spec.l: Too many: 9: must have at most 8 items"),
+            (
+                FieldError::too_long("spec.s", 5),
+                "spec.s: Too long: may not be more than 5 bytes",
+            ),
+            (
+                FieldError::duplicate("spec.lst[1]", json!({"name": "x"})),
+                r#"spec.lst[1]: Duplicate value: {"name":"x"}"#,
+            ),
+            (
+                FieldError::too_many("spec.l", 9, 8),
+                "spec.l: Too many: 9: must have at most 8 items",
+            ),
             (
                 FieldError::forbidden("force", "may not be specified for non-apply patch"),
                 "force: Forbidden: may not be specified for non-apply patch",

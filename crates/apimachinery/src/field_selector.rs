@@ -8,6 +8,9 @@ use std::fmt;
 
 use crate::status::Status;
 
+/// Most terms of a selector: each is compared with each object of a list.
+pub const MAX_TERMS: usize = 1000;
+
 /// How a term compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldOperator {
@@ -53,14 +56,26 @@ impl FieldSelector {
     /// 400 for a term without an operator, or a value with a wrong or missing escape.
     pub fn parse(text: &str) -> Result<Self, Status> {
         let mut parts = split_terms(text);
+        parts.retain(|part| !part.is_empty());
+        if parts.len() > MAX_TERMS {
+            return Err(Status::bad_request(format!(
+                "a selector may have at most {MAX_TERMS} terms"
+            )));
+        }
         parts.sort_unstable();
         let mut terms = Vec::with_capacity(parts.len());
-        for part in parts.into_iter().filter(|part| !part.is_empty()) {
+        for part in parts {
             let Some((path, operator, value)) = split_term(part) else {
-                return Err(Status::bad_request(format!("invalid selector: '{text}'; can't understand '{part}'")));
+                return Err(Status::bad_request(format!(
+                    "invalid selector: '{text}'; can't understand '{part}'"
+                )));
             };
             let value = unescape(value).map_err(|e| Status::bad_request(format!("invalid field selector: {e}")))?;
-            terms.push(FieldTerm { path: path.to_owned(), operator, value });
+            terms.push(FieldTerm {
+                path: path.to_owned(),
+                operator,
+                value,
+            });
         }
         Ok(Self { terms })
     }
@@ -80,7 +95,10 @@ impl FieldSelector {
 
     /// The value that a field must have, if a term says so: lets an index, or a single read, be used.
     pub fn exact(&self, path: &str) -> Option<&str> {
-        self.terms.iter().find(|t| t.path == path && t.operator == FieldOperator::Equals).map(|t| t.value.as_str())
+        self.terms
+            .iter()
+            .find(|t| t.path == path && t.operator == FieldOperator::Equals)
+            .map(|t| t.value.as_str())
     }
 
     /// # Errors
@@ -171,15 +189,26 @@ mod tests {
     use super::*;
 
     fn matches(selector: &str, name: Option<&str>) -> bool {
-        FieldSelector::parse(selector).unwrap().matches(|path| name.filter(|_| path == "f").map(Cow::from))
+        FieldSelector::parse(selector)
+            .unwrap()
+            .matches(|path| name.filter(|_| path == "f").map(Cow::from))
     }
 
     #[test]
     fn an_absent_field_has_the_empty_value() {
-        for (selector, on_a, on_absent) in
-            [("f=a", true, false), ("f==a", true, false), ("f!=a", false, true), ("f=", false, true), ("f!=", true, false), ("", true, true)]
-        {
-            assert_eq!((matches(selector, Some("a")), matches(selector, None)), (on_a, on_absent), "{selector}");
+        for (selector, on_a, on_absent) in [
+            ("f=a", true, false),
+            ("f==a", true, false),
+            ("f!=a", false, true),
+            ("f=", false, true),
+            ("f!=", true, false),
+            ("", true, true),
+        ] {
+            assert_eq!(
+                (matches(selector, Some("a")), matches(selector, None)),
+                (on_a, on_absent),
+                "{selector}"
+            );
         }
     }
 
@@ -194,7 +223,10 @@ mod tests {
     #[test]
     fn malformed_selectors_are_refused_with_the_api_s_message() {
         for (selector, expected) in [
-            ("metadata.name", "invalid selector: 'metadata.name'; can't understand 'metadata.name'"),
+            (
+                "metadata.name",
+                "invalid selector: 'metadata.name'; can't understand 'metadata.name'",
+            ),
             ("a=b=c", "invalid field selector: unescaped character in value: ="),
             (r"a=b\c", r"invalid field selector: invalid escape sequence: \c"),
             (r"a=b\", r"invalid field selector: invalid escape sequence: \"),
@@ -204,6 +236,9 @@ mod tests {
             assert_eq!((status.code(), status.message.as_str()), (400, expected), "{selector}");
         }
         let selector = FieldSelector::parse("spec.foo=1").unwrap();
-        assert_eq!(selector.require_supported(|_| false).unwrap_err().message, "field label not supported: spec.foo");
+        assert_eq!(
+            selector.require_supported(|_| false).unwrap_err().message,
+            "field label not supported: spec.foo"
+        );
     }
 }

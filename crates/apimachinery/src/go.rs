@@ -1,6 +1,17 @@
 //! Texts as Go prints them, which the messages of the Kubernetes API contain.
 
+use std::borrow::Cow;
+
 use serde_json::{Number, Value};
+
+/// The text, or its first `max` bytes and three dots: what outsiders send must not swell what is said about it.
+pub(crate) fn cut(text: &str, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=max).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+    Cow::Owned(format!("{}...", &text[..end]))
+}
 
 /// A string in Go's quoted form (`%q`).
 pub(crate) fn quote(text: &str) -> String {

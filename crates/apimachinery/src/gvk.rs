@@ -17,7 +17,10 @@ pub struct GroupVersion {
 impl GroupVersion {
     /// Of its two parts.
     pub fn new(group: impl Into<String>, version: impl Into<String>) -> Self {
-        Self { group: group.into(), version: version.into() }
+        Self {
+            group: group.into(),
+            version: version.into(),
+        }
     }
 
     /// Reads an `apiVersion`: `v1` or `group/v1`. `None` for an empty text, an empty part or more than one slash.
@@ -35,13 +38,21 @@ impl GroupVersion {
 
     /// The kind of that name in this group and version.
     pub fn kind(&self, kind: impl Into<String>) -> GroupVersionKind {
-        GroupVersionKind { group: self.group.clone(), version: self.version.clone(), kind: kind.into() }
+        GroupVersionKind {
+            group: self.group.clone(),
+            version: self.version.clone(),
+            kind: kind.into(),
+        }
     }
 }
 
 impl fmt::Display for GroupVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.group.is_empty() { f.write_str(&self.version) } else { write!(f, "{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            f.write_str(&self.version)
+        } else {
+            write!(f, "{}/{}", self.group, self.version)
+        }
     }
 }
 
@@ -59,7 +70,11 @@ pub struct GroupVersionKind {
 impl GroupVersionKind {
     /// Of its three parts.
     pub fn new(group: impl Into<String>, version: impl Into<String>, kind: impl Into<String>) -> Self {
-        Self { group: group.into(), version: version.into(), kind: kind.into() }
+        Self {
+            group: group.into(),
+            version: version.into(),
+            kind: kind.into(),
+        }
     }
 
     /// The text that stands in `apiVersion`.
@@ -69,7 +84,10 @@ impl GroupVersionKind {
 
     /// Without the version.
     pub fn group_kind(&self) -> Kind {
-        Kind { group: self.group.clone(), kind: self.kind.clone() }
+        Kind {
+            group: self.group.clone(),
+            kind: self.kind.clone(),
+        }
     }
 }
 
@@ -93,12 +111,19 @@ pub struct GroupVersionResource {
 impl GroupVersionResource {
     /// Of its three parts.
     pub fn new(group: impl Into<String>, version: impl Into<String>, resource: impl Into<String>) -> Self {
-        Self { group: group.into(), version: version.into(), resource: resource.into() }
+        Self {
+            group: group.into(),
+            version: version.into(),
+            resource: resource.into(),
+        }
     }
 
     /// Without the version.
     pub fn resource(&self) -> Resource {
-        Resource { group: self.group.clone(), plural: self.resource.clone() }
+        Resource {
+            group: self.group.clone(),
+            plural: self.resource.clone(),
+        }
     }
 }
 
@@ -114,7 +139,10 @@ pub struct Resource {
 impl Resource {
     /// Of its two parts.
     pub fn new(group: impl Into<String>, plural: impl Into<String>) -> Self {
-        Self { group: group.into(), plural: plural.into() }
+        Self {
+            group: group.into(),
+            plural: plural.into(),
+        }
     }
 }
 
@@ -136,7 +164,10 @@ pub struct Kind {
 impl Kind {
     /// Of its two parts.
     pub fn new(group: impl Into<String>, kind: impl Into<String>) -> Self {
-        Self { group: group.into(), kind: kind.into() }
+        Self {
+            group: group.into(),
+            kind: kind.into(),
+        }
     }
 }
 
@@ -147,7 +178,11 @@ impl fmt::Display for Kind {
 }
 
 fn qualified(f: &mut fmt::Formatter<'_>, name: &str, group: &str) -> fmt::Result {
-    if group.is_empty() { f.write_str(name) } else { write!(f, "{name}.{group}") }
+    if group.is_empty() {
+        f.write_str(name)
+    } else {
+        write!(f, "{name}.{group}")
+    }
 }
 
 /// Orders API versions by priority, the preferred one first: stable versions before betas before alphas, a higher number before a

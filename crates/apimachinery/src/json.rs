@@ -7,6 +7,8 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::go;
+
 /// How many levels of objects and lists may stand in each other. Serialisers and walkers of this crate recurse at most so deep.
 pub const MAX_DEPTH: usize = 100;
 
@@ -72,10 +74,13 @@ pub enum Problem {
 pub fn parse_strict(bytes: &[u8]) -> Result<(Value, Vec<DuplicateField>), ParseError> {
     let reader = Reader::default();
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Seed { reader: &reader, depth: 0 }
-        .deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|e| reader.error(&e))?;
+    let value = Seed {
+        reader: &reader,
+        depth: 0,
+    }
+    .deserialize(&mut deserializer)
+    .and_then(|value| deserializer.end().map(|()| value))
+    .map_err(|e| reader.error(&e))?;
     Ok((value, reader.duplicates.into_inner()))
 }
 
@@ -101,7 +106,11 @@ impl Reader {
             serde_json::error::Category::Eof => Problem::UnexpectedEnd,
             _ => Problem::Syntax,
         };
-        ParseError { line: e.line(), column: e.column(), problem }
+        ParseError {
+            line: e.line(),
+            column: e.column(),
+            problem,
+        }
     }
 
     fn duplicate(&self, key: &str) {
@@ -137,7 +146,10 @@ impl Seed<'_> {
             self.reader.too_deep.set(true);
             return Err(E::custom("nested too deeply"));
         }
-        Ok(Self { depth: self.depth + 1, ..self })
+        Ok(Self {
+            depth: self.depth + 1,
+            ..self
+        })
     }
 }
 
@@ -169,7 +181,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, v: f64) -> Result<Value, E> {
-        Number::from_f64(v).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
+        Number::from_f64(v)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("number out of range"))
     }
 
     fn visit_str<E>(self, v: &str) -> Result<Value, E> {
@@ -191,7 +205,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
         while let Some(item) = seq.next_element_seed(seed)? {
             if self.reader.count() != reported {
                 let position = items.len();
-                self.reader.prefix(reported, |inner| join(&format!("[{position}]"), inner));
+                self.reader
+                    .prefix(reported, |inner| join(&format!("[{position}]"), inner));
                 reported = self.reader.count();
             }
             items.push(item);
@@ -206,7 +221,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
             let reported = self.reader.count();
             let value = access.next_value_seed(seed)?;
             if self.reader.count() != reported {
-                self.reader.prefix(reported, |inner| join(&key, inner));
+                self.reader
+                    .prefix(reported, |inner| join(&go::cut(&key, MAX_PATH_BYTES), inner));
             }
             match map.entry(key) {
                 serde_json::map::Entry::Vacant(entry) => {
@@ -223,7 +239,11 @@ impl<'de> Visitor<'de> for Seed<'_> {
 }
 
 fn join(parent: &str, inner: &str) -> String {
-    if inner.starts_with('[') { format!("{parent}{inner}") } else { format!("{parent}.{inner}") }
+    if inner.starts_with('[') {
+        format!("{parent}{inner}")
+    } else {
+        format!("{parent}.{inner}")
+    }
 }
 
 #[cfg(test)]
@@ -245,8 +265,14 @@ mod tests {
         let nested = |n: usize| [vec![b'['; n], vec![b']'; n]].concat();
         let (value, _) = parse_strict(&nested(MAX_DEPTH)).unwrap();
         assert!(!depth_exceeds(&value, MAX_DEPTH) && depth_exceeds(&value, MAX_DEPTH - 1));
-        assert_eq!(parse_strict(&nested(MAX_DEPTH + 1)).unwrap_err().problem, Problem::TooDeep);
-        assert_eq!(parse_strict(&vec![b'['; 1_000_000]).unwrap_err().problem, Problem::TooDeep);
+        assert_eq!(
+            parse_strict(&nested(MAX_DEPTH + 1)).unwrap_err().problem,
+            Problem::TooDeep
+        );
+        assert_eq!(
+            parse_strict(&vec![b'['; 1_000_000]).unwrap_err().problem,
+            Problem::TooDeep
+        );
     }
 
     #[test]

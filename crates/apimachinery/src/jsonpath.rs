@@ -55,7 +55,11 @@ enum Step {
     Field(String),
     /// One item; from the end when negative.
     Index(i64),
-    Slice { start: i64, end: Option<i64>, step: usize },
+    Slice {
+        start: i64,
+        end: Option<i64>,
+        step: usize,
+    },
     Wildcard,
     /// The value and everything below it.
     Recursive,
@@ -93,7 +97,9 @@ impl JsonPath {
     ///
     /// When it cannot be read, or is longer than [`MAX_TEXT_BYTES`].
     pub fn path(text: &str) -> Result<Self, JsonPathError> {
-        parse::path(text).map(|steps| Self { parts: vec![Part::Path(steps)] })
+        parse::path(text).map(|steps| Self {
+            parts: vec![Part::Path(steps)],
+        })
     }
 
     /// A template: text with expressions in braces.
@@ -107,8 +113,19 @@ impl JsonPath {
 
     /// The names of a path that only goes from field to field (`.spec.planId`); `None` for any other.
     pub fn simple_fields(&self) -> Option<Vec<&str>> {
-        let [Part::Path(steps)] = self.parts.as_slice() else { return None };
-        steps.iter().map(|step| if let Step::Field(name) = step { Some(name.as_str()) } else { None }).collect()
+        let [Part::Path(steps)] = self.parts.as_slice() else {
+            return None;
+        };
+        steps
+            .iter()
+            .map(|step| {
+                if let Step::Field(name) = step {
+                    Some(name.as_str())
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 
     /// The first value that its first path finds.

@@ -11,6 +11,9 @@ use crate::field::FieldError;
 use crate::meta;
 use crate::status::Status;
 
+/// Most requirements of a selector: each is compared with each object of a list. An `in` may have any number of values.
+pub const MAX_REQUIREMENTS: usize = 1000;
+
 /// What one requirement asks of its label.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operator {
@@ -108,10 +111,13 @@ impl LabelSelector {
 
     /// The value that a label must have, if one requirement says exactly one: lets an index be used.
     pub fn exact(&self, key: &str) -> Option<&str> {
-        self.requirements.iter().filter(|r| r.key == key).find_map(|r| match &r.operator {
-            Operator::In(values) if values.len() == 1 => Some(values[0].as_str()),
-            _ => None,
-        })
+        self.requirements
+            .iter()
+            .filter(|r| r.key == key)
+            .find_map(|r| match &r.operator {
+                Operator::In(values) if values.len() == 1 => Some(values[0].as_str()),
+                _ => None,
+            })
     }
 }
 
@@ -166,7 +172,10 @@ type Parsed<T> = Result<T, String>;
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Self {
-        let mut parser = Self { rest: text, next: Token::End };
+        let mut parser = Self {
+            rest: text,
+            next: Token::End,
+        };
         parser.consume();
         parser
     }
@@ -185,10 +194,20 @@ impl<'a> Parser<'a> {
                 Token::End => return Ok(requirements),
                 Token::Identifier(_) => {}
                 token if token.is("!") => {}
-                token => return Err(format!("found '{}', expected: !, identifier, or 'end of string'", token.text())),
+                token => {
+                    return Err(format!(
+                        "found '{}', expected: !, identifier, or 'end of string'",
+                        token.text()
+                    ));
+                }
             }
-            let requirement = self.requirement().map_err(|e| format!("unable to parse requirement: {e}"))?;
+            let requirement = self
+                .requirement()
+                .map_err(|e| format!("unable to parse requirement: {e}"))?;
             requirements.push(requirement);
+            if requirements.len() > MAX_REQUIREMENTS {
+                return Err(format!("a selector may have at most {MAX_REQUIREMENTS} requirements"));
+            }
             match self.consume().as_value() {
                 Token::End => return Ok(requirements),
                 token if token.is(",") => self.expect_another()?,
@@ -264,7 +283,11 @@ impl<'a> Parser<'a> {
         }
         let values = self.identifiers()?;
         let close = self.consume();
-        if close.is(")") { Ok(values) } else { Err(format!("found '{}', expected: ')'", close.text())) }
+        if close.is(")") {
+            Ok(values)
+        } else {
+            Err(format!("found '{}', expected: ')'", close.text()))
+        }
     }
 
     fn identifiers(&mut self) -> Parsed<Vec<String>> {
@@ -308,9 +331,15 @@ fn scan(text: &str) -> (Token<'_>, &str) {
             return (Token::Symbol(&text[..symbol.len()]), rest);
         }
     }
-    let end = text.find([' ', '\t', '\r', '\n', '=', '!', '(', ')', ',', '>', '<']).unwrap_or(text.len());
+    let end = text
+        .find([' ', '\t', '\r', '\n', '=', '!', '(', ')', ',', '>', '<'])
+        .unwrap_or(text.len());
     let (word, rest) = text.split_at(end);
-    let token = if matches!(word, "in" | "notin") { Token::Keyword(word) } else { Token::Identifier(word) };
+    let token = if matches!(word, "in" | "notin") {
+        Token::Keyword(word)
+    } else {
+        Token::Identifier(word)
+    };
     (token, rest)
 }
 
@@ -344,7 +373,12 @@ fn check_values(key: &str, mut values: Vec<String>) -> Parsed<Vec<String>> {
 fn check_integer(key: &str, value: &str) -> Parsed<i64> {
     check_values(key, vec![value.to_owned()])?;
     value.parse().map_err(|_| {
-        FieldError::invalid("values[0]", value, "for 'Gt', 'Lt' operators, the value must be an integer").to_string()
+        FieldError::invalid(
+            "values[0]",
+            value,
+            "for 'Gt', 'Lt' operators, the value must be an integer",
+        )
+        .to_string()
     })
 }
 
@@ -354,7 +388,9 @@ mod tests {
     use serde_json::json;
 
     fn matches(selector: &str, labels: Value) -> bool {
-        LabelSelector::parse(selector).unwrap().matches(labels.as_object().unwrap())
+        LabelSelector::parse(selector)
+            .unwrap()
+            .matches(labels.as_object().unwrap())
     }
 
     #[test]
@@ -384,8 +420,14 @@ mod tests {
     #[test]
     fn what_the_grammar_does_not_know_is_refused_with_its_message() {
         for (selector, expected) in [
-            ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
-            ("app in (x", "unable to parse requirement: found '', expected: ',' or ')'"),
+            (
+                "a b",
+                "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt",
+            ),
+            (
+                "app in (x",
+                "unable to parse requirement: found '', expected: ',' or ')'",
+            ),
             ("=x", "found '=', expected: !, identifier, or 'end of string'"),
             ("a,", "found '', expected: identifier after ','"),
             ("!a=b", "found '=', expected: ',' or 'end of string'"),

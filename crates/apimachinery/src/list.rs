@@ -38,7 +38,11 @@ impl ContinueToken {
     /// The token's text.
     pub fn encode(&self) -> String {
         let rv = self.revision.map_or(-1, |r| i64::try_from(r).unwrap_or(i64::MAX));
-        let wire = WireToken { v: TOKEN_VERSION.to_owned(), rv, start: self.start.clone() };
+        let wire = WireToken {
+            v: TOKEN_VERSION.to_owned(),
+            rv,
+            start: self.start.clone(),
+        };
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&wire).expect("two strings and a number always serialise"))
     }
 
@@ -48,18 +52,23 @@ impl ContinueToken {
     ///
     /// 400 when it was not made by [`ContinueToken::encode`].
     pub fn decode(token: &str) -> Result<Self, Status> {
-        let invalid = |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+        let invalid =
+            |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
         if token.len() > MAX_TOKEN_BYTES {
             return Err(invalid("too long"));
         }
-        let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|_| invalid("not base64url"))?;
+        let bytes = URL_SAFE_NO_PAD
+            .decode(token.trim_end_matches('='))
+            .map_err(|_| invalid("not base64url"))?;
         let wire: WireToken = serde_json::from_slice(&bytes).map_err(|_| invalid("not a token of this server"))?;
         if wire.v != TOKEN_VERSION {
             return Err(invalid("server does not recognize this encoded version"));
         }
         let revision = match wire.rv {
             0 | i64::MIN..=-2 => {
-                return Err(invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
+                return Err(invalid(
+                    "incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
+                ));
             }
             -1 => None,
             rv => Some(rv.unsigned_abs()),
@@ -67,7 +76,10 @@ impl ContinueToken {
         if wire.start.is_empty() {
             return Err(invalid("encoded start key empty (version meta.k8s.io/v1)"));
         }
-        Ok(Self { revision, start: wire.start })
+        Ok(Self {
+            revision,
+            start: wire.start,
+        })
     }
 }
 
@@ -119,10 +131,9 @@ pub fn resource_version(value: &str) -> Result<Option<u64>, Status> {
     if value.is_empty() {
         return Ok(None);
     }
-    if value.bytes().all(|b| b.is_ascii_digit()) {
-        if let Ok(revision) = value.parse() {
-            return Ok(Some(revision));
-        }
+    let digits = value.bytes().all(|b| b.is_ascii_digit());
+    if let Some(revision) = digits.then(|| value.parse().ok()).flatten() {
+        return Ok(Some(revision));
     }
     let error = FieldError::invalid(
         "resourceVersion",
@@ -181,14 +192,20 @@ impl ListOptions {
         }
         let limit = raw.limit.map_or(Ok(0), integer)?;
         let timeout = raw.timeout_seconds.map_or(Ok(0), integer)?;
-        let label_selector = raw.label_selector.map_or_else(|| Ok(LabelSelector::default()), LabelSelector::parse)?;
-        let field_selector = raw.field_selector.map_or_else(|| Ok(FieldSelector::default()), FieldSelector::parse)?;
+        let label_selector = raw
+            .label_selector
+            .map_or_else(|| Ok(LabelSelector::default()), LabelSelector::parse)?;
+        let field_selector = raw
+            .field_selector
+            .map_or_else(|| Ok(FieldSelector::default()), FieldSelector::parse)?;
         let watch = raw.watch.is_some_and(query_bool);
         let version_match = check_combinations(&raw, watch)?;
         let resource_version = resource_version(raw.resource_version.unwrap_or(""))?;
         let continue_token = match raw.continue_token.filter(|token| !token.is_empty()) {
             Some(_) if resource_version.is_some_and(|r| r != 0) && !watch => {
-                return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+                return Err(Status::bad_request(
+                    "specifying resource version is not allowed when using continue",
+                ));
             }
             Some(token) => Some(ContinueToken::decode(token)?),
             None => None,
@@ -244,12 +261,24 @@ fn check_combinations(raw: &Raw<'_>, watch: bool) -> Result<Option<VersionMatch>
             MATCH,
             "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
         );
-        forbid(matched && !initial, MATCH, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+        forbid(
+            matched && !initial,
+            MATCH,
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        );
     } else {
         let version = raw.resource_version.unwrap_or("");
-        forbid(matched && version.is_empty(), MATCH, "resourceVersionMatch is forbidden unless resourceVersion is provided");
+        forbid(
+            matched && version.is_empty(),
+            MATCH,
+            "resourceVersionMatch is forbidden unless resourceVersion is provided",
+        );
     }
-    forbid(matched && continued, MATCH, "resourceVersionMatch is forbidden when continue is provided");
+    forbid(
+        matched && continued,
+        MATCH,
+        "resourceVersionMatch is forbidden when continue is provided",
+    );
     if matched && watch && !not_older {
         errors.push(FieldError::not_supported(MATCH, given, &["NotOlderThan"]));
     }
@@ -257,12 +286,22 @@ fn check_combinations(raw: &Raw<'_>, watch: bool) -> Result<Option<VersionMatch>
         errors.push(FieldError::not_supported(MATCH, given, &["Exact", "NotOlderThan", ""]));
     }
     if !watch && version_match == Some(VersionMatch::Exact) && raw.resource_version == Some("0") {
-        errors.push(FieldError::forbidden(MATCH, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
+        errors.push(FieldError::forbidden(
+            MATCH,
+            "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+        ));
     }
     if !watch && initial {
-        errors.push(FieldError::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+        errors.push(FieldError::forbidden(
+            "sendInitialEvents",
+            "sendInitialEvents is forbidden for list",
+        ));
     }
-    if errors.is_empty() { Ok(version_match) } else { Err(Status::invalid_options("ListOptions", errors)) }
+    if errors.is_empty() {
+        Ok(version_match)
+    } else {
+        Err(Status::invalid_options("ListOptions", errors))
+    }
 }
 
 #[cfg(test)]
@@ -276,7 +315,10 @@ mod tests {
 
     #[test]
     fn booleans_are_false_only_when_they_say_so() {
-        assert_eq!(["false", "False", "0", "true", "1", "", "no"].map(query_bool), [false, false, false, true, true, true, true]);
+        assert_eq!(
+            ["false", "False", "0", "true", "1", "", "no"].map(query_bool),
+            [false, false, false, true, true, true, true]
+        );
     }
 
     #[test]
@@ -287,21 +329,36 @@ mod tests {
 
     #[test]
     fn a_page_is_asked_for_by_its_token() {
-        let token = ContinueToken { revision: Some(7), start: "/c1\0".to_owned() };
+        let token = ContinueToken {
+            revision: Some(7),
+            start: "/c1\0".to_owned(),
+        };
         let text = token.encode();
         let options = ListOptions::parse([("limit", "2"), ("continue", text.as_str())]).unwrap();
         assert_eq!((options.limit, options.continue_token), (Some(2), Some(token)));
         let (code, message) = refused(&[("continue", &text), ("resourceVersion", "7")]);
-        assert_eq!((code, message.as_str()), (400, "specifying resource version is not allowed when using continue"));
+        assert_eq!(
+            (code, message.as_str()),
+            (400, "specifying resource version is not allowed when using continue")
+        );
     }
 
     #[test]
     fn tokens_of_real_servers_are_understood() {
         let token = URL_SAFE_NO_PAD.encode("{\"v\":\"meta.k8s.io/v1\",\"rv\":-1,\"start\":\"/c1\\u0000\"}");
-        let expected = ContinueToken { revision: None, start: "/c1\0".to_owned() };
+        let expected = ContinueToken {
+            revision: None,
+            start: "/c1\0".to_owned(),
+        };
         assert_eq!(ContinueToken::decode(&token).unwrap(), expected);
         for bad in ["garbage", "e30", "", "%%", &"A".repeat(9000)] {
-            assert!(ContinueToken::decode(bad).unwrap_err().message.starts_with("invalid continue token: "), "{bad}");
+            assert!(
+                ContinueToken::decode(bad)
+                    .unwrap_err()
+                    .message
+                    .starts_with("invalid continue token: "),
+                "{bad}"
+            );
         }
         for rv in [0, -2] {
             let token = URL_SAFE_NO_PAD.encode(format!("{{\"v\":\"meta.k8s.io/v1\",\"rv\":{rv},\"start\":\"a\"}}"));
@@ -311,10 +368,22 @@ mod tests {
 
     #[test]
     fn initial_events_need_a_watch_and_their_match() {
-        let ok = ListOptions::parse([("watch", "1"), ("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")]);
+        let ok = ListOptions::parse([
+            ("watch", "1"),
+            ("sendInitialEvents", "true"),
+            ("resourceVersionMatch", "NotOlderThan"),
+        ]);
         assert_eq!(ok.unwrap().send_initial_events, Some(true));
         assert_eq!(refused(&[("sendInitialEvents", "true")]).0, 422);
         assert_eq!(refused(&[("watch", "1"), ("sendInitialEvents", "true")]).0, 422);
-        assert_eq!(refused(&[("watch", "1"), ("resourceVersionMatch", "NotOlderThan"), ("resourceVersion", "1")]).0, 422);
+        assert_eq!(
+            refused(&[
+                ("watch", "1"),
+                ("resourceVersionMatch", "NotOlderThan"),
+                ("resourceVersion", "1")
+            ])
+            .0,
+            422
+        );
     }
 }

@@ -16,12 +16,15 @@ mod names;
 
 pub use decode::{DecodeError, decode};
 pub use names::{
-    NameRule, dns_1035_label_problems, dns_label_problems, dns_subdomain_problems, generate_name, label_value_problems, path_segment_problems,
-    qualified_name_problems,
+    NameRule, dns_1035_label_problems, dns_label_problems, dns_subdomain_problems, generate_name, label_value_problems,
+    path_segment_problems, qualified_name_problems,
 };
 
 /// Most bytes that all annotations of an object may have, keys and values.
 pub const MAX_ANNOTATIONS_BYTES: usize = 262_144;
+
+/// From so many errors on, labels and annotations are not looked at any more.
+const MAX_ERRORS: usize = 100;
 
 /// A point in time as metadata has it: RFC 3339, UTC, whole seconds (`2026-11-21T07:40:53Z`).
 pub fn format_timestamp(time: Timestamp) -> String {
@@ -68,7 +71,10 @@ pub fn finalizers(meta: &Map<String, Value>) -> impl Iterator<Item = &str> {
 }
 
 fn strings(list: Option<&Value>) -> impl Iterator<Item = &str> {
-    list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+    list.and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
 }
 
 /// What the server gives a new object.
@@ -92,10 +98,17 @@ pub struct Create<'a> {
 /// 400 when the object is for another namespace than the URL, or has a resourceVersion.
 pub fn prepare_create(meta: &mut Map<String, Value>, create: &mut Create<'_>) -> Result<(), Status> {
     if !text(meta, "resourceVersion").is_empty() {
-        return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
+        return Err(Status::bad_request(
+            "resourceVersion should not be set on objects to be created",
+        ));
     }
     fill_namespace(meta, create.namespace)?;
-    for name in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
+    for name in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "resourceVersion",
+    ] {
         meta.remove(name);
     }
     let base = text(meta, "generateName");
@@ -144,7 +157,9 @@ pub fn check_name(meta: &Map<String, Value>, url_name: &str) -> Result<(), Statu
         return Ok(());
     }
     if name.is_empty() {
-        return Err(Status::bad_request("the name of the object (based on URL) was undeterminable: name must be provided"));
+        return Err(Status::bad_request(
+            "the name of the object (based on URL) was undeterminable: name must be provided",
+        ));
     }
     Err(Status::bad_request(format!(
         "the name of the object ({name}) does not match the name on the URL ({url_name})"
@@ -152,7 +167,12 @@ pub fn check_name(meta: &Map<String, Value>, url_name: &str) -> Result<(), Statu
 }
 
 /// Fields that only the server changes; an update keeps the old ones, whatever the client sent.
-const SYSTEM_FIELDS: [&str; 4] = ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "uid"];
+const SYSTEM_FIELDS: [&str; 4] = [
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "uid",
+];
 
 /// Restores what an update may not change: the system's fields, and the generation if the kind has one (see [`bump_generation`]).
 ///
@@ -194,9 +214,14 @@ fn restore(old: &Map<String, Value>, new: &mut Map<String, Value>, field: &str) 
 
 /// Whether two states of an object differ in more than their metadata: then a generation goes up.
 pub fn content_changed(old: &Value, new: &Value) -> bool {
-    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return old != new };
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
+        return old != new;
+    };
     let content = |object: &'_ Map<String, Value>| {
-        object.iter().filter(|(k, _)| !matches!(k.as_str(), "metadata" | "apiVersion" | "kind")).count()
+        object
+            .iter()
+            .filter(|(k, _)| !matches!(k.as_str(), "metadata" | "apiVersion" | "kind"))
+            .count()
     };
     content(old) != content(new)
         || old
@@ -255,8 +280,10 @@ pub fn validate_metadata_update(old: &Map<String, Value>, new: &Map<String, Valu
         .map(|field| FieldError::invalid(field::child("metadata", field), text(new, field), "field is immutable"))
         .collect();
     if is_being_deleted(old) {
-        let added: Vec<String> =
-            finalizers(new).filter(|f| !finalizers(old).any(|o| o == *f)).map(go::quote).collect();
+        let added: Vec<String> = finalizers(new)
+            .filter(|f| !finalizers(old).any(|o| o == *f))
+            .map(go::quote)
+            .collect();
         if !added.is_empty() {
             let list = added.join(", ");
             errors.push(FieldError::forbidden(
@@ -281,15 +308,21 @@ fn validate_names(meta: &Map<String, Value>, rules: MetadataRules, errors: &mut 
         errors.push(FieldError::invalid("metadata.generateName", base, problem));
     }
     if name.is_empty() {
-        errors.push(FieldError::required("metadata.name", "name or generateName is required"));
+        errors.push(FieldError::required(
+            "metadata.name",
+            "name or generateName is required",
+        ));
     }
     for problem in rules.name.problems(name).into_iter().filter(|_| !name.is_empty()) {
         errors.push(FieldError::invalid("metadata.name", name, problem));
     }
     match (rules.namespaced, namespace) {
         (true, "") => errors.push(FieldError::required("metadata.namespace", "")),
-        (true, namespace) => errors
-            .extend(dns_label_problems(namespace).into_iter().map(|p| FieldError::invalid("metadata.namespace", namespace, p))),
+        (true, namespace) => errors.extend(
+            dns_label_problems(namespace)
+                .into_iter()
+                .map(|p| FieldError::invalid("metadata.namespace", namespace, p)),
+        ),
         (false, "") => {}
         (false, _) => errors.push(FieldError::forbidden("metadata.namespace", "not allowed on this type")),
     }
@@ -298,9 +331,20 @@ fn validate_names(meta: &Map<String, Value>, rules: MetadataRules, errors: &mut 
 /// Everything that is wrong with a map of labels; what is no map of strings is left to the decoder.
 pub fn validate_labels(labels: Option<&Value>, path: &str, errors: &mut Vec<FieldError>) {
     for (key, value) in labels.and_then(Value::as_object).into_iter().flatten() {
-        errors.extend(qualified_name_problems(key).into_iter().map(|p| FieldError::invalid(path, key.as_str(), p)));
+        if errors.len() >= MAX_ERRORS {
+            return;
+        }
+        errors.extend(
+            qualified_name_problems(key)
+                .into_iter()
+                .map(|p| FieldError::invalid(path, key.as_str(), p)),
+        );
         let value = value.as_str().unwrap_or("");
-        errors.extend(label_value_problems(value).into_iter().map(|p| FieldError::invalid(path, value, p)));
+        errors.extend(
+            label_value_problems(value)
+                .into_iter()
+                .map(|p| FieldError::invalid(path, value, p)),
+        );
     }
 }
 
@@ -308,7 +352,11 @@ fn validate_annotations(annotations: Option<&Value>, path: &str, errors: &mut Ve
     let mut bytes = 0;
     for (key, value) in annotations.and_then(Value::as_object).into_iter().flatten() {
         bytes += key.len() + value.as_str().map_or(0, str::len);
-        let problems = qualified_name_problems(&key.to_lowercase());
+        let problems = if errors.len() < MAX_ERRORS {
+            qualified_name_problems(&key.to_lowercase())
+        } else {
+            Vec::new()
+        };
         errors.extend(problems.into_iter().map(|p| FieldError::invalid(path, key.as_str(), p)));
     }
     if bytes > MAX_ANNOTATIONS_BYTES {
@@ -348,13 +396,22 @@ pub fn metadata_warnings(meta: &Map<String, Value>) -> Vec<String> {
     let mut warnings: Vec<String> = finalizers(meta)
         .filter(|f| is_bare(f))
         .map(|f| {
-            format!("metadata.finalizers: \"{f}\": prefer a domain-qualified finalizer name including a path (/) to avoid \
-                     accidental conflicts with other finalizer writers")
+            format!(
+                "metadata.finalizers: \"{f}\": prefer a domain-qualified finalizer name including a path (/) to avoid \
+                     accidental conflicts with other finalizer writers"
+            )
         })
         .collect();
-    let owners = meta.get("ownerReferences").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let owners = meta
+        .get("ownerReferences")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
     let mut seen = std::collections::BTreeMap::new();
-    for (i, uid) in owners.iter().enumerate().filter_map(|(i, o)| Some((i, o.get("uid")?.as_str()?))) {
+    for (i, uid) in owners
+        .iter()
+        .enumerate()
+        .filter_map(|(i, o)| Some((i, o.get("uid")?.as_str()?)))
+    {
         if let Some(first) = seen.insert(uid, i) {
             warnings.push(format!(
                 ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may \
@@ -394,8 +451,16 @@ fn validate_owner<'v>(owner: &Value, part: impl Fn(&str) -> &'v str, path: &str,
     let gvk = match GroupVersion::parse(api_version) {
         Some(gv) => Some(GroupVersionKind::new(gv.group, gv.version, part("kind"))),
         None => {
-            let detail = if api_version.is_empty() { "version must not be empty" } else { "unexpected GroupVersion string" };
-            errors.push(FieldError::invalid(field::child(path, "apiVersion"), api_version, detail));
+            let detail = if api_version.is_empty() {
+                "version must not be empty"
+            } else {
+                "unexpected GroupVersion string"
+            };
+            errors.push(FieldError::invalid(
+                field::child(path, "apiVersion"),
+                api_version,
+                detail,
+            ));
             None
         }
     };
@@ -405,7 +470,11 @@ fn validate_owner<'v>(owner: &Value, part: impl Fn(&str) -> &'v str, path: &str,
         }
     }
     if let Some(gvk) = gvk.filter(|gvk| NO_OWNERS.contains(&(gvk.group.as_str(), gvk.kind.as_str()))) {
-        errors.push(FieldError::invalid(path, owner.clone(), format!("{gvk} is disallowed from being an owner")));
+        errors.push(FieldError::invalid(
+            path,
+            owner.clone(),
+            format!("{gvk} is disallowed from being an owner"),
+        ));
     }
 }
 

@@ -79,9 +79,10 @@ impl PatchError {
     pub fn status(&self) -> Status {
         match self {
             Self::NotAList | Self::Malformed(_) => Status::bad_request(format!("error decoding patch: {self}")),
-            Self::TooManyOperations => {
-                Status::failure(crate::status::Reason::RequestEntityTooLarge, format!("the patch is too large: {self}"))
-            }
+            Self::TooManyOperations => Status::failure(
+                crate::status::Reason::RequestEntityTooLarge,
+                format!("the patch is too large: {self}"),
+            ),
             _ => Status::rejected(),
         }
     }
@@ -114,9 +115,14 @@ impl JsonPatch {
         if list.len() > MAX_OPERATIONS {
             return Err(PatchError::TooManyOperations);
         }
-        let operations: Result<_, _> =
-            list.iter().enumerate().map(|(i, op)| operation(op).ok_or(PatchError::Malformed(i))).collect();
-        Ok(Self { operations: operations? })
+        let operations: Result<_, _> = list
+            .iter()
+            .enumerate()
+            .map(|(i, op)| operation(op).ok_or(PatchError::Malformed(i)))
+            .collect();
+        Ok(Self {
+            operations: operations?,
+        })
     }
 
     /// The document with all operations applied in their order.
@@ -125,7 +131,11 @@ impl JsonPatch {
     ///
     /// When one of them cannot be applied; nothing is left of the document then.
     pub fn apply(&self, document: Value) -> Result<Value, PatchError> {
-        let mut state = State { document, copied: 0, moved: 0 };
+        let mut state = State {
+            document,
+            copied: 0,
+            moved: 0,
+        };
         for (i, operation) in self.operations.iter().enumerate() {
             state.apply(operation).map_err(|problem| problem.at(i))?;
         }
@@ -141,8 +151,14 @@ fn operation(op: &Value) -> Option<Operation> {
         "add" => Operation::Add(path()?, value()?),
         "remove" => Operation::Remove(path()?),
         "replace" => Operation::Replace(path()?, value()?),
-        "move" => Operation::Move { from: from()?, path: path()? },
-        "copy" => Operation::Copy { from: from()?, path: path()? },
+        "move" => Operation::Move {
+            from: from()?,
+            path: path()?,
+        },
+        "copy" => Operation::Copy {
+            from: from()?,
+            path: path()?,
+        },
         "test" => Operation::Test(path()?, value()?),
         _ => return None,
     })
@@ -208,7 +224,11 @@ impl State {
             }
             Operation::Test(path, value) => {
                 let found = path.find(&self.document).ok_or(Problem::TestFailed)?;
-                if equal(found, value) { Ok(()) } else { Err(Problem::TestFailed) }
+                if equal(found, value) {
+                    Ok(())
+                } else {
+                    Err(Problem::TestFailed)
+                }
             }
         }
     }
@@ -225,7 +245,11 @@ impl State {
                 Ok(())
             }
             Value::Array(items) => {
-                let i = if last == "-" { items.len() } else { pointer::index(last).ok_or(Problem::NotFound)? };
+                let i = if last == "-" {
+                    items.len()
+                } else {
+                    pointer::index(last).ok_or(Problem::NotFound)?
+                };
                 if i > items.len() {
                     return Err(Problem::NotFound);
                 }
@@ -244,7 +268,9 @@ impl State {
         match parent.find_mut(&mut self.document).ok_or(Problem::NotFound)? {
             Value::Object(map) => map.remove(last).ok_or(Problem::NotFound),
             Value::Array(items) => {
-                let i = pointer::index(last).filter(|i| *i < items.len()).ok_or(Problem::NotFound)?;
+                let i = pointer::index(last)
+                    .filter(|i| *i < items.len())
+                    .ok_or(Problem::NotFound)?;
                 let behind = items.len() - i;
                 let value = items.remove(i);
                 self.charge(behind)?;
@@ -256,7 +282,11 @@ impl State {
 
     fn charge(&mut self, values: usize) -> Result<(), Problem> {
         self.moved = self.moved.saturating_add(values);
-        if self.moved > MAX_MOVED { Err(Problem::TooMuch) } else { Ok(()) }
+        if self.moved > MAX_MOVED {
+            Err(Problem::TooMuch)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -325,7 +355,11 @@ mod tests {
             (json!({"a": "b"}), json!({"a": null}), json!({})),
             (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
             (json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]})),
-            (json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
+            (
+                json!({"a": {"b": "c"}}),
+                json!({"a": {"b": "d", "c": null}}),
+                json!({"a": {"b": "d"}}),
+            ),
             (json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]})),
             (json!(["a", "b"]), json!(["c", "d"]), json!(["c", "d"])),
             (json!({"a": "b"}), json!(["c"]), json!(["c"])),
@@ -342,21 +376,61 @@ mod tests {
     #[test]
     fn json_patches_do_what_rfc_6902_lists() {
         for (document, patch, expected) in [
-            (json!({"foo": "bar"}), json!([{"op": "add", "path": "/baz", "value": "qux"}]), json!({"baz": "qux", "foo": "bar"})),
-            (json!({"foo": ["bar"]}), json!([{"op": "add", "path": "/foo/0", "value": "x"}]), json!({"foo": ["x", "bar"]})),
-            (json!({"foo": ["bar"]}), json!([{"op": "add", "path": "/foo/-", "value": "x"}]), json!({"foo": ["bar", "x"]})),
-            (json!({"foo": 1, "b": 2}), json!([{"op": "remove", "path": "/b"}]), json!({"foo": 1})),
-            (json!({"foo": [1, 2, 3]}), json!([{"op": "remove", "path": "/foo/1"}]), json!({"foo": [1, 3]})),
-            (json!({"foo": 1}), json!([{"op": "replace", "path": "/foo", "value": null}]), json!({"foo": null})),
+            (
+                json!({"foo": "bar"}),
+                json!([{"op": "add", "path": "/baz", "value": "qux"}]),
+                json!({"baz": "qux", "foo": "bar"}),
+            ),
+            (
+                json!({"foo": ["bar"]}),
+                json!([{"op": "add", "path": "/foo/0", "value": "x"}]),
+                json!({"foo": ["x", "bar"]}),
+            ),
+            (
+                json!({"foo": ["bar"]}),
+                json!([{"op": "add", "path": "/foo/-", "value": "x"}]),
+                json!({"foo": ["bar", "x"]}),
+            ),
+            (
+                json!({"foo": 1, "b": 2}),
+                json!([{"op": "remove", "path": "/b"}]),
+                json!({"foo": 1}),
+            ),
+            (
+                json!({"foo": [1, 2, 3]}),
+                json!([{"op": "remove", "path": "/foo/1"}]),
+                json!({"foo": [1, 3]}),
+            ),
+            (
+                json!({"foo": 1}),
+                json!([{"op": "replace", "path": "/foo", "value": null}]),
+                json!({"foo": null}),
+            ),
             (
                 json!({"a": {"b": 1}, "c": {}}),
                 json!([{"op": "move", "from": "/a/b", "path": "/c/d"}]),
                 json!({"a": {}, "c": {"d": 1}}),
             ),
-            (json!({"l": [1, 2, 3]}), json!([{"op": "move", "from": "/l/0", "path": "/l/2"}]), json!({"l": [2, 3, 1]})),
-            (json!({"a": [1]}), json!([{"op": "copy", "from": "/a", "path": "/b"}]), json!({"a": [1], "b": [1]})),
-            (json!({"a/b": 1, "m~n": 2}), json!([{"op": "test", "path": "/a~1b", "value": 1.0}, {"op": "test", "path": "/m~0n", "value": 2}]), json!({"a/b": 1, "m~n": 2})),
-            (json!({"a": 1}), json!([{"op": "add", "path": "", "value": [1]}]), json!([1])),
+            (
+                json!({"l": [1, 2, 3]}),
+                json!([{"op": "move", "from": "/l/0", "path": "/l/2"}]),
+                json!({"l": [2, 3, 1]}),
+            ),
+            (
+                json!({"a": [1]}),
+                json!([{"op": "copy", "from": "/a", "path": "/b"}]),
+                json!({"a": [1], "b": [1]}),
+            ),
+            (
+                json!({"a/b": 1, "m~n": 2}),
+                json!([{"op": "test", "path": "/a~1b", "value": 1.0}, {"op": "test", "path": "/m~0n", "value": 2}]),
+                json!({"a/b": 1, "m~n": 2}),
+            ),
+            (
+                json!({"a": 1}),
+                json!([{"op": "add", "path": "", "value": [1]}]),
+                json!([1]),
+            ),
         ] {
             assert_eq!(apply(document, patch.clone()), Ok(expected), "{patch}");
         }
@@ -372,36 +446,73 @@ mod tests {
             (json!([{"op": "remove", "path": "x"}]), PatchError::Malformed(0)),
             (json!([{"op": "remove", "path": "/x~2"}]), PatchError::Malformed(0)),
             (json!([{"op": "remove", "path": "/x"}]), PatchError::NotFound(0)),
-            (json!([{"op": "replace", "path": "/nope/k", "value": "9"}]), PatchError::NotFound(0)),
-            (json!([{"op": "add", "path": "/a/b/2", "value": 1}]), PatchError::NotFound(0)),
-            (json!([{"op": "add", "path": "/a/b/-1", "value": 1}]), PatchError::NotFound(0)),
-            (json!([{"op": "add", "path": "/a/b/00", "value": 1}]), PatchError::NotFound(0)),
-            (json!([{"op": "add", "path": "/c/d", "value": 1}]), PatchError::NotFound(0)),
-            (json!([{"op": "test", "path": "/c", "value": 1}, {"op": "test", "path": "/c", "value": "1"}]), PatchError::TestFailed(1)),
-            (json!([{"op": "move", "from": "/a", "path": "/a/b/0"}]), PatchError::IntoItself(0)),
+            (
+                json!([{"op": "replace", "path": "/nope/k", "value": "9"}]),
+                PatchError::NotFound(0),
+            ),
+            (
+                json!([{"op": "add", "path": "/a/b/2", "value": 1}]),
+                PatchError::NotFound(0),
+            ),
+            (
+                json!([{"op": "add", "path": "/a/b/-1", "value": 1}]),
+                PatchError::NotFound(0),
+            ),
+            (
+                json!([{"op": "add", "path": "/a/b/00", "value": 1}]),
+                PatchError::NotFound(0),
+            ),
+            (
+                json!([{"op": "add", "path": "/c/d", "value": 1}]),
+                PatchError::NotFound(0),
+            ),
+            (
+                json!([{"op": "test", "path": "/c", "value": 1}, {"op": "test", "path": "/c", "value": "1"}]),
+                PatchError::TestFailed(1),
+            ),
+            (
+                json!([{"op": "move", "from": "/a", "path": "/a/b/0"}]),
+                PatchError::IntoItself(0),
+            ),
         ] {
             assert_eq!(apply(document(), patch.clone()), Err(expected), "{patch}");
         }
         let rejected = PatchError::TestFailed(0).status();
-        assert_eq!((rejected.code(), rejected.message.as_str()), (422, "the server rejected our request due to an error in our request"));
+        assert_eq!(
+            (rejected.code(), rejected.message.as_str()),
+            (422, "the server rejected our request due to an error in our request")
+        );
         assert_eq!(PatchError::TooManyOperations.status().code(), 413);
         assert_eq!(PatchError::NotAList.status().code(), 400);
     }
 
     #[test]
     fn a_patch_cannot_blow_a_document_up() {
-        let doubling: Vec<Value> = (0..40).map(|_| json!({"op": "copy", "from": "/a", "path": "/a/-"})).collect();
+        let doubling: Vec<Value> = (0..40)
+            .map(|_| json!({"op": "copy", "from": "/a", "path": "/a/-"}))
+            .collect();
         let document = json!({"a": ["x".repeat(1000)]});
-        assert!(matches!(apply(document, Value::Array(doubling)), Err(PatchError::TooMuch(_))));
+        assert!(matches!(
+            apply(document, Value::Array(doubling)),
+            Err(PatchError::TooMuch(_))
+        ));
 
-        let nesting: Vec<Value> = (0..200).map(|_| json!({"op": "copy", "from": "/a", "path": "/a/a"})).collect();
-        assert!(matches!(apply(json!({"a": {}}), Value::Array(nesting)), Err(PatchError::TooDeep(_))));
+        let nesting: Vec<Value> = (0..200)
+            .map(|_| json!({"op": "copy", "from": "/a", "path": "/a/a"}))
+            .collect();
+        assert!(matches!(
+            apply(json!({"a": {}}), Value::Array(nesting)),
+            Err(PatchError::TooDeep(_))
+        ));
 
         let many = vec![json!({"op": "test", "path": "", "value": 1}); MAX_OPERATIONS + 1];
         assert_eq!(apply(json!(1), Value::Array(many)), Err(PatchError::TooManyOperations));
 
         let shifting = vec![json!({"op": "add", "path": "/0", "value": 0}); MAX_OPERATIONS];
         let long = Value::Array(vec![json!(0); 20_000]);
-        assert!(matches!(apply(long, Value::Array(shifting)), Err(PatchError::TooMuch(_))));
+        assert!(matches!(
+            apply(long, Value::Array(shifting)),
+            Err(PatchError::TooMuch(_))
+        ));
     }
 }

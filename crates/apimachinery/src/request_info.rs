@@ -76,7 +76,8 @@ impl ResourceRequest {
 pub enum RequestInfo {
     /// A resource: `/api/v1/…`, `/apis/GROUP/VERSION/…`.
     Resource(ResourceRequest),
-    /// Anything else: discovery, health, OpenAPI. The decoded path's segments, without empty ones at the ends.
+    /// Anything else: discovery, health, OpenAPI, paths with an empty segment. The decoded path's segments, without empty ones at
+    /// the ends.
     NonResource(Vec<String>),
 }
 
@@ -92,7 +93,8 @@ impl RequestInfo {
         query: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, Status> {
         let segments = segments(path)?;
-        let Some((group, version, rest)) = split_prefix(&segments) else {
+        let named = segments.iter().all(|segment| !segment.is_empty());
+        let Some((group, version, rest)) = split_prefix(&segments).filter(|_| named) else {
             return Ok(Self::NonResource(segments));
         };
         let mut parts = rest;
@@ -188,7 +190,10 @@ fn segments(path: &str) -> Result<Vec<String>, Status> {
     if trimmed.is_empty() {
         return Ok(Vec::new());
     }
-    trimmed.split('/').map(|segment| percent_decode(segment).map(Cow::into_owned)).collect()
+    trimmed
+        .split('/')
+        .map(|segment| percent_decode(segment).map(Cow::into_owned))
+        .collect()
 }
 
 /// Decodes `%XX`; a `+` stays one.
@@ -201,11 +206,19 @@ pub fn percent_decode(text: &str) -> Result<Cow<'_, str>, Status> {
         return Ok(Cow::Borrowed(text));
     }
     let invalid = || Status::bad_request("invalid percent-encoding in the URL");
-    let hex = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16)).and_then(|d| u8::try_from(d).ok()).ok_or_else(invalid);
+    let hex = |b: Option<u8>| {
+        b.and_then(|b| char::from(b).to_digit(16))
+            .and_then(|d| u8::try_from(d).ok())
+            .ok_or_else(invalid)
+    };
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(b) = bytes.next() {
-        out.push(if b == b'%' { hex(bytes.next())? << 4 | hex(bytes.next())? } else { b });
+        out.push(if b == b'%' {
+            hex(bytes.next())? << 4 | hex(bytes.next())?
+        } else {
+            b
+        });
     }
     String::from_utf8(out).map(Cow::Owned).map_err(|_| invalid())
 }
@@ -244,20 +257,37 @@ mod tests {
             ("GET", "/api/v1/pods?watch=1", "watch /v1 - pods - -"),
             ("GET", "/api/v1/pods?watch=false", "list /v1 - pods - -"),
             ("GET", "/api/v1/namespaces/n/pods/p?watch=1", "get /v1 n pods p -"),
-            ("POST", "/apis/ex.io/v1/namespaces/n/widgets", "create ex.io/v1 n widgets - -"),
-            ("PUT", "/apis/ex.io/v1/namespaces/n/widgets/w/status", "update ex.io/v1 n widgets w status"),
+            (
+                "POST",
+                "/apis/ex.io/v1/namespaces/n/widgets",
+                "create ex.io/v1 n widgets - -",
+            ),
+            (
+                "PUT",
+                "/apis/ex.io/v1/namespaces/n/widgets/w/status",
+                "update ex.io/v1 n widgets w status",
+            ),
             ("PATCH", "/apis/ex.io/v1/clusters/c", "patch ex.io/v1 - clusters c -"),
             ("DELETE", "/api/v1/namespaces/n/pods", "deletecollection /v1 n pods - -"),
             ("DELETE", "/api/v1/namespaces/n", "delete /v1 n namespaces n -"),
             ("GET", "/api/v1/namespaces", "list /v1 - namespaces - -"),
-            ("PUT", "/api/v1/namespaces/n/finalize", "update /v1 n namespaces n finalize"),
+            (
+                "PUT",
+                "/api/v1/namespaces/n/finalize",
+                "update /v1 n namespaces n finalize",
+            ),
             ("GET", "/api/v1/namespaces/n/status", "get /v1 n namespaces n status"),
             ("GET", "/api/v1/watch/namespaces/n/pods", "watch /v1 n pods - -"),
-            ("GET", "/api/v1/pods?fieldSelector=metadata.name=a", "list /v1 - pods a -"),
+            (
+                "GET",
+                "/api/v1/pods?fieldSelector=metadata.name=a",
+                "list /v1 - pods a -",
+            ),
             ("GET", "/api/v1/namespaces/n/pods/a%2Fb", "get /v1 n pods a/b -"),
             ("OPTIONS", "/api/v1/pods", "- /v1 - pods - -"),
             ("GET", "/api/v1", "api|v1"),
             ("GET", "/apis/ex.io/v1/", "apis|ex.io|v1"),
+            ("GET", "/api/v1/namespaces//pods", "api|v1|namespaces||pods"),
             ("GET", "/", ""),
             ("GET", "/openapi/v3/apis/ex.io/v1", "openapi|v3|apis|ex.io|v1"),
         ] {

@@ -13,8 +13,8 @@ use serde_json::{Number, Value};
 use crate::field::FieldError;
 
 mod compile;
-mod format;
 mod fill;
+mod format;
 mod lists;
 mod path;
 mod pattern;

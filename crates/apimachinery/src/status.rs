@@ -18,7 +18,10 @@ pub enum Outcome {
 
 /// Why a request failed, in a form that clients compare. The HTTP status code belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names are the API's own words; the constructors of Status say when each is used")]
+#[expect(
+    missing_docs,
+    reason = "the names are the API's own words; the constructors of Status say when each is used"
+)]
 pub enum Reason {
     Unauthorized,
     Forbidden,
@@ -111,17 +114,31 @@ pub struct Details {
 
 impl Details {
     fn resource(resource: &Resource, name: &str) -> Self {
-        Self { name: name.to_owned(), group: resource.group.clone(), kind: resource.plural.clone(), ..Self::default() }
+        Self {
+            name: name.to_owned(),
+            group: resource.group.clone(),
+            kind: resource.plural.clone(),
+            ..Self::default()
+        }
     }
 
     fn kind(kind: &Kind, name: &str) -> Self {
-        Self { name: name.to_owned(), group: kind.group.clone(), kind: kind.kind.clone(), ..Self::default() }
+        Self {
+            name: name.to_owned(),
+            group: kind.group.clone(),
+            kind: kind.kind.clone(),
+            ..Self::default()
+        }
     }
 
     /// The same with one cause more.
     #[must_use]
     pub fn with_cause(mut self, reason: &str, message: impl Into<String>, field: &str) -> Self {
-        self.causes.push(Cause { reason: reason.to_owned(), message: message.into(), field: field.to_owned() });
+        self.causes.push(Cause {
+            reason: reason.to_owned(),
+            message: message.into(),
+            field: field.to_owned(),
+        });
         self
     }
 }
@@ -218,6 +235,9 @@ fn is_zero_code(n: &u16) -> bool {
     *n == 0
 }
 
+/// How many errors one answer lists at most.
+const MAX_CAUSES: usize = 100;
+
 /// The message of failures about which nothing more is said.
 const REJECTED: &str = "the server rejected our request due to an error in our request";
 
@@ -252,7 +272,10 @@ impl Status {
 
     /// After how many seconds to try again, for the `Retry-After` header.
     pub fn retry_after_seconds(&self) -> Option<u32> {
-        self.details.as_ref().map(|d| d.retry_after_seconds).filter(|seconds| *seconds > 0)
+        self.details
+            .as_ref()
+            .map(|d| d.retry_after_seconds)
+            .filter(|seconds| *seconds > 0)
     }
 
     /// 200: what the answer to a removal says.
@@ -269,7 +292,10 @@ impl Status {
 
     /// 200: the object of this name and uid is gone.
     pub fn deleted(resource: &Resource, name: &str, uid: &str) -> Self {
-        Self::success(Details { uid: uid.to_owned(), ..Details::resource(resource, name) })
+        Self::success(Details {
+            uid: uid.to_owned(),
+            ..Details::resource(resource, name)
+        })
     }
 
     /// 400: the request makes no sense.
@@ -284,7 +310,11 @@ impl Status {
 
     /// 403: `why` follows the text `R "name" is forbidden: `; an empty name is left out.
     pub fn forbidden(resource: &Resource, name: &str, why: &str) -> Self {
-        let object = if name.is_empty() { resource.to_string() } else { format!("{resource} \"{name}\"") };
+        let object = if name.is_empty() {
+            resource.to_string()
+        } else {
+            format!("{resource} \"{name}\"")
+        };
         Self::failure(Reason::Forbidden, format!("{object} is forbidden: {why}"))
             .with_details(Details::resource(resource, name))
     }
@@ -319,14 +349,20 @@ impl Status {
 
     /// 405: the resource is known, the method is not for it.
     pub fn method_not_allowed() -> Self {
-        Self::failure(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
-            .with_details(Details::default())
+        Self::failure(
+            Reason::MethodNotAllowed,
+            "the server does not allow this method on the requested resource",
+        )
+        .with_details(Details::default())
     }
 
     /// 406: nothing that the client takes can be made; `accepted` are the media types that can.
     pub fn not_acceptable(accepted: &[&str]) -> Self {
         let list = accepted.join(", ");
-        Self::failure(Reason::NotAcceptable, format!("only the following media types are accepted: {list}"))
+        Self::failure(
+            Reason::NotAcceptable,
+            format!("only the following media types are accepted: {list}"),
+        )
     }
 
     /// 409: the name is taken.
@@ -337,15 +373,22 @@ impl Status {
 
     /// 409: the name is taken by an object that is on its way out.
     pub fn being_deleted(resource: &Resource, name: &str) -> Self {
-        Self::failure(Reason::AlreadyExists, format!("object is being deleted: {resource} \"{name}\" already exists"))
-            .with_details(Details::resource(resource, name))
+        Self::failure(
+            Reason::AlreadyExists,
+            format!("object is being deleted: {resource} \"{name}\" already exists"),
+        )
+        .with_details(Details::resource(resource, name))
     }
 
     /// 409: no free name was found for a `generateName`; a repeat may help.
     pub fn generate_name_exhausted(resource: &Resource, name: &str) -> Self {
-        let message =
-            format!("{resource} \"{name}\" already exists, the server was not able to generate a unique name for the object");
-        let details = Details { retry_after_seconds: 1, ..Details::resource(resource, name) };
+        let message = format!(
+            "{resource} \"{name}\" already exists, the server was not able to generate a unique name for the object"
+        );
+        let details = Details {
+            retry_after_seconds: 1,
+            ..Details::resource(resource, name)
+        };
         Self::failure(Reason::AlreadyExists, message).with_details(details)
     }
 
@@ -360,14 +403,20 @@ impl Status {
 
     /// 409 for another cause: `why` follows `Operation cannot be fulfilled on R "name": `.
     pub fn conflict_because(resource: &Resource, name: &str, why: &str) -> Self {
-        Self::failure(Reason::Conflict, format!("Operation cannot be fulfilled on {resource} \"{name}\": {why}"))
-            .with_details(Details::resource(resource, name))
+        Self::failure(
+            Reason::Conflict,
+            format!("Operation cannot be fulfilled on {resource} \"{name}\": {why}"),
+        )
+        .with_details(Details::resource(resource, name))
     }
 
     /// 409: a precondition of a delete does not hold.
     pub fn precondition_failed(kind: &Kind, name: &str, precondition: &FailedPrecondition<'_>) -> Self {
-        Self::failure(Reason::Conflict, format!("Operation cannot be fulfilled on {kind} \"{name}\": {precondition}"))
-            .with_details(Details::kind(kind, name))
+        Self::failure(
+            Reason::Conflict,
+            format!("Operation cannot be fulfilled on {kind} \"{name}\": {precondition}"),
+        )
+        .with_details(Details::kind(kind, name))
     }
 
     /// 410: that revision is no longer kept.
@@ -387,7 +436,10 @@ impl Status {
              Continuing with the provided token results in an inconsistent list - objects that were created, modified, or \
              deleted between the time the first chunk was returned and now may show up in the list.",
         );
-        status.metadata = Some(Box::new(ListMeta { continue_token, ..ListMeta::default() }));
+        status.metadata = Some(Box::new(ListMeta {
+            continue_token,
+            ..ListMeta::default()
+        }));
         status
     }
 
@@ -398,7 +450,10 @@ impl Status {
 
     /// 413: the body is over `limit_bytes`.
     pub fn too_large(limit_bytes: u64) -> Self {
-        Self::failure(Reason::RequestEntityTooLarge, format!("Request entity too large: limit is {limit_bytes}"))
+        Self::failure(
+            Reason::RequestEntityTooLarge,
+            format!("Request entity too large: limit is {limit_bytes}"),
+        )
     }
 
     /// 415: the body has a form that is not read here.
@@ -410,7 +465,7 @@ impl Status {
         )
     }
 
-    /// 422: the object breaks rules.
+    /// 422: the object breaks rules. The first 100 are listed.
     pub fn invalid(kind: &Kind, name: &str, errors: Vec<FieldError>) -> Self {
         Self::invalid_details(kind.to_string(), Details::kind(kind, name), errors)
     }
@@ -420,7 +475,8 @@ impl Status {
         Self::invalid_details(resource.to_string(), Details::resource(resource, name), errors)
     }
 
-    fn invalid_details(subject: String, mut details: Details, errors: Vec<FieldError>) -> Self {
+    fn invalid_details(subject: String, mut details: Details, mut errors: Vec<FieldError>) -> Self {
+        errors.truncate(MAX_CAUSES);
         let mut texts: Vec<String> = Vec::new();
         for error in &errors {
             let text = error.to_string();
@@ -436,7 +492,11 @@ impl Status {
         let message = format!("{subject} \"{}\" is invalid{list}", details.name);
         details.causes = errors
             .into_iter()
-            .map(|e| Cause { reason: e.kind.reason().to_owned(), message: e.body(), field: e.path })
+            .map(|e| Cause {
+                reason: e.kind.reason().to_owned(),
+                message: e.body(),
+                field: e.path,
+            })
             .collect();
         Self::failure(Reason::Invalid, message).with_details(details)
     }
@@ -453,8 +513,10 @@ impl Status {
 
     /// 429: too much at once; try again after so many seconds.
     pub fn too_many_requests(retry_after_seconds: u32) -> Self {
-        Self::failure(Reason::TooManyRequests, "Too many requests, please try again later.")
-            .with_details(Details { retry_after_seconds, ..Details::default() })
+        Self::failure(Reason::TooManyRequests, "Too many requests, please try again later.").with_details(Details {
+            retry_after_seconds,
+            ..Details::default()
+        })
     }
 
     /// 500: a defect or a fault here; the text must not repeat values of objects.
@@ -475,11 +537,11 @@ impl Status {
 
     /// 504: a revision of the future was asked for and did not come.
     pub fn too_large_resource_version(requested: u64, current: u64) -> Self {
-        let details = Details { retry_after_seconds: 1, ..Details::default() }.with_cause(
-            "ResourceVersionTooLarge",
-            "Too large resource version",
-            "",
-        );
+        let details = Details {
+            retry_after_seconds: 1,
+            ..Details::default()
+        }
+        .with_cause("ResourceVersionTooLarge", "Too large resource version", "");
         Self::timeout(&format!("Too large resource version: {requested}, current: {current}")).with_details(details)
     }
 }
@@ -543,7 +605,10 @@ mod tests {
     fn equal_errors_stand_once_in_the_message_and_each_among_the_causes() {
         let error = FieldError::forbidden("metadata.finalizers", "no");
         let status = Status::invalid(&Kind::new("", "ConfigMap"), "a", vec![error.clone(), error]);
-        assert_eq!(status.message, "ConfigMap \"a\" is invalid: metadata.finalizers: Forbidden: no");
+        assert_eq!(
+            status.message,
+            "ConfigMap \"a\" is invalid: metadata.finalizers: Forbidden: no"
+        );
         assert_eq!(status.details.unwrap().causes.len(), 2);
     }
 

@@ -130,7 +130,11 @@ const YEAR: i64 = 365 * DAY;
 pub fn human_duration(seconds: i64) -> String {
     let two = |big: i64, big_unit: &str, small: i64, small_unit: &str| {
         let (whole, rest) = (seconds / big, seconds % big / small);
-        if rest == 0 { format!("{whole}{big_unit}") } else { format!("{whole}{big_unit}{rest}{small_unit}") }
+        if rest == 0 {
+            format!("{whole}{big_unit}")
+        } else {
+            format!("{whole}{big_unit}{rest}{small_unit}")
+        }
     };
     match seconds {
         ..-1 => "<invalid>".to_owned(),
@@ -182,9 +186,17 @@ pub struct Row {
 
 impl Row {
     /// The row of a custom resource: its name, then the cell of each column.
-    pub fn of(object: &Value, columns: &[TableColumn], include: IncludeObject, api_version: &str, now: Timestamp) -> Self {
+    pub fn of(
+        object: &Value,
+        columns: &[TableColumn],
+        include: IncludeObject,
+        api_version: &str,
+        now: Timestamp,
+    ) -> Self {
         let name = object.pointer("/metadata/name").cloned().unwrap_or(Value::Null);
-        let cells = std::iter::once(name).chain(columns.iter().map(|column| column.cell(object, now))).collect();
+        let cells = std::iter::once(name)
+            .chain(columns.iter().map(|column| column.cell(object, now)))
+            .collect();
         let object = match include {
             IncludeObject::None => Value::Null,
             IncludeObject::Object => object.clone(),
@@ -196,7 +208,10 @@ impl Row {
 
 /// The metadata of an object as an object of its own; `api_version` is `meta.k8s.io/v1` or `meta.k8s.io/v1beta1`.
 pub fn partial_object_metadata(object: &Value, api_version: &str) -> Value {
-    let metadata = object.get("metadata").cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    let metadata = object
+        .get("metadata")
+        .cloned()
+        .unwrap_or_else(|| Value::Object(serde_json::Map::new()));
     serde_json::json!({"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": metadata})
 }
 
@@ -231,8 +246,14 @@ mod tests {
     use serde_json::json;
 
     fn cell(column_type: ColumnType, value: Value) -> Value {
-        let definition = ColumnDefinition { column_type, ..ColumnDefinition::name() };
-        let column = TableColumn { definition, path: JsonPath::path(".v").unwrap() };
+        let definition = ColumnDefinition {
+            column_type,
+            ..ColumnDefinition::name()
+        };
+        let column = TableColumn {
+            definition,
+            path: JsonPath::path(".v").unwrap(),
+        };
         column.cell(&json!({"v": value}), "2026-11-21T07:40:53Z".parse().unwrap())
     }
 
@@ -288,9 +309,18 @@ mod tests {
         let object = json!({"metadata": {"name": "a", "creationTimestamp": "2026-11-21T07:40:47Z"}});
         let table = Table {
             api_version: "meta.k8s.io/v1",
-            metadata: ListMeta { resource_version: "7".to_owned(), ..ListMeta::default() },
+            metadata: ListMeta {
+                resource_version: "7".to_owned(),
+                ..ListMeta::default()
+            },
             columns: None,
-            rows: vec![Row::of(&object, &[TableColumn::age()], IncludeObject::Metadata, "meta.k8s.io/v1", now)],
+            rows: vec![Row::of(
+                &object,
+                &[TableColumn::age()],
+                IncludeObject::Metadata,
+                "meta.k8s.io/v1",
+                now,
+            )],
         };
         assert_eq!(
             serde_json::to_string(&table).unwrap(),

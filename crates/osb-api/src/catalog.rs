@@ -271,6 +271,34 @@ impl Offering {
         self
     }
 
+    /// Promises `GET` of instances.
+    #[must_use]
+    pub fn instances_retrievable(mut self, retrievable: bool) -> Self {
+        self.instances_retrievable = retrievable;
+        self
+    }
+
+    /// Promises `GET` of bindings.
+    #[must_use]
+    pub fn bindings_retrievable(mut self, retrievable: bool) -> Self {
+        self.bindings_retrievable = retrievable;
+        self
+    }
+
+    /// Whether an update may consist of a new context only.
+    #[must_use]
+    pub fn allow_context_updates(mut self, allow: bool) -> Self {
+        self.allow_context_updates = allow;
+        self
+    }
+
+    /// Single sign-on to the dashboard, Cloud Foundry only.
+    #[must_use]
+    pub fn dashboard_client(mut self, client: DashboardClient) -> Self {
+        self.dashboard_client = Some(client);
+        self
+    }
+
     /// Words to find it by.
     #[must_use]
     pub fn tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -330,6 +358,13 @@ impl Plan {
     #[must_use]
     pub fn plan_updateable(mut self, plan_updateable: bool) -> Self {
         self.plan_updateable = Some(plan_updateable);
+        self
+    }
+
+    /// Whether bindings can be rotated.
+    #[must_use]
+    pub fn binding_rotatable(mut self, rotatable: bool) -> Self {
+        self.binding_rotatable = rotatable;
         self
     }
 

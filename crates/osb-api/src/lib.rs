@@ -3,6 +3,17 @@
 //! No I/O, no async, no HTTP library: `osb-server` and `osb-client` are the two edges that carry these types. What the
 //! specification does not allow cannot be said with them: an [`answer`] of a route is an enum of exactly the answers
 //! that the route has, and knows its status code and its body.
+//!
+//! ```
+//! use osb_api::error::{ProvisionError, Refusal};
+//! use osb_api::request::{MissingOrganization, ProvisionRequest};
+//!
+//! let body = br#"{"service_id": "db", "plan_id": 7}"#;
+//! let error = ProvisionRequest::from_json(body, MissingOrganization::Refuse).unwrap_err();
+//! assert_eq!(error.to_string(), "`plan_id` has to be a string");
+//! assert_eq!(error.status().code(), 400);
+//! assert_eq!(ProvisionError::AsyncRequired.body().error.as_deref(), Some("AsyncRequired"));
+//! ```
 
 pub mod answer;
 pub mod base64;

@@ -271,7 +271,7 @@ impl Inner {
             let instance: Option<Stored> = self.home.get(Kind::Instance, namespace, &instance_name).await.map_err(fault)?;
             let instance = instance.ok_or(BindError::NoInstance)?;
             let usable = decide::usable(&instance, instance.spec.instance_id == *instance_id);
-            if usable == Usable::Absent {
+            if usable == Usable::Absent || self.is_gone(&instance).await.map_err(fault)? {
                 return Err(BindError::NoInstance);
             }
             let found = self.bindable(&instance, request)?;
@@ -431,6 +431,11 @@ impl Inner {
         let namespace = self.tenant(caller)?;
         let operation = query.operation.as_ref();
         let existing: Option<Stored> = self.home.get(kind, namespace, name).await.map_err(fault)?;
+        // A removal with a Tombstone is done, whatever is left of the object.
+        let existing = match existing {
+            Some(existing) if self.is_gone(&existing).await.map_err(fault)? => None,
+            existing => existing,
+        };
         let answer = match existing {
             Some(existing) => {
                 let same_ids = existing.spec.instance_id == *instance && existing.spec.binding_id.as_ref() == binding;

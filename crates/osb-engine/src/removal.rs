@@ -120,6 +120,11 @@ impl Inner {
         Ok(found.is_some_and(|found| found.spec.incarnation == stored.spec.incarnation))
     }
 
+    /// Whether the object is being removed, and the removal has its Tombstone already.
+    pub(crate) async fn is_gone(&self, stored: &Stored) -> Result<bool, HomeError> {
+        Ok(stored.running().is_some_and(|running| running.verb.removes()) && self.is_buried(stored).await?)
+    }
+
     /// DELETE and finalizer off, in whatever state the object is; another incarnation is left alone.
     pub(crate) async fn let_go(&self, stored: &Stored) -> Result<(), HomeError> {
         let kind = stored.which();

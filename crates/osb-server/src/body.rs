@@ -31,11 +31,12 @@ pub(crate) enum ReadError {
     Broken,
 }
 
-/// A body, and its share of the memory for bodies, which is free again when this is dropped.
+/// A body, and its share of the memory for bodies. The share is kept for what is decoded from the body, until the call
+/// is done; dropping it makes room for others.
 #[derive(Debug)]
 pub(crate) struct Buffered {
     pub(crate) bytes: Bytes,
-    _share: OwnedSemaphorePermit,
+    pub(crate) share: OwnedSemaphorePermit,
 }
 
 /// Reads bodies.
@@ -92,8 +93,8 @@ impl BodyReader {
             .map_err(|_| ReadError::Broken)?;
         let bytes = self.frames(body).await?;
         let unused = (most as usize).saturating_sub(bytes.len());
-        let _ = unused;
-        Ok(Buffered { bytes, _share: share })
+        drop(share.split(unused));
+        Ok(Buffered { bytes, share })
     }
 
     /// A body of one frame is not copied.

@@ -26,7 +26,7 @@ pub struct Config {
     /// take some 25 times its bytes, so this bounds memory, not to these bytes. Default 16 MiB, at least
     /// `max_body_bytes`.
     pub max_buffered_bytes: usize,
-    /// How many calls that change something run at once; more are refused with 429. Default 1024.
+    /// How many calls that change something run at once; more are refused with 429. Default 4096.
     pub max_mutations: usize,
     /// What to do with a provision that names no organization or space.
     pub missing_organization: MissingOrganization,
@@ -42,7 +42,7 @@ impl Default for Config {
             max_body_bytes: 1 << 20,
             body_timeout: Duration::from_secs(10),
             max_buffered_bytes: 16 << 20,
-            max_mutations: 1024,
+            max_mutations: 4096,
             missing_organization: MissingOrganization::Refuse,
         }
     }

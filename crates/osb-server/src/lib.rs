@@ -13,6 +13,25 @@
 //!
 //! `/healthz`, `/readyz` and `/metrics` are served beside the API, by default without authentication: they name no
 //! resource and hold no secret. [`Config`] can close or remove them.
+//!
+//! Under hyper, a connection is served like this:
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use hyper_util::rt::{TokioExecutor, TokioIo};
+//! # use hyper_util::server::conn::auto::Builder;
+//! # use hyper_util::service::TowerToHyperService;
+//! # use osb_server::{Broker, Config, ConfigError, Platform, Server};
+//! fn front<B: Broker>(broker: B) -> Result<Server<B>, ConfigError> {
+//!     let config = Config::default().user("cf", "a long password", Platform("cloudfoundry".into()));
+//!     Server::new(Arc::new(broker), &config)
+//! }
+//!
+//! async fn connection<B: Broker>(stream: tokio::net::TcpStream, front: Server<B>) {
+//!     let service = TowerToHyperService::new(front);
+//!     let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+//! }
+//! ```
 
 mod auth;
 mod body;

@@ -19,10 +19,10 @@ use osb_api::identity::{IDENTITY_HEADER, IdentityError, OriginatingIdentity};
 use osb_api::request::{BindRequest, MissingOrganization, ProvisionRequest, UpdateRequest};
 use osb_api::version::{ApiVersion, VERSION_HEADER, VersionError};
 use prometheus_client::registry::Registry;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::auth::Authenticator;
-use crate::body::{BodyReader, Buffered};
+use crate::body::BodyReader;
 use crate::broker::{Broker, Caller, Platform};
 use crate::config::{Access, Config, ConfigError, Prefix};
 use crate::log::{Mutation, refused};
@@ -251,7 +251,7 @@ impl<B: Broker> Front<B> {
         let (caller, incomplete, broker) = (call.caller, call.query.incomplete(), self.broker.clone());
         let log = Mutation::new("provision", &caller, &id, None);
         let work = async move { broker.provision(caller, id, request, incomplete).await };
-        self.mutate(log, Some(body), work).await
+        self.mutate(log, Some(body.share), work).await
     }
 
     async fn update<R: Body<Data = Bytes>>(&self, call: Call<'_, R>, id: InstanceId) -> Result<Reply, FrontError> {
@@ -260,7 +260,7 @@ impl<B: Broker> Front<B> {
         let (caller, incomplete, broker) = (call.caller, call.query.incomplete(), self.broker.clone());
         let log = Mutation::new("update", &caller, &id, None);
         let work = async move { broker.update(caller, id, request, incomplete).await };
-        self.mutate(log, Some(body), work).await
+        self.mutate(log, Some(body.share), work).await
     }
 
     async fn deprovision<R>(&self, call: Call<'_, R>, id: InstanceId) -> Result<Reply, FrontError> {
@@ -282,7 +282,7 @@ impl<B: Broker> Front<B> {
         let (caller, incomplete, broker) = (call.caller, call.query.incomplete(), self.broker.clone());
         let log = Mutation::new("bind", &caller, &instance, Some(&id));
         let work = async move { broker.bind(caller, instance, id, request, incomplete).await };
-        self.mutate(log, Some(body), work).await
+        self.mutate(log, Some(body.share), work).await
     }
 
     async fn unbind<R>(&self, call: Call<'_, R>, instance: InstanceId, id: BindingId) -> Result<Reply, FrontError> {
@@ -294,8 +294,13 @@ impl<B: Broker> Front<B> {
     }
 
     /// Runs a call in a task of its own: it goes on when the client hangs up. Takes a place among the calls that change
-    /// something, and keeps it and the body's share of the memory until the call is done.
-    async fn mutate<T, E, F>(&self, log: Mutation, body: Option<Buffered>, work: F) -> Result<Reply, FrontError>
+    /// something, and keeps it and its share of the memory for bodies until the call is done.
+    async fn mutate<T, E, F>(
+        &self,
+        log: Mutation,
+        share: Option<OwnedSemaphorePermit>,
+        work: F,
+    ) -> Result<Reply, FrontError>
     where
         T: Answer,
         E: Refusal,
@@ -307,7 +312,7 @@ impl<B: Broker> Front<B> {
             .try_acquire_owned()
             .map_err(|_| FrontError::Busy)?;
         let task = tokio::spawn(async move {
-            let _held = (slot, body);
+            let _held = (slot, share);
             let reply = catch_panic(work).await.map_or_else(
                 |panicked| {
                     log.panicked();

@@ -1,2 +1,2 @@
-//! Example.
+//! The program: see the README.
 fn main() {}

@@ -100,7 +100,7 @@ pub(crate) fn drop_database(database: &str) -> String {
 
 /// Run inside of the database. The owner gets the extensions, so that users may upgrade or drop them.
 pub(crate) fn create_extensions(owner: &str, extensions: &[Extension]) -> String {
-    let mut statements = format!("SET LOCAL ROLE {}", name(owner));
+    let mut statements = format!("SET ROLE {}", name(owner));
     for extension in extensions {
         statements.push_str("; CREATE EXTENSION IF NOT EXISTS ");
         statements.push_str(&name(extension.as_str()));

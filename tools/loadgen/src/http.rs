@@ -97,14 +97,13 @@ impl Connection {
         self.filled -= self.taken;
         self.taken = 0;
         let head = loop {
-            let mut head = self.read_head()?;
+            let head = self.read_head()?;
             // Answers that come before the final one.
             if head.status / 100 != 1 {
                 break head;
             }
             self.buffer.copy_within(head.length..self.filled, 0);
             self.filled -= head.length;
-            head.length = 0;
         };
         let Head { length, status, framing, closes } = head;
         match framing {

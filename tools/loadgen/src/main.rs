@@ -1,2 +1,123 @@
-//! Tool.
-fn main() {}
+//! The project's load generator: `cargo xtask bench`.
+//!
+//! ```text
+//! cargo xtask bench [--quick] [--no-write] [--peer FOLDER] [--only NAME]...
+//! ```
+
+mod drive;
+mod probe;
+mod process;
+mod report;
+mod scenarios;
+mod server;
+mod workload;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::scenarios::{Bench, Size};
+
+const HELP: &str = "\
+cargo xtask bench [ARGS]: load on the reference broker, and the figures into BENCHMARKS.md
+
+  --quick          fewer operations, one run each; writes no file
+  --no-write       prints only
+  --only NAME      only this group; can be given again: provision, bind, read, start, many, peer
+  --peer FOLDER    the sources of the peer in Go (default: bench/peers/go in the folder `shared` beside the checkout)
+  --program FILE   the program `osb` (default: $OSB_PROGRAM)
+";
+
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What was asked for.
+#[derive(Debug)]
+struct Options {
+    size: Size,
+    write: bool,
+    only: Vec<String>,
+    peer: Option<PathBuf>,
+    program: Option<PathBuf>,
+}
+
+fn run(args: impl Iterator<Item = String>) -> Result<()> {
+    let Some(options) = parse(args)? else {
+        print!("{HELP}");
+        return Ok(());
+    };
+    let root = testparts::recipe::checkout();
+    let program = options.program.context("where is the program osb? set OSB_PROGRAM, or run cargo xtask bench");
+    let peer = options.peer.or_else(|| Some(root.parent()?.join("shared/bench/peers/go")));
+    let all = options.only.is_empty();
+    let bench = Bench {
+        program,
+        peer,
+        cache: testparts::recipe::cache()?.join("peers"),
+        work: root.join("target").join("bench"),
+        size: options.size,
+        only: options.only,
+    };
+    let report = bench.run()?;
+    let section = report.markdown(&report::about(&root));
+    println!("{section}");
+    if options.write && all {
+        report::write(&root.join("BENCHMARKS.md"), &section)?;
+    }
+    Ok(())
+}
+
+/// `None` asks for help.
+fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
+    let program = std::env::var_os("OSB_PROGRAM").map(PathBuf::from);
+    let mut options = Options { size: Size::FULL, write: true, only: Vec::new(), peer: None, program };
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().with_context(|| format!("{arg} needs a value\n\n{HELP}"));
+        match arg.as_str() {
+            "--quick" => (options.size, options.write) = (Size::QUICK, false),
+            "--no-write" => options.write = false,
+            "--only" => options.only.push(value()?),
+            "--peer" => options.peer = Some(value()?.into()),
+            "--program" => options.program = Some(value()?.into()),
+            "--help" | "-h" => return Ok(None),
+            unknown => bail!("there is no option {unknown:?}\n\n{HELP}"),
+        }
+    }
+    for group in &options.only {
+        if !scenarios::GROUPS.contains(&group.as_str()) {
+            bail!("there is no group {group:?}\n\n{HELP}");
+        }
+    }
+    Ok(Some(options))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Result<Option<Options>> {
+        parse(args.iter().map(|arg| (*arg).to_owned()))
+    }
+
+    #[test]
+    fn a_quick_run_writes_nothing() {
+        assert!(!parsed(&["--quick"]).unwrap().unwrap().write);
+        assert!(parsed(&[]).unwrap().unwrap().write);
+    }
+
+    #[test]
+    fn a_wrong_option_is_named() {
+        for args in [&["--fast"][..], &["--only"], &["--only", "nothing"]] {
+            let error = parsed(args).unwrap_err().to_string();
+            assert!(error.contains(args[args.len() - 1]), "{error}");
+        }
+    }
+}

@@ -12,7 +12,9 @@ use crate::schema::{FieldType, StructuralSchema};
 use crate::table::{ColumnDefinition, ColumnType, TableColumn};
 
 pub(super) fn apply_defaults(object: &mut Value) {
-    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else {
+        return;
+    };
     if let Some(names) = spec.get_mut("names").and_then(Value::as_object_mut) {
         if let Some(kind) = names.get("kind").and_then(Value::as_str).map(str::to_owned) {
             fill(names, "singular", || kind.to_lowercase());
@@ -55,11 +57,20 @@ pub(super) fn validate_update(old: &Value, new: &Value) -> Vec<FieldError> {
     for (path, pointer) in fixed {
         let value = new.pointer(pointer);
         if old.pointer(pointer) != value {
-            errors.push(FieldError::invalid(path, value.cloned().unwrap_or_default(), "field is immutable"));
+            errors.push(FieldError::invalid(
+                path,
+                value.cloned().unwrap_or_default(),
+                "field is immutable",
+            ));
         }
     }
-    let versions = new.pointer("/spec/versions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let stored = new.pointer("/status/storedVersions").or_else(|| old.pointer("/status/storedVersions"));
+    let versions = new
+        .pointer("/spec/versions")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    let stored = new
+        .pointer("/status/storedVersions")
+        .or_else(|| old.pointer("/status/storedVersions"));
     for (i, name) in stored.and_then(Value::as_array).into_iter().flatten().enumerate() {
         if !versions.iter().any(|v| v.get("name") == Some(name)) {
             let path = field::index("status.storedVersions", i);
@@ -76,7 +87,11 @@ struct Reader {
 
 impl Reader {
     fn definition(&mut self, object: &Value) -> Option<CustomResourceDefinition> {
-        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("").to_owned();
+        let name = object
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or("")
+            .to_owned();
         let Some(spec) = object.get("spec").and_then(Value::as_object) else {
             self.errors.push(FieldError::required("spec", ""));
             return None;
@@ -85,7 +100,8 @@ impl Reader {
         let names = self.names(spec);
         if name != format!("{}.{group}", names.plural) {
             let detail = "must be spec.names.plural+\".\"+spec.group";
-            self.errors.push(FieldError::invalid("metadata.name", name.as_str(), detail));
+            self.errors
+                .push(FieldError::invalid("metadata.name", name.as_str(), detail));
         }
         let scope = self.scope(spec);
         self.conversion(spec);
@@ -97,11 +113,18 @@ impl Reader {
             ));
         }
         let versions = self.versions(spec, &group, &names.kind);
-        Some(CustomResourceDefinition { name, group, names, scope: scope?, versions: versions? })
+        Some(CustomResourceDefinition {
+            name,
+            group,
+            names,
+            scope: scope?,
+            versions: versions?,
+        })
     }
 
     fn texts(&mut self, path: &str, value: &str, problems: Vec<String>) {
-        self.errors.extend(problems.into_iter().map(|p| FieldError::invalid(path, value, p)));
+        self.errors
+            .extend(problems.into_iter().map(|p| FieldError::invalid(path, value, p)));
     }
 
     fn group(&mut self, spec: &Map<String, Value>, object: &Value) -> String {
@@ -111,11 +134,19 @@ impl Reader {
         } else if group.contains('.') {
             self.texts("spec.group", group, meta::dns_subdomain_problems(group));
         } else {
-            self.errors.push(FieldError::invalid("spec.group", group, "should be a domain with at least one dot"));
+            self.errors.push(FieldError::invalid(
+                "spec.group",
+                group,
+                "should be a domain with at least one dot",
+            ));
         }
         const APPROVED: &str = "api-approved.kubernetes.io";
-        let protected = [".k8s.io", ".kubernetes.io"].iter().any(|suffix| group.ends_with(suffix));
-        let approved = object.pointer("/metadata/annotations").is_some_and(|a| a.get(APPROVED).is_some());
+        let protected = [".k8s.io", ".kubernetes.io"]
+            .iter()
+            .any(|suffix| group.ends_with(suffix));
+        let approved = object
+            .pointer("/metadata/annotations")
+            .is_some_and(|a| a.get(APPROVED).is_some());
         if protected && !approved {
             self.errors.push(FieldError::required(
                 field::key("metadata.annotations", APPROVED),
@@ -130,7 +161,8 @@ impl Reader {
         let names = match spec.get("names").map(Names::deserialize_from) {
             Some(Some(names)) => names,
             Some(None) => {
-                self.errors.push(FieldError::invalid(path, "", "has a field of the wrong type"));
+                self.errors
+                    .push(FieldError::invalid(path, "", "has a field of the wrong type"));
                 return Names::default();
             }
             None => Names::default(),
@@ -150,7 +182,11 @@ impl Reader {
         }
         if !names.kind.is_empty() && names.kind == names.list_kind {
             let at = field::child(path, "listKind");
-            self.errors.push(FieldError::invalid(at, names.list_kind.as_str(), "kind and listKind may not be the same"));
+            self.errors.push(FieldError::invalid(
+                at,
+                names.list_kind.as_str(),
+                "kind and listKind may not be the same",
+            ));
         }
         for (field, list) in [("shortNames", &names.short_names), ("categories", &names.categories)] {
             for (i, name) in list.iter().enumerate() {
@@ -177,7 +213,11 @@ impl Reader {
                 None
             }
             other => {
-                self.errors.push(FieldError::not_supported("spec.scope", other, &["Cluster", "Namespaced"]));
+                self.errors.push(FieldError::not_supported(
+                    "spec.scope",
+                    other,
+                    &["Cluster", "Namespaced"],
+                ));
                 None
             }
         }
@@ -186,26 +226,41 @@ impl Reader {
     fn conversion(&mut self, spec: &Map<String, Value>) {
         let strategy = spec.get("conversion").and_then(|c| c.get("strategy"));
         if let Some(other) = strategy.filter(|s| !s.is_null() && *s != "None") {
-            self.errors.push(FieldError::not_supported("spec.conversion.strategy", other.clone(), &["None"]));
+            self.errors.push(FieldError::not_supported(
+                "spec.conversion.strategy",
+                other.clone(),
+                &["None"],
+            ));
         }
     }
 
     fn versions(&mut self, spec: &Map<String, Value>, group: &str, kind: &str) -> Option<Vec<Version>> {
-        let list = spec.get("versions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let list = spec
+            .get("versions")
+            .and_then(Value::as_array)
+            .map_or(&[][..], Vec::as_slice);
         if list.is_empty() {
-            self.errors.push(FieldError::required("spec.versions", "must have at least one version"));
+            self.errors
+                .push(FieldError::required("spec.versions", "must have at least one version"));
             return None;
         }
-        let parsed: Vec<Option<Version>> =
-            list.iter().enumerate().map(|(i, version)| self.version(list, i, version, group, kind)).collect();
-        let names: Vec<&str> = list.iter().map(|v| v.get("name").and_then(Value::as_str).unwrap_or("")).collect();
+        let parsed: Vec<Option<Version>> = list
+            .iter()
+            .enumerate()
+            .map(|(i, version)| self.version(list, i, version, group, kind))
+            .collect();
+        let names: Vec<&str> = list
+            .iter()
+            .map(|v| v.get("name").and_then(Value::as_str).unwrap_or(""))
+            .collect();
         for (i, name) in names.iter().enumerate().filter(|(i, name)| names[..*i].contains(name)) {
             let at = field::child(&field::index("spec.versions", i), "name");
             self.errors.push(FieldError::duplicate(at, *name));
         }
         if list.iter().filter(|v| flag(v, "storage")).count() != 1 {
             let detail = "must have exactly one version marked as storage version";
-            self.errors.push(FieldError::invalid("spec.versions", json!(names), detail));
+            self.errors
+                .push(FieldError::invalid("spec.versions", json!(names), detail));
         }
         parsed.into_iter().collect()
     }
@@ -219,7 +274,9 @@ impl Reader {
         let name = text(map, "name");
         self.label(&field::child(&path, "name"), name);
         let place = Place { all, path };
-        let openapi = version.pointer("/schema/openAPIV3Schema").filter(|schema| !schema.is_null());
+        let openapi = version
+            .pointer("/schema/openAPIV3Schema")
+            .filter(|schema| !schema.is_null());
         let schema = self.schema(&place, openapi);
         let columns = self.columns(&place, version);
         let selectable_fields = self.selectable_fields(&place, version, schema.as_ref());
@@ -263,30 +320,44 @@ impl Reader {
     }
 
     fn columns(&mut self, place: &Place<'_>, version: &Value) -> Vec<TableColumn> {
-        let list = version.get("additionalPrinterColumns").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let list = version
+            .get("additionalPrinterColumns")
+            .and_then(Value::as_array)
+            .map_or(&[][..], Vec::as_slice);
         if list.is_empty() {
             return vec![TableColumn::age()];
         }
         let name = "additionalPrinterColumns";
         let path = place.shared("/additionalPrinterColumns", "spec.additionalPrinterColumns", name);
-        list.iter().enumerate().filter_map(|(i, column)| self.column(&field::index(&path, i), column)).collect()
+        list.iter()
+            .enumerate()
+            .filter_map(|(i, column)| self.column(&field::index(&path, i), column))
+            .collect()
     }
 
     fn column(&mut self, path: &str, column: &Value) -> Option<TableColumn> {
         let part = |name: &str| column.get(name).and_then(Value::as_str).unwrap_or("");
-        for name in ["name", "type", "jsonPath"].into_iter().filter(|name| part(name).is_empty()) {
+        for name in ["name", "type", "jsonPath"]
+            .into_iter()
+            .filter(|name| part(name).is_empty())
+        {
             self.errors.push(FieldError::required(field::child(path, name), ""));
         }
         let column_type = ColumnType::parse(part("type"));
         if column_type.is_none() && !part("type").is_empty() {
             let types = ["integer", "number", "string", "boolean", "date"];
-            self.errors.push(FieldError::not_supported(field::child(path, "type"), part("type"), &types));
+            self.errors.push(FieldError::not_supported(
+                field::child(path, "type"),
+                part("type"),
+                &types,
+            ));
         }
         let json_path = part("jsonPath");
         let compiled = JsonPath::path(json_path);
         if let (Err(e), false) = (&compiled, json_path.is_empty()) {
             let detail = format!("is an invalid JSON path: {e}");
-            self.errors.push(FieldError::invalid(field::child(path, "jsonPath"), json_path, detail));
+            self.errors
+                .push(FieldError::invalid(field::child(path, "jsonPath"), json_path, detail));
         }
         let description = match part("description") {
             "" => format!("Custom resource definition column (in JSONPath format): {json_path}"),
@@ -300,7 +371,10 @@ impl Reader {
             description,
             priority: i32::try_from(priority).unwrap_or(0),
         };
-        Some(TableColumn { definition, path: compiled.ok()? })
+        Some(TableColumn {
+            definition,
+            path: compiled.ok()?,
+        })
     }
 
     fn selectable_fields(
@@ -309,19 +383,30 @@ impl Reader {
         version: &Value,
         schema: Option<&StructuralSchema>,
     ) -> Vec<SelectableField> {
-        let list = version.get("selectableFields").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let list = version
+            .get("selectableFields")
+            .and_then(Value::as_array)
+            .map_or(&[][..], Vec::as_slice);
         if list.is_empty() {
             return Vec::new();
         }
         let path = place.shared("/selectableFields", "spec.selectableFields", "selectableFields");
         let Some(schema) = schema else {
             if version.pointer("/schema/openAPIV3Schema").is_none_or(Value::is_null) {
-                self.errors.push(FieldError::invalid(path, "", "may only be set when validations.schema is included"));
+                self.errors.push(FieldError::invalid(
+                    path,
+                    "",
+                    "may only be set when validations.schema is included",
+                ));
             }
             return Vec::new();
         };
         if list.len() > MAX_SELECTABLE_FIELDS {
-            self.errors.push(FieldError::too_many(path.as_str(), list.len() as u64, MAX_SELECTABLE_FIELDS as u64));
+            self.errors.push(FieldError::too_many(
+                path.as_str(),
+                list.len() as u64,
+                MAX_SELECTABLE_FIELDS as u64,
+            ));
         }
         let mut fields: Vec<SelectableField> = Vec::new();
         for (i, entry) in list.iter().enumerate().take(MAX_SELECTABLE_FIELDS) {
@@ -351,14 +436,26 @@ impl Reader {
                 }
                 return;
             }
-            let fields = JsonPath::path(value).ok().and_then(|p| Some(p.simple_fields()?.first()?.to_string()));
+            let fields = JsonPath::path(value)
+                .ok()
+                .and_then(|p| Some(p.simple_fields()?.first()?.to_string()));
             if !fields.is_some_and(|first| roots.contains(&first.as_str())) {
                 self.errors.push(FieldError::invalid(at, value, detail));
             }
         };
         check("specReplicasPath", &["spec"], "should be a json path under .spec", true);
-        check("statusReplicasPath", &["status"], "should be a json path under .status", true);
-        check("labelSelectorPath", &["spec", "status"], "should be a json path under either .spec or .status", false);
+        check(
+            "statusReplicasPath",
+            &["status"],
+            "should be a json path under .status",
+            true,
+        );
+        check(
+            "labelSelectorPath",
+            &["spec", "status"],
+            "should be a json path under either .spec or .status",
+            false,
+        );
         let selector = text(scale, "labelSelectorPath");
         Some(Scale {
             spec_replicas_path: text(scale, "specReplicasPath").to_owned(),
@@ -377,7 +474,11 @@ struct Place<'a> {
 impl Place<'_> {
     fn shared(&self, pointer: &str, common: &str, own: &str) -> String {
         let first = self.all[0].pointer(pointer);
-        if self.all.iter().all(|v| v.pointer(pointer) == first) { common.to_owned() } else { field::child(&self.path, own) }
+        if self.all.iter().all(|v| v.pointer(pointer) == first) {
+            common.to_owned()
+        } else {
+            field::child(&self.path, own)
+        }
     }
 
     fn is_first(&self) -> bool {
@@ -395,7 +496,10 @@ fn selectable_field(json_path: &str, schema: &StructuralSchema) -> Result<Select
     }
     let invalid = "is an invalid path: does not refer to a valid field";
     let path = JsonPath::path(json_path).map_err(|_| invalid)?;
-    let fields = path.simple_fields().filter(|fields| !fields.is_empty()).ok_or(invalid)?;
+    let fields = path
+        .simple_fields()
+        .filter(|fields| !fields.is_empty())
+        .ok_or(invalid)?;
     if matches!(fields[0], "metadata" | "apiVersion" | "kind") {
         return Err(invalid);
     }

@@ -17,16 +17,32 @@ pub(super) fn establish(object: &mut Value, now: &str) {
         }
     }
     set_condition(status, "NamesAccepted", true, "NoConflicts", "no conflicts found", now);
-    set_condition(status, "Established", true, "InitialNamesAccepted", "the initial names have been accepted", now);
+    set_condition(
+        status,
+        "Established",
+        true,
+        "InitialNamesAccepted",
+        "the initial names have been accepted",
+        now,
+    );
 }
 
 pub(super) fn reject_names(object: &mut Value, message: &str, now: &str) {
     let status = status(object);
-    status.entry("acceptedNames").or_insert_with(|| json!({"plural": "", "kind": ""}));
+    status
+        .entry("acceptedNames")
+        .or_insert_with(|| json!({"plural": "", "kind": ""}));
     status.entry("storedVersions").or_insert_with(|| json!([]));
     set_condition(status, "NamesAccepted", false, "NamesConflict", message, now);
     if !is_true(status, "Established") {
-        set_condition(status, "Established", false, "NotAccepted", "not all names are accepted", now);
+        set_condition(
+            status,
+            "Established",
+            false,
+            "NotAccepted",
+            "not all names are accepted",
+            now,
+        );
     }
 }
 
@@ -37,7 +53,10 @@ pub(super) fn terminate(object: &mut Value, now: &str) {
 }
 
 pub(super) fn has_condition(object: &Value, name: &str) -> bool {
-    object.get("status").and_then(Value::as_object).is_some_and(|status| is_true(status, name))
+    object
+        .get("status")
+        .and_then(Value::as_object)
+        .is_some_and(|status| is_true(status, name))
 }
 
 fn storage_version(object: &Value) -> Option<String> {
@@ -54,7 +73,9 @@ fn status(object: &mut Value) -> &mut Map<String, Value> {
     if !object["status"].is_object() {
         object["status"] = json!({});
     }
-    object["status"].as_object_mut().expect("the lines above made it an object")
+    object["status"]
+        .as_object_mut()
+        .expect("the lines above made it an object")
 }
 
 fn conditions(status: &Map<String, Value>) -> impl Iterator<Item = &Value> {
@@ -69,7 +90,10 @@ fn is_true(status: &Map<String, Value>, name: &str) -> bool {
 fn set_condition(status: &mut Map<String, Value>, name: &str, holds: bool, reason: &str, message: &str, now: &str) {
     let value = if holds { "True" } else { "False" };
     let before = conditions(status).find(|c| c["type"] == name && c["status"] == value);
-    let since = before.and_then(|c| c["lastTransitionTime"].as_str()).unwrap_or(now).to_owned();
+    let since = before
+        .and_then(|c| c["lastTransitionTime"].as_str())
+        .unwrap_or(now)
+        .to_owned();
     let condition =
         json!({"type": name, "status": value, "reason": reason, "message": message, "lastTransitionTime": since});
     let list = status.entry("conditions").or_insert_with(|| json!([]));

@@ -38,13 +38,23 @@ fn parsed(edit: impl FnOnce(&mut Value)) -> Result<CustomResourceDefinition, Vec
 #[test]
 fn a_definition_is_completed_and_compiled() {
     let crd = parsed(|_| {}).unwrap();
-    assert_eq!((crd.names.singular.as_str(), crd.names.list_kind.as_str()), ("widget", "WidgetList"));
+    assert_eq!(
+        (crd.names.singular.as_str(), crd.names.list_kind.as_str()),
+        ("widget", "WidgetList")
+    );
     assert_eq!(crd.scope, Scope::Namespaced);
     let version = crd.storage_version();
     assert!(version.status_subresource && version.scale.is_some());
-    assert_eq!(version.columns[0].definition.description, "Custom resource definition column (in JSONPath format): .spec.size");
+    assert_eq!(
+        version.columns[0].definition.description,
+        "Custom resource definition column (in JSONPath format): .spec.size"
+    );
     let object = json!({"spec": {"color": "red", "size": 3}});
-    let values: Vec<_> = version.selectable_fields.iter().map(|f| (f.label.as_str(), f.value(&object))).collect();
+    let values: Vec<_> = version
+        .selectable_fields
+        .iter()
+        .map(|f| (f.label.as_str(), f.value(&object)))
+        .collect();
     assert_eq!(values, [("spec.color", "red".into()), ("spec.size", "3".into())]);
     assert_eq!(version.selectable_fields[1].value(&json!({})), "");
 }
@@ -57,12 +67,19 @@ fn without_columns_there_is_the_age() {
 
 #[test]
 fn broken_rules_are_named() {
-    let set = |pointer: &'static str, value: Value| {
-        move |object: &mut Value| *object.pointer_mut(pointer).unwrap() = value
-    };
+    let set =
+        |pointer: &'static str, value: Value| move |object: &mut Value| *object.pointer_mut(pointer).unwrap() = value;
     for (pointer, value, expected) in [
-        ("/metadata/name", json!("foo.ex.io"), r#"metadata.name: Invalid value: "foo.ex.io": must be spec.names.plural+"."+spec.group"#),
-        ("/spec/scope", json!("Global"), r#"spec.scope: Unsupported value: "Global": supported values: "Cluster", "Namespaced""#),
+        (
+            "/metadata/name",
+            json!("foo.ex.io"),
+            r#"metadata.name: Invalid value: "foo.ex.io": must be spec.names.plural+"."+spec.group"#,
+        ),
+        (
+            "/spec/scope",
+            json!("Global"),
+            r#"spec.scope: Unsupported value: "Global": supported values: "Cluster", "Namespaced""#,
+        ),
         (
             "/spec/versions/0/storage",
             json!(false),
@@ -109,13 +126,17 @@ fn selectable_fields_are_single_scalars_outside_of_metadata() {
         (".spec.missing", "does not refer to a valid field"),
         ("spec.color", "does not refer to a valid field"),
     ] {
-        let errors = parsed(|o| o["spec"]["versions"][0]["selectableFields"] = json!([{"jsonPath": path}])).unwrap_err();
+        let errors =
+            parsed(|o| o["spec"]["versions"][0]["selectableFields"] = json!([{"jsonPath": path}])).unwrap_err();
         assert!(errors.len() == 1 && errors[0].contains(detail), "{path}: {errors:?}");
     }
     assert!(parsed(|o| o["spec"]["versions"][0]["selectableFields"] = json!([{"jsonPath": ".spec.map.key"}])).is_ok());
     let nine: Vec<Value> = (0..9).map(|i| json!({"jsonPath": format!(".spec.map.k{i}")})).collect();
     let errors = parsed(|o| o["spec"]["versions"][0]["selectableFields"] = json!(nine)).unwrap_err();
-    assert_eq!(errors, ["spec.selectableFields: Too many: 9: must have at most 8 items"]);
+    assert_eq!(
+        errors,
+        ["spec.selectableFields: Too many: 9: must have at most 8 items"]
+    );
 }
 
 #[test]
@@ -177,7 +198,13 @@ fn what_names_the_objects_stays() {
 
 #[test]
 fn odd_objects_are_errors_and_never_a_panic() {
-    for object in [json!(null), json!([]), json!({}), json!({"spec": 1}), json!({"spec": {"versions": [1, null], "names": []}})] {
+    for object in [
+        json!(null),
+        json!([]),
+        json!({}),
+        json!({"spec": 1}),
+        json!({"spec": {"versions": [1, null], "names": []}}),
+    ] {
         let mut object = object;
         CustomResourceDefinition::apply_defaults(&mut object);
         assert!(CustomResourceDefinition::parse(&object).is_err());

@@ -69,7 +69,12 @@ fn take<'v>(step: &Step, value: &'v Value, budget: &Budget, out: &mut Vec<&'v Va
         Step::Recursive => descend(value, budget, out),
         Step::Union(steps) => steps.iter().for_each(|step| take(step, value, budget, out)),
         Step::Filter(filter) => {
-            out.extend(items(value).iter().take_while(|_| budget.spend()).filter(|item| passes(filter, item, budget)));
+            out.extend(
+                items(value)
+                    .iter()
+                    .take_while(|_| budget.spend())
+                    .filter(|item| passes(filter, item, budget)),
+            );
         }
     }
 }
@@ -80,19 +85,16 @@ fn items(value: &Value) -> &[Value] {
 
 /// An index from the start; `None` before the start.
 fn position(i: i64, len: usize) -> Option<usize> {
-    let from_start = if i < 0 { i128::from(i) + len as i128 } else { i128::from(i) };
+    let from_start = if i < 0 {
+        i128::from(i) + len as i128
+    } else {
+        i128::from(i)
+    };
     usize::try_from(from_start).ok()
 }
 
 /// A slice that reaches beyond the list finds nothing, as in kubectl.
-fn slice<'v>(
-    items: &'v [Value],
-    start: i64,
-    end: Option<i64>,
-    step: usize,
-    budget: &Budget,
-    out: &mut Vec<&'v Value>,
-) {
+fn slice<'v>(items: &'v [Value], start: i64, end: Option<i64>, step: usize, budget: &Budget, out: &mut Vec<&'v Value>) {
     let end = end.map_or(Some(items.len()), |end| position(end, items.len()));
     if let (Some(start), Some(end)) = (position(start, items.len()), end) {
         let part = items.get(start..end).unwrap_or_default();

@@ -14,7 +14,11 @@ pub(super) fn path(text: &str) -> Parsed<Vec<Step>> {
     parser.spaces();
     let steps = parser.path()?;
     parser.spaces();
-    if parser.at == text.len() { Ok(steps) } else { Err(parser.error("unexpected character")) }
+    if parser.at == text.len() {
+        Ok(steps)
+    } else {
+        Err(parser.error("unexpected character"))
+    }
 }
 
 pub(super) fn template(text: &str) -> Parsed<Vec<Part>> {
@@ -23,7 +27,7 @@ pub(super) fn template(text: &str) -> Parsed<Vec<Part>> {
     let mut parts = Vec::new();
     while parser.at < text.len() {
         if !parser.eat("{") {
-            let end = parser.rest().find('{').unwrap_or(parser.rest().len());
+            let end = parser.rest().find('{').unwrap_or_else(|| parser.rest().len());
             parts.push(Part::Text(parser.rest()[..end].to_owned()));
             parser.at += end;
             continue;
@@ -49,7 +53,11 @@ pub(super) fn template(text: &str) -> Parsed<Vec<Part>> {
             }
         }
     }
-    if open.is_empty() { Ok(parts) } else { Err(parser.error("range without end")) }
+    if open.is_empty() {
+        Ok(parts)
+    } else {
+        Err(parser.error("range without end"))
+    }
 }
 
 enum Expression {
@@ -66,12 +74,23 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Parsed<Self> {
-        let parser = Self { text, at: 0, nesting: 0 };
-        if text.len() > MAX_TEXT_BYTES { Err(parser.error("too long")) } else { Ok(parser) }
+        let parser = Self {
+            text,
+            at: 0,
+            nesting: 0,
+        };
+        if text.len() > MAX_TEXT_BYTES {
+            Err(parser.error("too long"))
+        } else {
+            Ok(parser)
+        }
     }
 
     fn error(&self, problem: &'static str) -> JsonPathError {
-        JsonPathError { position: self.at, problem }
+        JsonPathError {
+            position: self.at,
+            problem,
+        }
     }
 
     fn rest(&self) -> &'a str {
@@ -91,7 +110,11 @@ impl<'a> Parser<'a> {
     }
 
     fn expect(&mut self, text: &str, problem: &'static str) -> Parsed<()> {
-        if self.eat(text) { Ok(()) } else { Err(self.error(problem)) }
+        if self.eat(text) {
+            Ok(())
+        } else {
+            Err(self.error(problem))
+        }
     }
 
     fn spaces(&mut self) {
@@ -103,11 +126,18 @@ impl<'a> Parser<'a> {
             return self.quoted().map(|text| Expression::Part(Part::Text(text)));
         }
         for word in ["range", "end"] {
-            let follows = self.rest().strip_prefix(word).map(|rest| rest.starts_with([' ', '\t', '\n', '\r', '}']));
+            let follows = self
+                .rest()
+                .strip_prefix(word)
+                .map(|rest| rest.starts_with([' ', '\t', '\n', '\r', '}']));
             if follows == Some(true) {
                 self.at += word.len();
                 self.spaces();
-                return if word == "end" { Ok(Expression::End) } else { self.path().map(Expression::Range) };
+                return if word == "end" {
+                    Ok(Expression::End)
+                } else {
+                    self.path().map(Expression::Range)
+                };
             }
         }
         self.path().map(|steps| Expression::Part(Part::Path(steps)))
@@ -178,7 +208,11 @@ impl<'a> Parser<'a> {
             self.spaces();
         }
         self.expect("]", "expected ]")?;
-        Ok(if steps.len() == 1 { steps.remove(0) } else { Step::Union(steps) })
+        Ok(if steps.len() == 1 {
+            steps.remove(0)
+        } else {
+            Step::Union(steps)
+        })
     }
 
     fn bracket_item(&mut self) -> Parsed<Step> {
@@ -195,22 +229,34 @@ impl<'a> Parser<'a> {
     fn slice(&mut self) -> Parsed<Step> {
         let start = self.integer()?;
         if !self.eat(":") {
-            return start.map(Step::Index).ok_or_else(|| self.error("expected an index, a name in quotes or *"));
+            return start
+                .map(Step::Index)
+                .ok_or_else(|| self.error("expected an index, a name in quotes or *"));
         }
         let end = self.integer()?;
         let step = if self.eat(":") { self.integer()? } else { None };
         let step = usize::try_from(step.unwrap_or(1)).ok().filter(|step| *step > 0);
         let step = step.ok_or_else(|| self.error("a step is greater than zero"))?;
-        Ok(Step::Slice { start: start.unwrap_or(0), end, step })
+        Ok(Step::Slice {
+            start: start.unwrap_or(0),
+            end,
+            step,
+        })
     }
 
     fn integer(&mut self) -> Parsed<Option<i64>> {
         let sign = usize::from(self.rest().starts_with('-'));
         let digits = self.rest()[sign..].bytes().take_while(u8::is_ascii_digit).count();
         if digits == 0 {
-            return if sign == 0 { Ok(None) } else { Err(self.error("expected a digit")) };
+            return if sign == 0 {
+                Ok(None)
+            } else {
+                Err(self.error("expected a digit"))
+            };
         }
-        let number = self.rest()[..sign + digits].parse().map_err(|_| self.error("the number is too large"))?;
+        let number = self.rest()[..sign + digits]
+            .parse()
+            .map_err(|_| self.error("the number is too large"))?;
         self.at += sign + digits;
         Ok(Some(number))
     }
@@ -245,7 +291,8 @@ impl<'a> Parser<'a> {
             ("<", Comparison::Less),
             (">", Comparison::Greater),
         ];
-        all.into_iter().find_map(|(text, comparison)| self.eat(text).then_some(comparison))
+        all.into_iter()
+            .find_map(|(text, comparison)| self.eat(text).then_some(comparison))
     }
 
     fn operand(&mut self) -> Parsed<Operand> {
@@ -253,7 +300,7 @@ impl<'a> Parser<'a> {
             Some('"' | '\'') => self.quoted().map(|text| Operand::Literal(Value::String(text))),
             Some('@' | '$' | '.' | '[') => self.path().map(Operand::Path),
             _ => {
-                let end = self.rest().find([')', ' ']).unwrap_or(self.rest().len());
+                let end = self.rest().find([')', ' ']).unwrap_or_else(|| self.rest().len());
                 let literal = serde_json::from_str(&self.rest()[..end])
                     .ok()
                     .filter(|value: &Value| value.is_number() || value.is_boolean())

@@ -67,12 +67,30 @@ fn templates_mix_text_and_values() {
     assert_eq!(template.render(&object()), "List:a=1\tb=2.5\tc=3\tdone");
     assert_eq!(JsonPath::template("").unwrap().render(&object()), "");
     assert_eq!(JsonPath::template("plain").unwrap().render(&object()), "plain");
-    assert_eq!(JsonPath::template("{.kind \"-\" .metadata.name}").unwrap().render(&object()), "List-n");
+    assert_eq!(
+        JsonPath::template("{.kind \"-\" .metadata.name}")
+            .unwrap()
+            .render(&object()),
+        "List-n"
+    );
 }
 
 #[test]
 fn what_is_no_path_is_refused_with_its_place() {
-    for bad in ["", "spec", "[", "['a", "[?(@.a==)]", "[?(@.a", "[a]", ".a b", "[1:2:0]", "[-]", ".a\\", "[99999999999999999999]"] {
+    for bad in [
+        "",
+        "spec",
+        "[",
+        "['a",
+        "[?(@.a==)]",
+        "[?(@.a",
+        "[a]",
+        ".a b",
+        "[1:2:0]",
+        "[-]",
+        ".a\\",
+        "[99999999999999999999]",
+    ] {
         assert!(JsonPath::path(bad).is_err(), "{bad}");
     }
     for bad in ["{", "{.a", "{end}", "{range .a}", "{a}", "{\"x}"] {
@@ -85,8 +103,14 @@ fn what_is_no_path_is_refused_with_its_place() {
 
 #[test]
 fn only_plain_fields_are_simple() {
-    assert_eq!(JsonPath::path(".spec.planId").unwrap().simple_fields(), Some(vec!["spec", "planId"]));
-    assert_eq!(JsonPath::path(".spec['a.b']").unwrap().simple_fields(), Some(vec!["spec", "a.b"]));
+    assert_eq!(
+        JsonPath::path(".spec.planId").unwrap().simple_fields(),
+        Some(vec!["spec", "planId"])
+    );
+    assert_eq!(
+        JsonPath::path(".spec['a.b']").unwrap().simple_fields(),
+        Some(vec!["spec", "a.b"])
+    );
     assert_eq!(JsonPath::path(".spec[0]").unwrap().simple_fields(), None);
     assert_eq!(JsonPath::path(".spec.*").unwrap().simple_fields(), None);
 }

@@ -156,7 +156,12 @@ fn decode_field(
                 let path = field::index(&path(), i);
                 match item {
                     Value::Object(map) => decode_fields(map, fields, &path, unknown)?,
-                    _ => return Err(DecodeError { path, expected: "an object" }),
+                    _ => {
+                        return Err(DecodeError {
+                            path,
+                            expected: "an object",
+                        });
+                    }
                 }
             }
             Ok(!items.is_empty())
@@ -173,6 +178,9 @@ fn decode_text(value: &mut Value, path: impl Fn() -> String) -> Result<(), Decod
             *value = Value::String(String::new());
             Ok(())
         }
-        _ => Err(DecodeError { path: path(), expected: "a string" }),
+        _ => Err(DecodeError {
+            path: path(),
+            expected: "a string",
+        }),
     }
 }

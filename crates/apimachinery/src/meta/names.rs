@@ -62,7 +62,9 @@ fn is_dns_subdomain(text: &str) -> bool {
 fn is_name_part(text: &str) -> bool {
     let bytes = text.as_bytes();
     let ends = matches!((bytes.first(), bytes.last()), (Some(a), Some(b)) if a.is_ascii_alphanumeric() && b.is_ascii_alphanumeric());
-    ends && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    ends && bytes
+        .iter()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 fn too_long(text: &str, max: usize) -> Option<String> {
@@ -73,7 +75,11 @@ fn too_long(text: &str, max: usize) -> Option<String> {
 pub fn dns_label_problems(text: &str) -> Vec<String> {
     let mut problems: Vec<String> = too_long(text, 63).into_iter().collect();
     if !is_dns_label(text) {
-        let problem = if is_dns_subdomain(text) { "must not contain dots" } else { LABEL_FORM };
+        let problem = if is_dns_subdomain(text) {
+            "must not contain dots"
+        } else {
+            LABEL_FORM
+        };
         problems.push(problem.to_owned());
     }
     problems
@@ -102,7 +108,11 @@ pub fn path_segment_problems(text: &str) -> Vec<String> {
     if matches!(text, "." | "..") {
         return vec![format!("may not be '{text}'")];
     }
-    ["/", "%"].iter().filter(|c| text.contains(**c)).map(|c| format!("may not contain '{c}'")).collect()
+    ["/", "%"]
+        .iter()
+        .filter(|c| text.contains(**c))
+        .map(|c| format!("may not contain '{c}'"))
+        .collect()
 }
 
 /// What is wrong with a label key, or another name of the form `[prefix/]name`; empty when nothing is.
@@ -120,7 +130,11 @@ pub fn qualified_name_problems(text: &str) -> Vec<String> {
             name
         }
         Some((prefix, name)) => {
-            problems.extend(dns_subdomain_problems(prefix).into_iter().map(|p| format!("prefix part {p}")));
+            problems.extend(
+                dns_subdomain_problems(prefix)
+                    .into_iter()
+                    .map(|p| format!("prefix part {p}")),
+            );
             name
         }
     };
@@ -150,7 +164,10 @@ const SUFFIX_LENGTH: usize = 5;
 /// A name of `base`, cut to 58 bytes, and five random letters. `random` must give uniform numbers.
 pub fn generate_name(base: &str, random: &mut dyn FnMut() -> u32) -> String {
     let max = 63 - SUFFIX_LENGTH;
-    let cut = (0..=max.min(base.len())).rev().find(|&i| base.is_char_boundary(i)).unwrap_or(0);
+    let cut = (0..=max.min(base.len()))
+        .rev()
+        .find(|&i| base.is_char_boundary(i))
+        .unwrap_or(0);
     let mut name = String::with_capacity(cut + SUFFIX_LENGTH);
     name.push_str(&base[..cut]);
     for _ in 0..SUFFIX_LENGTH {

@@ -26,11 +26,19 @@ pub(super) enum Level {
 }
 
 pub(super) fn compile(schema: &Value, path: &str) -> Result<Node, Vec<FieldError>> {
-    let mut compiler = Compiler { errors: Vec::new(), patterns: 0 };
+    let mut compiler = Compiler {
+        errors: Vec::new(),
+        patterns: 0,
+    };
     let mut root = compiler.node(schema, path, Level::Root);
     root.resource = Some(Resource::Root);
-    root.defaulted.retain(|name| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
-    if compiler.errors.is_empty() { Ok(root) } else { Err(compiler.errors) }
+    root.defaulted
+        .retain(|name| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
+    if compiler.errors.is_empty() {
+        Ok(root)
+    } else {
+        Err(compiler.errors)
+    }
 }
 
 struct Compiler {
@@ -41,7 +49,8 @@ struct Compiler {
 impl Compiler {
     fn node(&mut self, schema: &Value, path: &str, level: Level) -> Node {
         let Some(map) = schema.as_object() else {
-            self.errors.push(FieldError::invalid(path, "", "must be a schema object"));
+            self.errors
+                .push(FieldError::invalid(path, "", "must be a schema object"));
             return Node::default();
         };
         let mut node = Node {
@@ -72,7 +81,10 @@ impl Compiler {
         match self.text(map, path, "type")? {
             "" => None,
             "null" => {
-                self.errors.push(FieldError::forbidden(at(), "type cannot be set to null, use nullable as an alternative"));
+                self.errors.push(FieldError::forbidden(
+                    at(),
+                    "type cannot be set to null, use nullable as an alternative",
+                ));
                 None
             }
             name => {
@@ -87,7 +99,11 @@ impl Compiler {
     }
 
     fn children(&mut self, node: &mut Node, map: &Map<String, Value>, path: &str, level: Level) {
-        let field_level = if matches!(level, Level::Branch { .. }) { level } else { Level::Field };
+        let field_level = if matches!(level, Level::Branch { .. }) {
+            level
+        } else {
+            Level::Field
+        };
         if let Some(properties) = map.get("properties").filter(|p| !p.is_null()) {
             let at = field::child(path, "properties");
             match properties.as_object() {
@@ -100,7 +116,9 @@ impl Compiler {
                         node.properties.insert(name.clone(), child);
                     }
                 }
-                None => self.errors.push(FieldError::invalid(at, "", "must be an object of schemas")),
+                None => self
+                    .errors
+                    .push(FieldError::invalid(at, "", "must be an object of schemas")),
             }
         }
         match map.get("items") {
@@ -110,7 +128,11 @@ impl Compiler {
                 "items must be a schema object and not an array",
             )),
             Some(schema) => {
-                let level = if matches!(level, Level::Branch { .. }) { level } else { Level::Item };
+                let level = if matches!(level, Level::Branch { .. }) {
+                    level
+                } else {
+                    Level::Item
+                };
                 node.items = Some(Box::new(self.node(schema, &field::child(path, "items"), level)));
             }
         }
@@ -156,7 +178,11 @@ impl Compiler {
         if factor.as_f64().is_some_and(|f| f > 0.0) {
             return Some(factor);
         }
-        self.errors.push(FieldError::invalid(field::child(path, "multipleOf"), Value::Number(factor), "must be greater than 0"));
+        self.errors.push(FieldError::invalid(
+            field::child(path, "multipleOf"),
+            Value::Number(factor),
+            "must be greater than 0",
+        ));
         None
     }
 
@@ -166,7 +192,10 @@ impl Compiler {
         self.patterns += 1;
         if self.patterns > MAX_PATTERNS {
             if self.patterns == MAX_PATTERNS + 1 {
-                self.errors.push(FieldError::forbidden(at, format!("a schema may have at most {MAX_PATTERNS} patterns")));
+                self.errors.push(FieldError::forbidden(
+                    at,
+                    format!("a schema may have at most {MAX_PATTERNS} patterns"),
+                ));
             }
             return None;
         }
@@ -186,14 +215,17 @@ impl Compiler {
             None | Some("atomic") => ListType::Atomic,
             Some(other) => {
                 let at = field::child(path, "x-kubernetes-list-type");
-                self.errors.push(FieldError::not_supported(at, other, &["atomic", "map", "set"]));
+                self.errors
+                    .push(FieldError::not_supported(at, other, &["atomic", "map", "set"]));
                 ListType::Atomic
             }
         }
     }
 
     fn branches(&mut self, node: &Node, map: &Map<String, Value>, path: &str) -> Option<Box<Branches>> {
-        let level = Level::Branch { int_or_string: node.int_or_string };
+        let level = Level::Branch {
+            int_or_string: node.int_or_string,
+        };
         let mut branches = Branches {
             all_of: self.branch_list(map, path, "allOf", level),
             any_of: self.branch_list(map, path, "anyOf", level),
@@ -210,7 +242,11 @@ impl Compiler {
     fn branch_list(&mut self, map: &Map<String, Value>, path: &str, name: &str, level: Level) -> Vec<Node> {
         let schemas = self.list(map, path, name).unwrap_or_default();
         let at = field::child(path, name);
-        schemas.iter().enumerate().map(|(i, schema)| self.node(schema, &field::index(&at, i), level)).collect()
+        schemas
+            .iter()
+            .enumerate()
+            .map(|(i, schema)| self.node(schema, &field::index(&at, i), level))
+            .collect()
     }
 
     /// The default, complete with the defaults inside it. It must be an object that the schema accepts as it is.
@@ -222,12 +258,20 @@ impl Compiler {
         let at = field::child(path, "default");
         let mut default = given.clone();
         if !prune::prune(node, &mut default).is_empty() {
-            self.errors.push(FieldError::invalid(at, "", "must not contain fields that the schema does not specify"));
+            self.errors.push(FieldError::invalid(
+                at,
+                "",
+                "must not contain fields that the schema does not specify",
+            ));
             return None;
         }
         fill::fill(node, &mut default);
         for error in validate::validate(node, &default) {
-            let at = if error.path == "<nil>" { at.clone() } else { field::child(&at, &error.path) };
+            let at = if error.path == "<nil>" {
+                at.clone()
+            } else {
+                field::child(&at, &error.path)
+            };
             self.errors.push(FieldError { path: at, ..error });
         }
         Some(default)
@@ -239,7 +283,9 @@ impl Compiler {
     }
 
     fn flag(&mut self, map: &Map<String, Value>, path: &str, name: &str) -> bool {
-        present(map, name).and_then(|value| self.expect(value.as_bool(), path, name, "must be a boolean")).unwrap_or(false)
+        present(map, name)
+            .and_then(|value| self.expect(value.as_bool(), path, name, "must be a boolean"))
+            .unwrap_or(false)
     }
 
     fn number(&mut self, map: &Map<String, Value>, path: &str, name: &str) -> Option<Number> {
@@ -260,12 +306,14 @@ impl Compiler {
     fn texts(&mut self, map: &Map<String, Value>, path: &str, name: &str) -> Vec<String> {
         let list = self.list(map, path, name).unwrap_or_default();
         let texts: Option<Vec<String>> = list.iter().map(|v| v.as_str().map(str::to_owned)).collect();
-        self.expect(texts, path, name, "must be a list of strings").unwrap_or_default()
+        self.expect(texts, path, name, "must be a list of strings")
+            .unwrap_or_default()
     }
 
     fn expect<T>(&mut self, found: Option<T>, path: &str, name: &str, rule: &str) -> Option<T> {
         if found.is_none() {
-            self.errors.push(FieldError::invalid(field::child(path, name), "", rule));
+            self.errors
+                .push(FieldError::invalid(field::child(path, name), "", rule));
         }
         found
     }

@@ -95,7 +95,10 @@ fn is_base64(text: &str) -> bool {
     let bytes = text.as_bytes();
     let padding = bytes.iter().rev().take(2).take_while(|b| **b == b'=').count();
     let letters = &bytes[..bytes.len() - padding];
-    bytes.len() % 4 == 0 && letters.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
+    bytes.len().is_multiple_of(4)
+        && letters
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
 }
 
 fn is_date(text: &str) -> bool {
@@ -111,7 +114,9 @@ fn is_date_time(text: &str) -> bool {
 }
 
 fn is_time(text: &str) -> bool {
-    let (Some(clock), Some(rest)) = (text.get(..8), text.get(8..)) else { return false };
+    let (Some(clock), Some(rest)) = (text.get(..8), text.get(8..)) else {
+        return false;
+    };
     let two = |i: usize, max: u8| clock.get(i..i + 2).and_then(two_digits).is_some_and(|n| n <= max);
     let colons = clock.as_bytes()[2] == b':' && clock.as_bytes()[5] == b':';
     let offset = match rest.strip_prefix('.') {
@@ -131,7 +136,9 @@ fn is_offset(text: &str) -> bool {
     if matches!(text, "Z" | "z") {
         return true;
     }
-    let Some(rest) = text.strip_prefix(['+', '-']) else { return false };
+    let Some(rest) = text.strip_prefix(['+', '-']) else {
+        return false;
+    };
     rest.len() == 5
         && rest.as_bytes()[2] == b':'
         && rest.get(..2).and_then(two_digits).is_some()
@@ -139,7 +146,10 @@ fn is_offset(text: &str) -> bool {
 }
 
 fn two_digits(text: &str) -> Option<u8> {
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    text.bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
 /// Go's durations (`1h30m`, `-1.5s`, `0`), and days and weeks.
@@ -152,15 +162,42 @@ fn is_duration(text: &str) -> bool {
         return false;
     }
     while !rest.is_empty() {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let number = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let (digits, tail) = rest.split_at(number);
         let tail = tail.trim_start_matches(' ');
-        let unit = tail.find(|c: char| c.is_ascii_digit() || c == '.' || c == ' ').unwrap_or(tail.len());
+        let unit = tail
+            .find(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')
+            .unwrap_or(tail.len());
         let (name, tail) = tail.split_at(unit);
         let known = matches!(
             name,
-            "ns" | "us" | "µs" | "μs" | "ms" | "s" | "m" | "h" | "d" | "w" | "sec" | "secs" | "second" | "seconds" | "min"
-                | "mins" | "minute" | "minutes" | "hr" | "hrs" | "hour" | "hours" | "day" | "days" | "week" | "weeks"
+            "ns" | "us"
+                | "µs"
+                | "μs"
+                | "ms"
+                | "s"
+                | "m"
+                | "h"
+                | "d"
+                | "w"
+                | "sec"
+                | "secs"
+                | "second"
+                | "seconds"
+                | "min"
+                | "mins"
+                | "minute"
+                | "minutes"
+                | "hr"
+                | "hrs"
+                | "hour"
+                | "hours"
+                | "day"
+                | "days"
+                | "week"
+                | "weeks"
         );
         if !known || !digits.bytes().any(|b| b.is_ascii_digit()) || digits.matches('.').count() > 1 {
             return false;
@@ -171,7 +208,9 @@ fn is_duration(text: &str) -> bool {
 }
 
 fn is_email(text: &str) -> bool {
-    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let Some((local, domain)) = text.rsplit_once('@') else {
+        return false;
+    };
     let clean = |part: &str| !part.is_empty() && !part.chars().any(|c| c.is_whitespace() || c.is_control());
     clean(local) && clean(domain) && !local.contains('@')
 }
@@ -188,7 +227,9 @@ fn is_hostname(text: &str) -> bool {
 }
 
 fn is_cidr(text: &str) -> bool {
-    let Some((address, length)) = text.split_once('/') else { return false };
+    let Some((address, length)) = text.split_once('/') else {
+        return false;
+    };
     let max = match address.parse() {
         Ok(IpAddr::V4(_)) => 32,
         Ok(IpAddr::V6(_)) => 128,
@@ -215,9 +256,13 @@ fn is_uri(text: &str) -> bool {
     if text.starts_with('/') {
         return true;
     }
-    let Some((scheme, rest)) = text.split_once(':') else { return false };
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return false;
+    };
     scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
         && !rest.is_empty()
 }
 
@@ -238,20 +283,43 @@ mod tests {
     #[test]
     fn formats_take_what_they_name() {
         for (name, good, bad) in [
-            ("date", &["2026-11-21"][..], &["2026-13-21", "2026-1-2", "", "2026-11-21T"][..]),
+            (
+                "date",
+                &["2026-11-21"][..],
+                &["2026-13-21", "2026-1-2", "", "2026-11-21T"][..],
+            ),
             (
                 "date-time",
                 &["2026-11-21T07:40:53Z", "2026-11-21t07:40:53.123+02:00"],
-                &["zz", "2026-11-21", "2026-11-21T07:40:53", "2026-11-21T25:00:00Z", "2026-11-21T07:40:53.Z", "2026-11-2éT07"],
+                &[
+                    "zz",
+                    "2026-11-21",
+                    "2026-11-21T07:40:53",
+                    "2026-11-21T25:00:00Z",
+                    "2026-11-21T07:40:53.Z",
+                    "2026-11-2éT07",
+                ],
             ),
             ("byte", &["", "aGk=", "aGkh"], &["aGk", "a===", "a\n=="]),
-            ("duration", &["1h30m", "-1.5s", "0", "3 days", "1w"], &["", "1", "h", "1x", "1..5s"]),
+            (
+                "duration",
+                &["1h30m", "-1.5s", "0", "3 days", "1w"],
+                &["", "1", "h", "1x", "1..5s"],
+            ),
             ("ipv4", &["10.0.0.1"], &["10.0.0", "::1"]),
             ("ipv6", &["::1"], &["10.0.0.1"]),
-            ("cidr", &["10.0.0.0/8", "::/0"], &["10.0.0.0/33", "10.0.0.0", "10.0.0.0/+8"]),
+            (
+                "cidr",
+                &["10.0.0.0/8", "::/0"],
+                &["10.0.0.0/33", "10.0.0.0", "10.0.0.0/+8"],
+            ),
             ("mac", &["01:23:45:67:89:ab"], &["01:23:45:67:89", "01:23:45:67:89:az"]),
             ("uri", &["https://a.b/c", "/x", "urn:x"], &["", "a b", "nothing", "1:x"]),
-            ("uuid", &["d920b9df-6be6-43d0-bd53-fcd4d852decf"], &["d920b9df", "d920b9df-6be6-43d0-bd53-fcd4d852decg"]),
+            (
+                "uuid",
+                &["d920b9df-6be6-43d0-bd53-fcd4d852decf"],
+                &["d920b9df", "d920b9df-6be6-43d0-bd53-fcd4d852decg"],
+            ),
             ("email", &["a@b.c"], &["a", "@b", "a b@c"]),
             ("hostname", &["a.b", "A-1."], &["", "-a", "a..b", "é"]),
         ] {

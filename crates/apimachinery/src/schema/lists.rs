@@ -41,19 +41,31 @@ pub(super) fn check(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Er
 }
 
 fn check_set(items: &[Value], path: &Path<'_>, errors: &mut Errors) {
-    duplicates(items, |a, b| a == b, |seen: &mut HashSet<&Value>, item| seen.insert(item), |i| {
-        errors.push(|| FieldError::duplicate(path.index(i).render(), items[i].clone()));
-    });
+    duplicates(
+        items,
+        |a, b| a == b,
+        |seen: &mut HashSet<&Value>, item| seen.insert(item),
+        |i| {
+            errors.push(|| FieldError::duplicate(path.index(i).render(), items[i].clone()));
+        },
+    );
 }
 
 fn check_map(items: &[Value], keys: &[String], path: &Path<'_>, errors: &mut Errors) {
     let same = |a: &Value, b: &Value| keys.iter().all(|k| a.get(k) == b.get(k));
     let identity = |item: &'_ Value| keys.iter().map(|k| item.get(k).cloned()).collect::<Vec<_>>();
-    duplicates(items, same, |seen: &mut HashSet<Vec<Option<Value>>>, item| seen.insert(identity(item)), |i| {
-        let key: Map<String, Value> =
-            keys.iter().filter_map(|k| Some((k.clone(), items[i].get(k)?.clone()))).collect();
-        errors.push(|| FieldError::duplicate(path.index(i).render(), Value::Object(key)));
-    });
+    duplicates(
+        items,
+        same,
+        |seen: &mut HashSet<Vec<Option<Value>>>, item| seen.insert(identity(item)),
+        |i| {
+            let key: Map<String, Value> = keys
+                .iter()
+                .filter_map(|k| Some((k.clone(), items[i].get(k)?.clone())))
+                .collect();
+            errors.push(|| FieldError::duplicate(path.index(i).render(), Value::Object(key)));
+        },
+    );
 }
 
 /// Calls `found` with the position of each item that an earlier one equals.

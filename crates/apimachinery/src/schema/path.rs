@@ -1,5 +1,10 @@
 //! Paths into an object that cost nothing until they are printed.
 
+use crate::go;
+
+/// How much of a key a printed path shows, in bytes.
+const MAX_KEY_BYTES: usize = 256;
+
 /// A place in an object, as a list of steps up to the root on the stack.
 #[derive(Clone, Copy)]
 pub(super) enum Path<'p> {
@@ -32,7 +37,7 @@ impl<'p> Path<'p> {
                 if !out.is_empty() {
                     out.push('.');
                 }
-                out.push_str(key);
+                out.push_str(&go::cut(key, MAX_KEY_BYTES));
             }
             Path::Index(parent, index) => {
                 parent.write(out);

@@ -28,7 +28,10 @@ impl Pattern {
                 regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
                 other => other.to_string(),
             })?;
-        Ok(Self { text: text.to_owned(), regex })
+        Ok(Self {
+            text: text.to_owned(),
+            regex,
+        })
     }
 
     pub(super) fn is_match(&self, value: &str) -> bool {
@@ -110,7 +113,9 @@ fn escape(rest: &str, in_class: bool, out: &mut String) -> usize {
 
 /// Whether a text begins with `{n}`, `{n,}` or `{n,m}`.
 fn is_repetition(rest: &str) -> bool {
-    let Some((inside, _)) = rest[1..].split_once('}') else { return false };
+    let Some((inside, _)) = rest[1..].split_once('}') else {
+        return false;
+    };
     let (min, max) = inside.split_once(',').unwrap_or((inside, "0"));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     !min.is_empty() && digits(min) && digits(max)

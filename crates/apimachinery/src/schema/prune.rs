@@ -57,12 +57,22 @@ fn prune_object(node: Option<&Node>, map: &mut Map<String, Value>, path: &Path<'
 }
 
 /// The metadata of an embedded resource has the fields of all metadata. Wrong types are left to the validation.
-fn prune_embedded_metadata(node: Option<&Node>, key: &str, value: &mut Value, path: &Path<'_>, unknown: &mut Vec<String>) {
+fn prune_embedded_metadata(
+    node: Option<&Node>,
+    key: &str,
+    value: &mut Value,
+    path: &Path<'_>,
+    unknown: &mut Vec<String>,
+) {
     if key != "metadata" || node.and_then(|n| n.resource) != Some(Resource::Embedded) {
         return;
     }
     if let Value::Object(metadata) = value {
         let found = meta::decode(metadata, &path.key(key).render()).unwrap_or_default();
-        unknown.extend(found.into_iter().take(MAX_REPORTED_FIELDS.saturating_sub(unknown.len())));
+        unknown.extend(
+            found
+                .into_iter()
+                .take(MAX_REPORTED_FIELDS.saturating_sub(unknown.len())),
+        );
     }
 }

@@ -11,20 +11,44 @@ fn spec(schema: Value) -> StructuralSchema {
 }
 
 fn problems(schema: Value) -> Vec<String> {
-    StructuralSchema::from_openapi(&schema, "s").unwrap_err().iter().map(ToString::to_string).collect()
+    StructuralSchema::from_openapi(&schema, "s")
+        .unwrap_err()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 fn check(schema: Value, value: Value) -> Vec<String> {
-    spec(schema).validate(&json!({"spec": value})).iter().map(ToString::to_string).collect()
+    spec(schema)
+        .validate(&json!({"spec": value}))
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 #[test]
 fn each_keyword_has_the_message_of_the_api() {
     for (schema, value, expected) in [
-        (json!({"type": "integer"}), json!("3"), r#"spec: Invalid value: "string": spec in body must be of type integer: "string""#),
-        (json!({"type": "integer"}), json!(1.5), r#"spec: Invalid value: "number": spec in body must be of type integer: "number""#),
-        (json!({"type": "string"}), Value::Null, r#"spec: Invalid value: "null": spec in body must be of type string: "null""#),
-        (json!({"type": "integer", "maximum": 10}), json!(11), "spec: Invalid value: 11: spec in body should be less than or equal to 10"),
+        (
+            json!({"type": "integer"}),
+            json!("3"),
+            r#"spec: Invalid value: "string": spec in body must be of type integer: "string""#,
+        ),
+        (
+            json!({"type": "integer"}),
+            json!(1.5),
+            r#"spec: Invalid value: "number": spec in body must be of type integer: "number""#,
+        ),
+        (
+            json!({"type": "string"}),
+            Value::Null,
+            r#"spec: Invalid value: "null": spec in body must be of type string: "null""#,
+        ),
+        (
+            json!({"type": "integer", "maximum": 10}),
+            json!(11),
+            "spec: Invalid value: 11: spec in body should be less than or equal to 10",
+        ),
         (
             json!({"type": "integer", "maximum": 10, "exclusiveMaximum": true}),
             json!(10),
@@ -35,10 +59,26 @@ fn each_keyword_has_the_message_of_the_api() {
             json!(0),
             "spec: Invalid value: 0: spec in body should be greater than or equal to 0.5",
         ),
-        (json!({"type": "integer", "multipleOf": 3}), json!(4), "spec: Invalid value: 4: spec in body should be a multiple of 3"),
-        (json!({"type": "string", "maxLength": 2}), json!("éèà"), "spec: Too long: may not be more than 2 bytes"),
-        (json!({"type": "string", "minLength": 2}), json!("é"), r#"spec: Invalid value: "é": spec in body should be at least 2 chars long"#),
-        (json!({"type": "string", "pattern": "^a"}), json!("b"), r#"spec: Invalid value: "b": spec in body should match '^a'"#),
+        (
+            json!({"type": "integer", "multipleOf": 3}),
+            json!(4),
+            "spec: Invalid value: 4: spec in body should be a multiple of 3",
+        ),
+        (
+            json!({"type": "string", "maxLength": 2}),
+            json!("éèà"),
+            "spec: Too long: may not be more than 2 bytes",
+        ),
+        (
+            json!({"type": "string", "minLength": 2}),
+            json!("é"),
+            r#"spec: Invalid value: "é": spec in body should be at least 2 chars long"#,
+        ),
+        (
+            json!({"type": "string", "pattern": "^a"}),
+            json!("b"),
+            r#"spec: Invalid value: "b": spec in body should match '^a'"#,
+        ),
         (
             json!({"type": "string", "format": "date-time"}),
             json!("zz"),
@@ -69,7 +109,11 @@ fn each_keyword_has_the_message_of_the_api() {
             json!({"a": "b"}),
             "spec: Invalid value: 1: spec in body should have at least 2 properties",
         ),
-        (json!({"type": "object", "required": ["a"]}), json!({}), "spec.a: Required value"),
+        (
+            json!({"type": "object", "required": ["a"]}),
+            json!({}),
+            "spec.a: Required value",
+        ),
         (
             json!({"x-kubernetes-int-or-string": true}),
             json!(true),
@@ -93,13 +137,19 @@ fn each_keyword_has_the_message_of_the_api() {
 #[test]
 fn what_keeps_the_rules_passes() {
     for (schema, value) in [
-        (json!({"type": "integer", "minimum": 1, "maximum": 3, "multipleOf": 2}), json!(2)),
+        (
+            json!({"type": "integer", "minimum": 1, "maximum": 3, "multipleOf": 2}),
+            json!(2),
+        ),
         (json!({"type": "integer"}), json!(1.0)),
         (json!({"type": "number"}), json!(1)),
         (json!({"type": "string", "maxLength": 2, "minLength": 2}), json!("éè")),
         (json!({"type": "string", "nullable": true}), Value::Null),
         (json!({"x-kubernetes-int-or-string": true}), json!("5%")),
-        (json!({"x-kubernetes-preserve-unknown-fields": true}), json!([1, {"a": null}])),
+        (
+            json!({"x-kubernetes-preserve-unknown-fields": true}),
+            json!([1, {"a": null}]),
+        ),
         (json!({"type": "string", "format": "x-own"}), json!("any")),
         (json!({"type": "number", "multipleOf": 0.1}), json!(0.3)),
     ] {
@@ -122,11 +172,16 @@ fn branches_add_conditions() {
     assert!(check(one.clone(), json!(1)).is_empty());
     assert_eq!(
         check(one, json!(4)),
-        [r#"<nil>: Invalid value: "": "spec" must validate one and only one schema (oneOf). Found 2 valid alternatives"#]
+        [
+            r#"<nil>: Invalid value: "": "spec" must validate one and only one schema (oneOf). Found 2 valid alternatives"#
+        ]
     );
     let not = json!({"type": "integer", "not": {"enum": [7]}, "allOf": [{"minimum": 2}]});
     assert!(check(not.clone(), json!(8)).is_empty());
-    assert_eq!(check(not.clone(), json!(7)), [r#"<nil>: Invalid value: "": "spec" must not validate the schema (not)"#]);
+    assert_eq!(
+        check(not.clone(), json!(7)),
+        [r#"<nil>: Invalid value: "": "spec" must not validate the schema (not)"#]
+    );
     assert_eq!(check(not, json!(1)).len(), 2);
 }
 
@@ -141,9 +196,15 @@ fn sets_and_maps_have_no_item_twice() {
         [r#"spec[1]: Duplicate value: {"name":"x"}"#]
     );
     let many: Vec<Value> = (0..50).map(|i| json!({"name": format!("n{}", i % 49)})).collect();
-    assert_eq!(check(map, Value::Array(many)), [r#"spec[49]: Duplicate value: {"name":"n0"}"#]);
+    assert_eq!(
+        check(map, Value::Array(many)),
+        [r#"spec[49]: Duplicate value: {"name":"n0"}"#]
+    );
     let set = json!({"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}});
-    assert_eq!(check(set.clone(), json!(["a", "b", "a"])), [r#"spec[2]: Duplicate value: "a""#]);
+    assert_eq!(
+        check(set.clone(), json!(["a", "b", "a"])),
+        [r#"spec[2]: Duplicate value: "a""#]
+    );
     let many: Vec<Value> = (0..50).map(|i| json!(format!("{}", i % 49))).collect();
     assert_eq!(check(set, Value::Array(many)), [r#"spec[49]: Duplicate value: "0""#]);
 }
@@ -167,7 +228,17 @@ fn unknown_fields_are_dropped_and_named() {
         },
     });
     let unknown = schema.prune(&mut object);
-    assert_eq!(unknown, ["extra", "spec.closed.c", "spec.free.tight.b", "spec.junk", "spec.list[1].b", "spec.map.k.b"]);
+    assert_eq!(
+        unknown,
+        [
+            "extra",
+            "spec.closed.c",
+            "spec.free.tight.b",
+            "spec.junk",
+            "spec.list[1].b",
+            "spec.map.k.b"
+        ]
+    );
     assert_eq!(
         object,
         json!({
@@ -188,9 +259,11 @@ fn defaults_fill_what_is_missing_or_null() {
         "deep": {"type": "object", "default": {}, "properties": {"n": {"type": "integer", "default": 3}}},
         "list": {"type": "array", "items": {"type": "object", "properties": {"n": {"type": "integer", "default": 1}}}},
     }}));
-    let mut object = json!({"spec": {"color": null, "nul": null, "plain": null, "list": [{}, {"n": 2}]}, "other": null});
+    let mut object =
+        json!({"spec": {"color": null, "nul": null, "plain": null, "list": [{}, {"n": 2}]}, "other": null});
     schema.default(&mut object);
-    let expected = json!({"spec": {"color": "red", "nul": null, "deep": {"n": 3}, "list": [{"n": 1}, {"n": 2}]}, "other": null});
+    let expected =
+        json!({"spec": {"color": "red", "nul": null, "deep": {"n": 3}, "list": [{"n": 1}, {"n": 2}]}, "other": null});
     assert_eq!(object, expected);
     let mut without = json!({"metadata": null});
     schema.default(&mut without);
@@ -199,8 +272,11 @@ fn defaults_fill_what_is_missing_or_null() {
 
 #[test]
 fn embedded_resources_keep_and_check_what_makes_them_resources() {
-    let schema = spec(json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"spec": {"type": "object"}}}));
-    let mut object = json!({"spec": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "junk": 1}, "other": 1}});
+    let schema = spec(
+        json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"spec": {"type": "object"}}}),
+    );
+    let mut object =
+        json!({"spec": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "junk": 1}, "other": 1}});
     assert_eq!(schema.prune(&mut object), ["spec.metadata.junk", "spec.other"]);
     assert!(schema.validate(&object).is_empty());
     let errors = schema.validate(&json!({"spec": {"kind": "", "metadata": {"name": 1}}}));
@@ -212,9 +288,15 @@ fn embedded_resources_keep_and_check_what_makes_them_resources() {
 fn schemas_that_are_not_structural_are_refused() {
     let of = |field: Value| json!({"type": "object", "properties": {"f": field}});
     for (schema, expected) in [
-        (json!({"type": "string"}), r#"s.type: Invalid value: "string": must be object at the root"#),
+        (
+            json!({"type": "string"}),
+            r#"s.type: Invalid value: "string": must be object at the root"#,
+        ),
         (json!({}), "s.type: Required value: must not be empty at the root"),
-        (of(json!({})), "s.properties[f].type: Required value: must not be empty for specified object fields"),
+        (
+            of(json!({})),
+            "s.properties[f].type: Required value: must not be empty for specified object fields",
+        ),
         (
             of(json!({"type": "array", "items": {}})),
             "s.properties[f].items.type: Required value: must not be empty for specified array items",
@@ -231,7 +313,10 @@ fn schemas_that_are_not_structural_are_refused() {
             of(json!({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": true})),
             "s.properties[f].additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive",
         ),
-        (of(json!({"type": "string", "$ref": "#/x"})), "s.properties[f].$ref: Forbidden: $ref is not supported"),
+        (
+            of(json!({"type": "string", "$ref": "#/x"})),
+            "s.properties[f].$ref: Forbidden: $ref is not supported",
+        ),
         (
             of(json!({"type": "string", "x-kubernetes-validations": [{"rule": "true"}]})),
             "s.properties[f].x-kubernetes-validations: Forbidden: validation rules (CEL) are not supported by this server",
@@ -248,7 +333,10 @@ fn schemas_that_are_not_structural_are_refused() {
             of(json!({"type": "string", "x-kubernetes-map-type": "atomic"})),
             r#"s.properties[f].type: Invalid value: "string": must be object if x-kubernetes-map-type is specified"#,
         ),
-        (of(json!({"type": "string", "maxLength": -1})), r#"s.properties[f].maxLength: Invalid value: "": must be an integer that is not negative"#),
+        (
+            of(json!({"type": "string", "maxLength": -1})),
+            r#"s.properties[f].maxLength: Invalid value: "": must be an integer that is not negative"#,
+        ),
         (
             json!({"type": "object", "properties": {"metadata": {"type": "object", "properties": {"labels": {"type": "object"}}}}}),
             "s.properties[metadata].properties[labels]: Forbidden: must not specify anything other than name and generateName, but \
@@ -284,4 +372,16 @@ fn fields_tell_their_type() {
     assert_eq!(schema.field(["spec", "m", "any"]), Some(FieldType::Boolean));
     assert_eq!(schema.field(["spec", "l"]), Some(FieldType::Other));
     assert_eq!(schema.field(["spec", "x"]), None);
+}
+
+#[test]
+fn long_keys_and_values_do_not_swell_the_errors() {
+    let schema =
+        spec(json!({"type": "object", "additionalProperties": {"type": "array", "items": {"type": "integer"}}}));
+    let mut map = serde_json::Map::new();
+    map.insert("k".repeat(1_000_000), Value::Array(vec![json!("x"); 1000]));
+    let errors = schema.validate(&json!({"spec": map}));
+    assert!(errors.iter().map(|e| e.to_string().len()).sum::<usize>() < 200_000);
+    let error = FieldError::invalid("a", "x".repeat(1_000_000), "");
+    assert!(error.body().len() < 2000);
 }

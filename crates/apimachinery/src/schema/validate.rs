@@ -6,11 +6,9 @@ use serde_json::{Map, Number, Value};
 
 use super::path::Path;
 use super::{Additional, Bound, JsonType, Node, Resource, Rules, lists};
-use crate::field::{FieldError, FieldErrorKind};
+use crate::field::{FieldError, FieldErrorKind, MAX_SHOWN_BYTES};
+use crate::go;
 use crate::meta;
-
-/// Longest value, in bytes of JSON, that an error shows whole.
-const MAX_SHOWN_BYTES: usize = 1024;
 
 pub(super) fn validate(root: &Node, object: &Value) -> Vec<FieldError> {
     let mut errors = Errors::new(super::MAX_ERRORS);
@@ -27,7 +25,10 @@ pub(super) struct Errors {
 
 impl Errors {
     pub(super) fn new(limit: usize) -> Self {
-        Self { list: Vec::new(), limit }
+        Self {
+            list: Vec::new(),
+            limit,
+        }
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -41,7 +42,8 @@ impl Errors {
     }
 
     fn append(&mut self, other: Vec<FieldError>) {
-        self.list.extend(other.into_iter().take(self.limit.saturating_sub(self.list.len())));
+        self.list
+            .extend(other.into_iter().take(self.limit.saturating_sub(self.list.len())));
     }
 
     /// An `Invalid` error whose detail is the path and a phrase: `spec.size in body should be …`.
@@ -115,7 +117,11 @@ fn type_name(value: &Value) -> &'static str {
 }
 
 fn type_error(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Errors) {
-    let expected = if node.int_or_string { "integer,string" } else { node.json_type.map_or("", JsonType::name) };
+    let expected = if node.int_or_string {
+        "integer,string"
+    } else {
+        node.json_type.map_or("", JsonType::name)
+    };
     let found = type_name(value);
     errors.push(|| {
         let path = path.render();
@@ -125,7 +131,10 @@ fn type_error(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Errors) 
 }
 
 fn not_allowed(path: &Path<'_>, value: &Value, allowed: &[Value]) -> FieldError {
-    let texts: Vec<String> = allowed.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect();
+    let texts: Vec<String> = allowed
+        .iter()
+        .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
+        .collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     FieldError::not_supported(named(path.render()), shown(value), &texts)
 }
@@ -133,10 +142,7 @@ fn not_allowed(path: &Path<'_>, value: &Value, allowed: &[Value]) -> FieldError 
 /// A value as an error shows it: a long one is cut, or only its type is named.
 fn shown(value: &Value) -> Value {
     match value {
-        Value::String(text) if text.len() > MAX_SHOWN_BYTES => {
-            let end = (0..=MAX_SHOWN_BYTES).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
-            Value::String(format!("{}...", &text[..end]))
-        }
+        Value::String(text) => Value::String(go::cut(text, MAX_SHOWN_BYTES).into_owned()),
         Value::Array(_) | Value::Object(_) if value.to_string().len() > MAX_SHOWN_BYTES => {
             Value::String(type_name(value).to_owned())
         }
@@ -146,7 +152,8 @@ fn shown(value: &Value) -> Value {
 
 /// The first of length, pattern and format that does not hold.
 fn check_text(rules: &Rules, text: &str, path: &Path<'_>, errors: &mut Errors) {
-    let value = || shown(&Value::String(text.to_owned()));
+    let cut = || go::cut(text, MAX_SHOWN_BYTES);
+    let value = || Value::String(cut().into_owned());
     if let Some(max) = rules.max_length.filter(|max| longer_than(text, *max)) {
         return errors.push(|| FieldError::too_long(named(path.render()), max));
     }
@@ -159,10 +166,12 @@ fn check_text(rules: &Rules, text: &str, path: &Path<'_>, errors: &mut Errors) {
     if let Some(format) = rules.format.filter(|format| !format.accepts_text(text)) {
         errors.push(|| {
             let path = path.render();
-            let value = shown(&Value::String(text.to_owned()));
-            let quoted = crate::go::quote(value.as_str().unwrap_or(""));
-            let detail = format!("{path} in body must be of type {}: {quoted}", format.name());
-            FieldError::type_invalid(named(path), value, detail)
+            let detail = format!(
+                "{path} in body must be of type {}: {}",
+                format.name(),
+                go::quote(&cut())
+            );
+            FieldError::type_invalid(named(path), value(), detail)
         });
     }
 }
@@ -178,7 +187,7 @@ fn longer_than(text: &str, chars: u64) -> bool {
 
 fn check_number(rules: &Rules, number: &Number, path: &Path<'_>, errors: &mut Errors) {
     let value = || Value::Number(number.clone());
-    let print = crate::go::number;
+    let print = go::number;
     if let Some(format) = rules.format.filter(|format| !format.accepts_number(number)) {
         errors.invalid(path, value, || format!("must be of type {}", format.name()));
     }
@@ -187,11 +196,15 @@ fn check_number(rules: &Rules, number: &Number, path: &Path<'_>, errors: &mut Er
     }
     if let Some(Bound { limit, exclusive }) = rules.maximum.as_ref().filter(|b| outside(number, b, Ordering::Greater)) {
         let or_equal = if *exclusive { "" } else { " or equal to" };
-        errors.invalid(path, value, || format!("should be less than{or_equal} {}", print(limit)));
+        errors.invalid(path, value, || {
+            format!("should be less than{or_equal} {}", print(limit))
+        });
     }
     if let Some(Bound { limit, exclusive }) = rules.minimum.as_ref().filter(|b| outside(number, b, Ordering::Less)) {
         let or_equal = if *exclusive { "" } else { " or equal to" };
-        errors.invalid(path, value, || format!("should be greater than{or_equal} {}", print(limit)));
+        errors.invalid(path, value, || {
+            format!("should be greater than{or_equal} {}", print(limit))
+        });
     }
 }
 
@@ -201,7 +214,10 @@ fn outside(number: &Number, bound: &Bound, wrong: Ordering) -> bool {
 }
 
 fn whole(number: &Number) -> Option<i128> {
-    number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
+    number
+        .as_i64()
+        .map(i128::from)
+        .or_else(|| number.as_u64().map(i128::from))
 }
 
 fn compare(a: &Number, b: &Number) -> Ordering {
@@ -239,7 +255,11 @@ fn check_items(node: &Node, items: &[Value], path: &Path<'_>, errors: &mut Error
 fn check_object(node: &Node, map: &Map<String, Value>, path: &Path<'_>, errors: &mut Errors) {
     let count = map.len() as u64;
     if let Some(min) = node.rules.min_properties.filter(|min| count < *min) {
-        errors.invalid(path, || count.into(), || format!("should have at least {min} properties"));
+        errors.invalid(
+            path,
+            || count.into(),
+            || format!("should have at least {min} properties"),
+        );
     }
     if let Some(max) = node.rules.max_properties.filter(|max| count > *max) {
         errors.push(|| FieldError::too_many(named(path.render()), count, max));
@@ -274,7 +294,12 @@ fn check_embedded(map: &Map<String, Value>, path: &Path<'_>, errors: &mut Errors
     };
     if let Err(e) = meta::decode(&mut metadata.clone(), &at.render()) {
         let detail = format!("must be {}", e.expected);
-        errors.push(|| FieldError { kind: FieldErrorKind::TypeInvalid, path: e.path, value: None, detail });
+        errors.push(|| FieldError {
+            kind: FieldErrorKind::TypeInvalid,
+            path: e.path,
+            value: None,
+            detail,
+        });
     }
     let mut found = Vec::new();
     meta::validate_labels(metadata.get("labels"), &at.key("labels").render(), &mut found);
@@ -291,13 +316,24 @@ fn check_branches(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Erro
         errors.append(failures(&branches.any_of[0], value, path, errors.limit));
     }
     if !branches.one_of.is_empty() {
-        match branches.one_of.iter().filter(|branch| is_valid(branch, value, path)).count() {
+        match branches
+            .one_of
+            .iter()
+            .filter(|branch| is_valid(branch, value, path))
+            .count()
+        {
             1 => {}
             0 => {
-                say(errors, "must validate one and only one schema (oneOf). Found none valid");
+                say(
+                    errors,
+                    "must validate one and only one schema (oneOf). Found none valid",
+                );
                 errors.append(failures(&branches.one_of[0], value, path, errors.limit));
             }
-            n => say(errors, &format!("must validate one and only one schema (oneOf). Found {n} valid alternatives")),
+            n => say(
+                errors,
+                &format!("must validate one and only one schema (oneOf). Found {n} valid alternatives"),
+            ),
         }
     }
     let failed = branches.all_of.iter().filter(|branch| {
@@ -311,7 +347,11 @@ fn check_branches(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Erro
         n if n == branches.all_of.len() => say(errors, "must validate all the schemas (allOf). None validated"),
         _ => say(errors, "must validate all the schemas (allOf)"),
     }
-    if branches.not.as_ref().is_some_and(|branch| is_valid(branch, value, path)) {
+    if branches
+        .not
+        .as_ref()
+        .is_some_and(|branch| is_valid(branch, value, path))
+    {
         say(errors, "must not validate the schema (not)");
     }
 }

@@ -66,7 +66,13 @@ fn broken_instances_are_told_which_field_it_is() {
     paths.sort_unstable();
     assert_eq!(
         paths,
-        ["record.epoch", "record.operation.acceptedAt", "record.operation.verb", "spec.instanceId", "spec.planId"]
+        [
+            "record.epoch",
+            "record.operation.acceptedAt",
+            "record.operation.verb",
+            "spec.instanceId",
+            "spec.planId"
+        ]
     );
 }
 
@@ -75,7 +81,15 @@ fn the_busy_ones_can_be_selected() {
     let crd = definition();
     let fields = &crd.storage_version().selectable_fields;
     let labels: Vec<&str> = fields.iter().map(|f| f.label.as_str()).collect();
-    assert_eq!(labels, ["record.operation.id", "spec.instanceId", "spec.serviceId", "spec.planId"]);
+    assert_eq!(
+        labels,
+        [
+            "record.operation.id",
+            "spec.instanceId",
+            "spec.serviceId",
+            "spec.planId"
+        ]
+    );
     let selects = |selector: &str, object: &Value| {
         let selector = FieldSelector::parse(selector).unwrap();
         selector.require_supported(|path| labels.contains(&path)).unwrap();
@@ -94,8 +108,14 @@ fn kubectl_shows_the_columns() {
     let columns = &crd.storage_version().columns;
     let now = "2026-11-21T07:45:59Z".parse().unwrap();
     let row = Row::of(&instance(), columns, IncludeObject::None, "meta.k8s.io/v1", now);
-    assert_eq!(Value::Array(row.cells), json!(["a", "small", "False", "Provision", "5m12s", null]));
-    let wide: Vec<&str> =
-        columns.iter().filter(|c| c.definition.priority > 0).map(|c| c.definition.name.as_str()).collect();
+    assert_eq!(
+        Value::Array(row.cells),
+        json!(["a", "small", "False", "Provision", "5m12s", null])
+    );
+    let wide: Vec<&str> = columns
+        .iter()
+        .filter(|c| c.definition.priority > 0)
+        .map(|c| c.definition.name.as_str())
+        .collect();
     assert_eq!(wide, ["Progress"]);
 }

@@ -20,7 +20,11 @@ fn request(name: &str) -> Value {
 
 #[track_caller]
 fn same(name: &str, status: &Status) {
-    assert_eq!(serde_json::to_value(status).unwrap(), recorded()["statuses"][name], "{name}");
+    assert_eq!(
+        serde_json::to_value(status).unwrap(),
+        recorded()["statuses"][name],
+        "{name}"
+    );
 }
 
 fn configmaps() -> Resource {
@@ -39,24 +43,52 @@ fn meta_errors(object: &Value, name: NameRule, strict_finalizers: bool) -> Vec<F
     let mut meta = meta::of(object).unwrap().clone();
     meta::decode(&mut meta, "metadata").unwrap();
     let namespaced = meta.contains_key("namespace");
-    meta::validate_metadata(&meta, MetadataRules { name, namespaced, strict_finalizers })
+    meta::validate_metadata(
+        &meta,
+        MetadataRules {
+            name,
+            namespaced,
+            strict_finalizers,
+        },
+    )
 }
 
 #[test]
 fn answers_about_one_object() {
     same("not_found", &Status::not_found(&configmaps(), "nope"));
     same("conflict", &Status::conflict(&configmaps(), "a"));
-    same("deleted", &Status::deleted(&configmaps(), "c4", "ac7942f8-b312-4fcc-a066-3060243aaccb"));
-    same("deleted_grouped", &Status::deleted(&widgets(), "a", "b2aa2234-c630-412e-90b3-61d5ae50f27f"));
+    same(
+        "deleted",
+        &Status::deleted(&configmaps(), "c4", "ac7942f8-b312-4fcc-a066-3060243aaccb"),
+    );
+    same(
+        "deleted_grouped",
+        &Status::deleted(&widgets(), "a", "b2aa2234-c630-412e-90b3-61d5ae50f27f"),
+    );
     let kind = Kind::new("", "ConfigMap");
-    let uid = FailedPrecondition::Uid { wanted: "x", found: "d920b9df-6be6-43d0-bd53-fcd4d852decf" };
+    let uid = FailedPrecondition::Uid {
+        wanted: "x",
+        found: "d920b9df-6be6-43d0-bd53-fcd4d852decf",
+    };
     same("precondition_uid", &Status::precondition_failed(&kind, "a", &uid));
-    let revision = FailedPrecondition::ResourceVersion { wanted: "1", found: "234" };
-    same("precondition_revision", &Status::precondition_failed(&kind, "a", &revision));
+    let revision = FailedPrecondition::ResourceVersion {
+        wanted: "1",
+        found: "234",
+    };
+    same(
+        "precondition_revision",
+        &Status::precondition_failed(&kind, "a", &revision),
+    );
     let error = meta::resource_version_required();
-    same("revision_required", &Status::invalid_resource(&widgets(), "a", vec![error]));
+    same(
+        "revision_required",
+        &Status::invalid_resource(&widgets(), "a", vec![error]),
+    );
     let error = FieldError::invalid("kind", "Gadget", "must be Widget");
-    same("wrong_kind", &Status::invalid(&Kind::new("ex.io", "Gadget"), "x", vec![error]));
+    same(
+        "wrong_kind",
+        &Status::invalid(&Kind::new("ex.io", "Gadget"), "x", vec![error]),
+    );
 }
 
 #[test]
@@ -65,10 +97,22 @@ fn answers_about_rights() {
         format!("User \"{user}\" cannot {verb} resource \"configmaps\" in API group \"\" in the namespace \"default\"")
     };
     same("unauthorized", &Status::unauthorized());
-    same("forbidden", &Status::forbidden(&configmaps(), "a", &why("system:anonymous", "get")));
-    same("forbidden_collection", &Status::forbidden(&configmaps(), "", &why("bob", "create")));
-    same("forbidden_path", &Status::forbidden_path("User \"bob\" cannot get path \"/metrics\""));
-    same("namespace_terminating", &Status::namespace_terminating(&configmaps(), "new", "nl"));
+    same(
+        "forbidden",
+        &Status::forbidden(&configmaps(), "a", &why("system:anonymous", "get")),
+    );
+    same(
+        "forbidden_collection",
+        &Status::forbidden(&configmaps(), "", &why("bob", "create")),
+    );
+    same(
+        "forbidden_path",
+        &Status::forbidden_path("User \"bob\" cannot get path \"/metrics\""),
+    );
+    same(
+        "namespace_terminating",
+        &Status::namespace_terminating(&configmaps(), "new", "nl"),
+    );
 }
 
 #[test]
@@ -77,30 +121,60 @@ fn answers_about_the_request_itself() {
     same("method_not_allowed", &Status::method_not_allowed());
     same("rejected", &Status::rejected());
     same("expired_list", &Status::expired_list(None));
-    same("too_large_revision", &Status::too_large_resource_version(99_999_999, 267));
-    same("internal", &Status::internal("the spec replicas field \".spec.replicas\" does not exist"));
-    let json = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+    same(
+        "too_large_revision",
+        &Status::too_large_resource_version(99_999_999, 267),
+    );
+    same(
+        "internal",
+        &Status::internal("the spec replicas field \".spec.replicas\" does not exist"),
+    );
+    let json = [
+        "application/json",
+        "application/yaml",
+        "application/vnd.kubernetes.protobuf",
+    ];
     same("not_acceptable", &Status::not_acceptable(&json));
-    let patches = ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
+    let patches = [
+        "application/json-patch+json",
+        "application/merge-patch+json",
+        "application/apply-patch+yaml",
+    ];
     same("unsupported_media_type", &Status::unsupported_media_type(&patches));
 }
 
 #[test]
 fn answers_about_options() {
     let error = FieldError::not_supported("fieldValidation", "Bogus", &["", "Ignore", "Strict", "Warn"]);
-    same("field_validation", &Status::invalid_options("CreateOptions", vec![error]));
+    same(
+        "field_validation",
+        &Status::invalid_options("CreateOptions", vec![error]),
+    );
     let error = FieldError::not_supported("dryRun", json!(["Some"]), &["All"]);
     same("dry_run", &Status::invalid_options("CreateOptions", vec![error]));
-    let error = FieldError::not_supported("propagationPolicy", "Bogus", &["Foreground", "Background", "Orphan", "nil"]);
-    same("propagation_policy", &Status::invalid_options("DeleteOptions", vec![error]));
+    let error = FieldError::not_supported(
+        "propagationPolicy",
+        "Bogus",
+        &["Foreground", "Background", "Orphan", "nil"],
+    );
+    same(
+        "propagation_policy",
+        &Status::invalid_options("DeleteOptions", vec![error]),
+    );
 }
 
 #[test]
 fn answers_about_list_parameters() {
     for (name, query) in [
         ("list_match_alone", &[("resourceVersionMatch", "Exact")][..]),
-        ("list_exact_zero", &[("resourceVersion", "0"), ("resourceVersionMatch", "Exact")]),
-        ("list_match_bogus", &[("resourceVersion", "0"), ("resourceVersionMatch", "Bogus")]),
+        (
+            "list_exact_zero",
+            &[("resourceVersion", "0"), ("resourceVersionMatch", "Exact")],
+        ),
+        (
+            "list_match_bogus",
+            &[("resourceVersion", "0"), ("resourceVersionMatch", "Bogus")],
+        ),
         ("list_revision_word", &[("resourceVersion", "abc")]),
         ("list_limit_word", &[("limit", "abc")]),
         ("label_no_operator", &[("labelSelector", "a b")]),
@@ -123,11 +197,17 @@ fn answers_about_metadata() {
         same(name, &Status::invalid(&Kind::new("", "Namespace"), namespace, errors));
     }
     for (name, object) in [("labels", "lab"), ("owner_uid", "own")] {
-        same(name, &config_map(object, meta_errors(&request(name), NameRule::Subdomain, true)));
+        same(
+            name,
+            &config_map(object, meta_errors(&request(name), NameRule::Subdomain, true)),
+        );
     }
     let deployment = json!({"metadata": {"name": "d", "namespace": "n", "finalizers": ["bad"]}});
     let errors = meta_errors(&deployment, NameRule::Subdomain, true);
-    same("bare_finalizer", &Status::invalid(&Kind::new("apps", "Deployment"), "d", errors));
+    same(
+        "bare_finalizer",
+        &Status::invalid(&Kind::new("apps", "Deployment"), "d", errors),
+    );
     // The real server says it twice among the causes.
     let old = json!({"name": "fz", "deletionTimestamp": "2026-11-21T07:40:53Z", "finalizers": ["a.b/c"]});
     let new = json!({"name": "fz", "deletionTimestamp": "2026-11-21T07:40:53Z", "finalizers": ["a.b/c", "d.e/f"]});
@@ -139,13 +219,24 @@ fn answers_about_metadata() {
 #[test]
 fn answers_about_owners() {
     for (name, object, detail) in [
-        ("two_controllers", "own2", "Only one reference can have Controller set to true"),
-        ("event_owner", "own3", "/v1, Kind=Event is disallowed from being an owner"),
+        (
+            "two_controllers",
+            "own2",
+            "Only one reference can have Controller set to true",
+        ),
+        (
+            "event_owner",
+            "own3",
+            "/v1, Kind=Event is disallowed from being an owner",
+        ),
     ] {
         let status = config_map(object, meta_errors(&request(name), NameRule::Subdomain, true));
         let expected: Status = serde_json::from_value(recorded()["statuses"][name].clone()).unwrap();
         let (ours, theirs) = (status.details.unwrap(), expected.details.unwrap());
-        assert_eq!((ours.causes.len(), &ours.causes[0].field), (theirs.causes.len(), &theirs.causes[0].field));
+        assert_eq!(
+            (ours.causes.len(), &ours.causes[0].field),
+            (theirs.causes.len(), &theirs.causes[0].field)
+        );
         let tail = |text: &str| text[text.find(detail).unwrap()..].to_owned();
         assert_eq!(tail(&status.message), tail(&expected.message));
     }
@@ -158,7 +249,10 @@ fn answers_about_definitions() {
         let mut object = request(name);
         CustomResourceDefinition::apply_defaults(&mut object);
         let errors = CustomResourceDefinition::parse(&object).unwrap_err();
-        same(name, &Status::invalid(&kind, object["metadata"]["name"].as_str().unwrap(), errors));
+        same(
+            name,
+            &Status::invalid(&kind, object["metadata"]["name"].as_str().unwrap(), errors),
+        );
     }
 }
 
@@ -176,14 +270,22 @@ fn answers_about_widgets() {
         assert!(schema.prune(&mut object).is_empty());
         schema.default(&mut object);
         let errors = schema.validate(&object);
-        same(name, &Status::invalid(&Kind::new("ex.io", "Widget"), object["metadata"]["name"].as_str().unwrap(), errors));
+        same(
+            name,
+            &Status::invalid(
+                &Kind::new("ex.io", "Widget"),
+                object["metadata"]["name"].as_str().unwrap(),
+                errors,
+            ),
+        );
     }
 }
 
 #[test]
 fn widgets_are_stored_as_recorded() {
     let schema = definition().storage_version().schema.clone();
-    let mut junk = json!({"metadata": {"name": "a"}, "spec": {"size": 3, "junk": 1}, "status": {"phase": "X"}, "extra": 1});
+    let mut junk =
+        json!({"metadata": {"name": "a"}, "spec": {"size": 3, "junk": 1}, "status": {"phase": "X"}, "extra": 1});
     assert_eq!(schema.prune(&mut junk), ["extra", "spec.junk"]);
     let mut nulls = json!({"metadata": {"name": "nul"}, "spec": {"size": 1, "color": null, "nul": null}});
     schema.default(&mut nulls);

@@ -1,4 +1,5 @@
 //! The API server as its clients see it: through `kube::Client` and through plain HTTP requests.
 
 mod client;
+mod recordings;
 mod support;

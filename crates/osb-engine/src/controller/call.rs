@@ -59,7 +59,12 @@ impl Inner {
         let mut progress = std::pin::pin!(store_progress(recorder));
         let stop = tokio::select! {
             biased;
-            returned = &mut function => return self.returned(verb, returned),
+            returned = &mut function => {
+                let returned = self.returned(verb, returned);
+                // What a function returns because it was told to stop says nothing of the operation.
+                let stopped = cancelled.is_cancelled() && matches!(returned, Called::Failed(_));
+                return if stopped { Called::Cancelled } else { returned };
+            }
             () = cancelled.cancelled() => Called::Cancelled,
             () = tokio::time::sleep_until(deadline) => Called::Late,
             () = &mut progress => return Called::Cancelled,

@@ -22,7 +22,10 @@ const PAGE: u32 = 500;
 
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How often Tombstones that have expired are removed.
+/// When after the start Tombstones that have expired are removed for the first time.
+const FIRST_EXPIRY: Duration = Duration::from_secs(60);
+
+/// How often they are removed then.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// So long a home that is starting is waited for.
@@ -192,17 +195,18 @@ async fn sweep(inner: Arc<Inner>, kind: Kind) {
 
 /// Removes expired Tombstones, once an hour.
 async fn expire(inner: Arc<Inner>) {
+    let mut pause = FIRST_EXPIRY;
     loop {
+        tokio::select! {
+            () = inner.stopping.cancelled() => return,
+            () = tokio::time::sleep(pause) => pause = EXPIRY_INTERVAL,
+        }
         let hour = Timestamp::now().as_second() / 3600;
         let labels = format!("{EXPIRES_LABEL}<{hour}");
         for namespace in inner.config.tenants.namespaces() {
             if let Err(error) = inner.home.delete_selected(Kind::Tombstone, namespace, &labels).await {
                 tracing::warn!(%error, namespace, "expired Tombstones could not be removed");
             }
-        }
-        tokio::select! {
-            () = inner.stopping.cancelled() => return,
-            () = tokio::time::sleep(EXPIRY_INTERVAL) => {}
         }
     }
 }

@@ -5,7 +5,6 @@ use osb_api::error::{BindError, Fault, PollError, UnbindError};
 use serde_json::json;
 
 use crate::author::{ASYNC, Journal, NEEDS_APP, UNBINDABLE, eventually};
-use crate::homes::TestHome;
 use crate::on_each_home;
 use crate::platform::{ACCEPTS, Platform, accepted, accepted_removal};
 

@@ -5,7 +5,6 @@ use osb_api::error::{BindError, Fault, ProvisionError};
 use serde_json::{Value, json};
 
 use crate::author::{ASYNC, Journal};
-use crate::homes::TestHome;
 use crate::on_each_home;
 use crate::platform::{ACCEPTS, Platform, accepted, accepted_removal};
 

@@ -1,0 +1,265 @@
+//! Accepts connections and serves HTTP on them: bounded in number, in the size of heads and in the time that a client
+//! may take for one. Both listeners of a broker are of this kind.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_service::Service;
+
+use crate::connections::{Busy, Connection, Connections};
+
+/// So long a client may take for the head of a request, and a connection may be idle (hyper counts both in one).
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest head of a request: two identifiers of 1,024 bytes, escaped, and what proxies add.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+const MAX_HEADERS: usize = 100;
+/// Controllers hold many watches on one connection.
+const MAX_STREAMS: u32 = 256;
+const PING_EVERY: Duration = Duration::from_secs(30);
+/// Pause after the system had no more file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The versions of HTTP that are spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Versions {
+    /// HTTP/1.1 only.
+    One,
+    /// HTTP/1.1 and HTTP/2.
+    OneAndTwo,
+}
+
+/// What is served where.
+pub(crate) struct Listener {
+    /// For the log.
+    pub(crate) name: &'static str,
+    pub(crate) socket: TcpListener,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) versions: Versions,
+    pub(crate) max_connections: usize,
+}
+
+/// A listener at work.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    name: &'static str,
+    /// Nothing is accepted any more, and each connection ends after what it is doing.
+    draining: CancellationToken,
+    /// All connections end now.
+    ending: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Listener {
+    /// Begins to accept. `S` must not take longer than its client is worth waiting for: a request in work is not
+    /// interrupted but at the end of a drain.
+    pub(crate) fn serve<S, B>(self, service: S) -> Serving
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let serving = Serving {
+            name: self.name,
+            draining: CancellationToken::new(),
+            ending: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let server = Server {
+            http: http(self.versions),
+            tls: self.tls.map(TlsAcceptor::from),
+            service,
+            draining: serving.draining.clone(),
+            ending: serving.ending.clone(),
+        };
+        let (tasks, draining) = (serving.tasks.clone(), serving.draining.clone());
+        let connections = Connections::new(self.max_connections);
+        let accept = accept(self.name, self.socket, connections, tasks, Arc::new(server));
+        serving.tasks.spawn(async move {
+            draining.run_until_cancelled(accept).await;
+        });
+        serving
+    }
+}
+
+impl Serving {
+    /// Accepts nothing more and waits until everything that was begun is answered; after `limit` what is left is cut
+    /// off.
+    pub(crate) async fn drain(self, limit: Duration) {
+        self.draining.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
+            tracing::warn!(listener = self.name, connections = self.tasks.len(), "cut off: the time for draining is over");
+            self.ending.cancel();
+            self.tasks.wait().await;
+        }
+    }
+}
+
+fn http(versions: Versions) -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+        .keep_alive_interval(PING_EVERY);
+    match versions {
+        Versions::One => http.http1_only(),
+        Versions::OneAndTwo => http,
+    }
+}
+
+async fn accept<S, B>(
+    name: &'static str,
+    socket: TcpListener,
+    connections: Arc<Connections>,
+    tasks: TaskTracker,
+    server: Arc<Server<S>>,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut short = false;
+    loop {
+        match socket.accept().await {
+            Ok((stream, peer)) => {
+                short = false;
+                let Some(connection) = connections.admit() else {
+                    tracing::debug!(listener = name, %peer, "refused: all connections are in use");
+                    continue;
+                };
+                tasks.spawn(server.clone().connection(stream, connection));
+            }
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut short, true) {
+                    tracing::warn!(listener = name, %error, "no connection can be accepted at the moment");
+                }
+                connections.evict();
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// The client was gone before it was accepted.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// What the connections of a listener share.
+struct Server<S> {
+    http: auto::Builder<TokioExecutor>,
+    tls: Option<TlsAcceptor>,
+    service: S,
+    draining: CancellationToken,
+    ending: CancellationToken,
+}
+
+impl<S, B> Server<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// From accept to close. What a client does wrong ends here without a word: anybody could fill the log.
+    async fn connection(self: Arc<Self>, stream: TcpStream, connection: Arc<Connection>) {
+        // An answer is written whole; there is nothing to collect.
+        let _ = stream.set_nodelay(true);
+        let served = async {
+            let Some(tls) = &self.tls else { return self.serve(stream, &connection).await };
+            if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                self.serve(stream, &connection).await;
+            }
+        };
+        tokio::select! {
+            () = Box::pin(served) => {}
+            () = connection.evicted() => {}
+            () = self.ending.cancelled() => {}
+        }
+    }
+
+    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin, connection: &Arc<Connection>) {
+        let service = service_fn(|request| {
+            let busy = connection.begin();
+            let mut service = self.service.clone();
+            async move {
+                let busy = busy.ok_or(Evicted)?;
+                let response = match service.call(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                };
+                Ok::<_, Evicted>(response.map(|body| Answer { body, _busy: busy }))
+            }
+        });
+        let mut serving = pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        tokio::select! {
+            _ = serving.as_mut() => return,
+            () = self.draining.cancelled() => serving.as_mut().graceful_shutdown(),
+        }
+        let _ = serving.await;
+    }
+}
+
+/// The connection had to make room before its request was begun.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection had to make room")]
+struct Evicted;
+
+/// A body that keeps its connection busy until it has been taken.
+struct Answer<B> {
+    body: B,
+    _busy: Busy,
+}
+
+impl<B: Body + Unpin> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Opens a listening socket.
+pub(crate) async fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = TcpListener::bind(address).await?;
+    let address = socket.local_addr()?;
+    Ok((socket, address))
+}

@@ -1,0 +1,213 @@
+//! What the Kubernetes listener needs: an authority of its own, a certificate, a token, and the kubeconfig with them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::ServerConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::credentials::secret;
+use crate::data_dir::DataDir;
+use crate::error::HostError;
+use crate::{files, tls};
+
+const AUTHORITY_DAYS: i64 = 3650;
+const CERTIFICATE_DAYS: i64 = 365;
+/// A certificate that ends sooner is made anew at the start.
+const RENEW_DAYS: i64 = 60;
+
+/// The file `pki`: all that belongs together, in one file so that it is replaced together.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Pki {
+    authority: Pair,
+    server: Pair,
+    /// The names and addresses that the server's certificate is for.
+    names: Vec<String>,
+    /// Of the administrator in the kubeconfig.
+    pub(crate) token: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Pair {
+    certificate: String,
+    key: String,
+    last_day: Date,
+}
+
+impl Pki {
+    /// Reads the file; makes what is missing, ends soon, or is for other names.
+    pub(crate) fn load(folder: &DataDir, address: SocketAddr) -> Result<Self, HostError> {
+        let today = TimeZone::UTC.to_datetime(Timestamp::now()).date();
+        let path = folder.pki();
+        let found = files::read(&path).map_err(|source| HostError::file("read", &path, source))?;
+        // What serde says may quote the key.
+        let found: Option<Self> = found.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(|_| {
+            HostError::content(&path, "is damaged: remove it, and a new one and a new kubeconfig are made")
+        })?;
+        let (pki, changed) = Self::renewed(found, names(address), today)
+            .map_err(|error| HostError::content(&path, format!("holds an authority that cannot sign ({error}): remove it, and a new one is made")))?;
+        let pki = pki.map_or_else(|| Err(HostError::NoRandomness), Ok)?;
+        if changed {
+            let bytes = serde_json::to_vec(&pki).unwrap_or_default();
+            files::write(&path, &bytes).map_err(|source| HostError::file("write", &path, source))?;
+        }
+        Ok(pki)
+    }
+
+    /// What was found if it is still good, and whether anything had to be made; `None` without randomness for a token.
+    fn renewed(found: Option<Self>, names: Vec<String>, today: Date) -> Result<(Option<Self>, bool), rcgen::Error> {
+        let good = |pair: &Pair| pair.last_day > today.saturating_add(RENEW_DAYS.days());
+        let found = found.filter(|pki| good(&pki.authority));
+        let (authority, token) = match found {
+            Some(pki) if good(&pki.server) && names.iter().all(|name| pki.names.contains(name)) => {
+                return Ok((Some(pki), false));
+            }
+            Some(pki) => (pki.authority, pki.token),
+            None => {
+                let Ok(token) = secret() else { return Ok((None, false)) };
+                (authority(today)?, token)
+            }
+        };
+        let server = server(&authority, &names, today)?;
+        Ok((Some(Self { authority, server, names, token }), true))
+    }
+
+    /// For the listener.
+    pub(crate) fn server_config(&self, folder: &DataDir) -> Result<Arc<ServerConfig>, HostError> {
+        let pem = |text: &str| text.as_bytes().to_vec();
+        let config = tls::server_config(&pem(&self.server.certificate), &pem(&self.server.key), &[b"h2", b"http/1.1"]);
+        config.map_err(|what| HostError::Tls { path: folder.pki(), what })
+    }
+
+    /// A kubeconfig for this server; written only when it says something else than before.
+    pub(crate) fn write_kubeconfig(&self, folder: &DataDir, url: &str, cluster: &str, namespace: &str) -> Result<(), HostError> {
+        let authority = base64::engine::general_purpose::STANDARD.encode(&self.authority.certificate);
+        let token = &self.token;
+        let text = format!(
+            "apiVersion: v1\n\
+             kind: Config\n\
+             clusters:\n\
+             - name: {cluster}\n\
+             \x20 cluster:\n\
+             \x20   server: {url}\n\
+             \x20   certificate-authority-data: {authority}\n\
+             users:\n\
+             - name: admin\n\
+             \x20 user:\n\
+             \x20   token: {token}\n\
+             contexts:\n\
+             - name: {cluster}\n\
+             \x20 context:\n\
+             \x20   cluster: {cluster}\n\
+             \x20   namespace: {namespace}\n\
+             \x20   user: admin\n\
+             current-context: {cluster}\n"
+        );
+        let path = folder.kubeconfig();
+        if files::read(&path).is_ok_and(|found| found.is_some_and(|found| found == text.as_bytes())) {
+            return Ok(());
+        }
+        files::write(&path, text.as_bytes()).map_err(|source| HostError::file("write", path, source))
+    }
+}
+
+/// What clients may call a server on this address.
+fn names(address: SocketAddr) -> Vec<String> {
+    let mut names: Vec<String> = vec!["localhost".to_owned()];
+    let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    names.extend(loopback.iter().map(IpAddr::to_string));
+    if !address.ip().is_unspecified() && !loopback.contains(&address.ip()) {
+        names.push(address.ip().to_string());
+    }
+    names
+}
+
+/// The same each time: a certificate is signed later with these and the stored key.
+fn authority_params() -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, "osb");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(params)
+}
+
+fn authority(today: Date) -> Result<Pair, rcgen::Error> {
+    let mut params = authority_params()?;
+    let last_day = validity(&mut params, today, AUTHORITY_DAYS);
+    let key = KeyPair::generate()?;
+    Ok(Pair { certificate: params.self_signed(&key)?.pem(), key: key.serialize_pem(), last_day })
+}
+
+fn server(authority: &Pair, names: &[String], today: Date) -> Result<Pair, rcgen::Error> {
+    let mut params = CertificateParams::new(names.to_vec())?;
+    params.distinguished_name.push(DnType::CommonName, "osb");
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    let last_day = validity(&mut params, today, CERTIFICATE_DAYS).min(authority.last_day);
+    let key = KeyPair::generate()?;
+    let issuer = Issuer::new(authority_params()?, KeyPair::from_pem(&authority.key)?);
+    Ok(Pair { certificate: params.signed_by(&key, &issuer)?.pem(), key: key.serialize_pem(), last_day })
+}
+
+/// From yesterday on, for clocks that differ.
+fn validity(params: &mut CertificateParams, today: Date, days: i64) -> Date {
+    let (first, last) = (today.saturating_sub(1.day()), today.saturating_add(days.days()));
+    let at = |date: Date| {
+        rcgen::date_time_ymd(date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs())
+    };
+    params.not_before = at(first);
+    params.not_after = at(last);
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TODAY: Date = jiff::civil::date(2026, 11, 21);
+
+    fn renewed(found: Option<Pki>, names: &[&str], today: Date) -> (Pki, bool) {
+        let (pki, changed) = Pki::renewed(found, names.iter().map(|name| (*name).to_owned()).collect(), today).unwrap();
+        (pki.unwrap(), changed)
+    }
+
+    #[test]
+    fn nothing_is_made_while_all_is_good() {
+        let (pki, changed) = renewed(None, &["localhost"], TODAY);
+        assert!(changed);
+        let (token, certificate) = (pki.token.clone(), pki.server.certificate.clone());
+        let (pki, changed) = renewed(Some(pki), &["localhost"], TODAY.saturating_add(300.days()));
+        assert!(!changed);
+        assert_eq!((pki.token, pki.server.certificate), (token, certificate));
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_or_lacks_a_name_is_renewed_under_the_same_authority_and_token() {
+        let (pki, _) = renewed(None, &["localhost"], TODAY);
+        let (authority, token) = (pki.authority.certificate.clone(), pki.token.clone());
+        let (pki, changed) = renewed(Some(pki), &["localhost"], TODAY.saturating_add(310.days()));
+        assert!(changed);
+        let (pki, changed) = renewed(Some(pki), &["localhost", "10.0.0.1"], TODAY.saturating_add(311.days()));
+        assert!(changed);
+        assert_eq!((&pki.authority.certificate, &pki.token), (&authority, &token));
+        let (pki, _) = renewed(Some(pki), &["localhost"], TODAY.saturating_add(3640.days()));
+        assert_ne!((&pki.authority.certificate, &pki.token), (&authority, &token));
+    }
+
+    #[test]
+    fn the_file_is_private_and_damage_is_named() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = DataDir::new(temporary.path());
+        let address = "127.0.0.1:8443".parse().unwrap();
+        let pki = Pki::load(&folder, address).unwrap();
+        pki.server_config(&folder).unwrap();
+        assert_eq!(Pki::load(&folder, address).unwrap().token, pki.token);
+        std::fs::write(folder.pki(), "{").unwrap();
+        let error = Pki::load(&folder, address).err().unwrap().to_string();
+        assert!(error.contains("remove it"), "{error}");
+    }
+}
