@@ -95,18 +95,25 @@ impl State {
         Ok(revision)
     }
 
-    fn transact(&mut self, transaction: Transaction) -> Result<(Outcome, Option<Arc<[Event]>>), Error> {
+    /// Carries out a transaction; its events go to `dispatch`.
+    fn transact(
+        &mut self,
+        transaction: Transaction,
+        dispatch: impl FnOnce(Revision, Arc<[Event]>),
+    ) -> Result<Outcome, Error> {
         if self.closed {
             return Err(Error::Closed);
         }
         match decide::decide(self, transaction)? {
             Decision::Refused { compare, current } => {
-                Ok((Outcome::Refused { compare, current, revision: self.revision }, None))
+                Ok(Outcome::Refused { compare, current, revision: self.revision })
             }
-            Decision::Changes(changes) if changes.is_empty() => Ok((Outcome::Committed(self.revision), None)),
             Decision::Changes(changes) => {
-                let events = self.apply(&changes);
-                Ok((Outcome::Committed(self.revision), Some(events)))
+                if !changes.is_empty() {
+                    let events = self.apply(&changes);
+                    dispatch(self.revision, events);
+                }
+                Ok(Outcome::Committed(self.revision))
             }
         }
     }
@@ -249,13 +256,9 @@ impl Engine for Memory {
     fn transact(&self, transaction: Transaction) -> BoxFuture<'_, Result<Outcome, Error>> {
         async move {
             decide::check(&transaction)?;
-            let mut state = self.shared.lock();
-            let (outcome, events) = state.transact(transaction)?;
-            if let Some(events) = events {
-                // Still under the lock: watchers get transactions in the order of their revisions.
-                self.shared.hub.dispatch(state.revision, std::iter::once(events));
-            }
-            Ok(outcome)
+            // Under the lock: watchers get transactions in the order of their revisions.
+            let dispatch = |revision, events| self.shared.hub.dispatch(revision, std::iter::once(events));
+            self.shared.lock().transact(transaction, dispatch)
         }
         .boxed()
     }

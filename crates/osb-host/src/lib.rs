@@ -1,1 +1,29 @@
-//! Makes a process of a broker: flags, home, TLS, drain.
+//! Makes a process of a broker: flags, the home of its state, listeners, TLS, drain.
+//!
+//! [`run`] is the whole `main` of a broker; [`Host`] is the same inside a larger program or a test. A broker keeps
+//! everything in one [`DataDir`], where clients on the same machine also find its address and their login.
+//!
+//! The home is `embedded`: the Kubernetes API that the engine talks to is served by this process itself, from the data
+//! folder, and over HTTPS for `kubectl`.
+
+mod connections;
+mod credentials;
+mod data_dir;
+mod error;
+mod files;
+mod home;
+mod host;
+mod keys;
+mod listener;
+mod log;
+mod options;
+mod pki;
+mod run;
+mod tls;
+
+pub use credentials::{Credentials, DEFAULT_PLATFORM};
+pub use data_dir::{DataDir, DataDirOption, Login, ServerInfo};
+pub use error::{HostError, explain};
+pub use host::Host;
+pub use options::{HostOptions, LogFormat};
+pub use run::{run, serve};

@@ -207,7 +207,7 @@ where
         }
     }
 
-    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin, connection: &Arc<Connection>) {
+    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static, connection: &Arc<Connection>) {
         let service = service_fn(|request| {
             let busy = connection.begin();
             let mut service = self.service.clone();

@@ -1,6 +1,86 @@
-//! The one dependency of a broker author.
+//! Everything that the author of a broker needs: implement [`Service`] for each offering, declare a [`Broker`], and give
+//! it to [`run`].
+//!
+//! Beside this crate an author depends on `serde` and `schemars` (version 1), whose derive macros name their crates
+//! themselves: state and credentials are `Serialize` and `Deserialize`, parameters `Deserialize` and `JsonSchema`.
+//!
+//! ```
+//! use osb_sdk::{Binding, Broker, NoParameters, Offering, Operation, Plan, Result, Service};
+//! use schemars::JsonSchema;
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Deserialize, JsonSchema)]
+//! struct NewMailbox {
+//!     /// Who reads the mail.
+//!     owner: String,
+//! }
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Mailbox {
+//!     name: String,
+//!     owner: String,
+//! }
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Login {
+//!     mailbox: String,
+//!     user: String,
+//! }
+//!
+//! struct Mailboxes;
+//!
+//! impl Service for Mailboxes {
+//!     type Parameters = NewMailbox;
+//!     type BindParameters = NoParameters;
+//!     type State = Mailbox;
+//!     type Credentials = Login;
+//!
+//!     async fn provision(&self, op: &Operation, new: NewMailbox) -> Result<Mailbox> {
+//!         Ok(Mailbox { name: op.stable_name("mailbox"), owner: new.owner })
+//!     }
+//!
+//!     async fn deprovision(&self, _: &Operation, _: Option<Mailbox>) -> Result<()> {
+//!         Ok(())
+//!     }
+//!
+//!     async fn bind(&self, op: &Operation, mailbox: &Mailbox, _: NoParameters) -> Result<Binding<Login>> {
+//!         Ok(Binding::new(Login { mailbox: mailbox.name.clone(), user: op.stable_name("user") }))
+//!     }
+//!
+//!     async fn unbind(&self, _: &Operation, _: &Mailbox, _: Option<Login>) -> Result<()> {
+//!         Ok(())
+//!     }
+//! }
+//!
+//! fn broker() -> Broker {
+//!     let plan = Plan::new("7a2f6f0e-8a7b-4a51-9a76-5f2a7d7f0a11", "small", "One gigabyte of mail");
+//!     let offering = Offering::new("0f9d2f0c-3c4e-4c40-8f6a-0c1d5f7e2b33", "mailbox", "Mailboxes");
+//!     Broker::new("mail").service(offering.bindable(true).plan(plan), Mailboxes)
+//! }
+//!
+//! // The whole `main` is `osb_sdk::run(broker())`. In a test the same broker runs on a folder of its own:
+//! # #[tokio::main]
+//! # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let host = osb_sdk::Host::start(broker(), &osb_sdk::HostOptions::on(folder.path())).await?;
+//! assert!(host.info().url.starts_with("http://127.0.0.1:"));
+//! host.stop().await;
+//! # Ok(())
+//! # }
+//! ```
 
+/// What a catalog offers.
+pub use osb_api::catalog::{DashboardClient, MaintenanceInfo, Offering, Plan, Requires, Schemas};
+/// What an [`Operation`] tells of the request.
+pub use osb_api::{
+    context::Context,
+    id::{BindingId, InstanceId, OfferingId, PlanId},
+    identity::OriginatingIdentity,
+    request::BindResource,
+};
 pub use osb_engine::{
     Binding, BindingMetadata, Broker, Endpoint, Error, Execution, InstanceMetadata, NoParameters, Operation, Policy,
-    Result, Service, VolumeMount,
+    Result, Service, VolumeMount, resource::Verb,
 };
+/// A broker as a program, and inside one.
+pub use osb_host::{Credentials, DataDir, Host, HostError, HostOptions, ServerInfo, run, serve};

@@ -1,2 +1,93 @@
-//! The program.
-fn main() {}
+//! `osb`: serves a broker, and talks to any.
+
+mod connect;
+mod output;
+mod progress;
+mod resources;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use osb_host::HostOptions;
+
+use crate::verbs::{BindArgs, CatalogArgs, DeprovisionArgs, InstancesArgs, ProvisionArgs, UnbindArgs};
+
+/// Open Service Broker: serves a broker, and talks to any.
+///
+/// The client verbs find the broker that `osb serve` runs on this machine through the data folder that both share;
+/// --url leads to another one.
+#[derive(Parser)]
+#[command(name = "osb", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve a broker
+    #[command(subcommand)]
+    Serve(Served),
+    /// Show what the broker offers
+    Catalog(CatalogArgs),
+    /// Make a service instance
+    Provision(ProvisionArgs),
+    /// Make a binding: credentials for an application
+    Bind(BindArgs),
+    /// Remove a binding: its credentials stop working
+    Unbind(UnbindArgs),
+    /// Remove a service instance
+    Deprovision(DeprovisionArgs),
+    /// List the instances of the broker on this machine
+    Instances(InstancesArgs),
+}
+
+#[derive(Subcommand)]
+enum Served {
+    /// The reference broker: behaves and fails as its parameters say, to test platforms with
+    Reference(Box<HostOptions>),
+}
+
+/// A command line that cannot be carried out as it stands: ends the program with 2, as clap does.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Serve(Served::Reference(options)) => osb_host::serve(reference_broker::broker(), &options),
+        Command::Catalog(args) => client(verbs::catalog(args)),
+        Command::Provision(args) => client(verbs::provision(args)),
+        Command::Bind(args) => client(verbs::bind(args)),
+        Command::Unbind(args) => client(verbs::unbind(args)),
+        Command::Deprovision(args) => client(verbs::deprovision(args)),
+        Command::Instances(args) => client(verbs::instances(args)),
+    }
+}
+
+/// Runs a client verb: 0 when it has succeeded, 1 when the broker did not, 2 when the command line is wrong.
+fn client(verb: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(Box::pin(verb)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", osb_host::explain(error.as_ref()));
+            if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

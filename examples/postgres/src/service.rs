@@ -70,7 +70,8 @@ impl Service for Databases {
         op.step("owner", || create_owner(&session, &database)).await?;
         op.progress("Creating the database");
         op.step("database", || create_database(&session, &database, size, &new)).await?;
-        op.step("access", || session.execute(&database.open_statement(op))).await?;
+        let opening = database.opening(op);
+        op.step("access", || session.execute(&opening)).await?;
         if !new.extensions.is_empty() {
             op.progress("Installing the extensions");
             op.step("extensions", || create_extensions(&session, &database, &new)).await?;
@@ -125,7 +126,7 @@ impl Database {
 
     /// The comment tells the operator which instance it is. Ids may hold any character; the server's own character set
     /// may not.
-    fn open_statement(&self, op: &Operation) -> String {
+    fn opening(&self, op: &Operation) -> String {
         let id = op.instance().as_str().chars();
         let id: String = id.map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect();
         sql::open_database(&self.name, &format!("service instance {id}"))

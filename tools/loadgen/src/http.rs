@@ -1,7 +1,8 @@
-//! A minimal HTTP/1.1 client on blocking sockets: one connection, one request at a time.
+//! A minimal HTTP/1.1 client: one connection, one request at a time.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::time::Duration;
 
 /// The largest head or body that is read, in bytes.
@@ -55,15 +56,10 @@ pub struct Response<'a> {
     pub closes: bool,
 }
 
-/// A connection that is kept open.
+/// A blocking connection that is kept open.
 pub struct Connection {
     stream: TcpStream,
-    buffer: Vec<u8>,
-    /// How much of the buffer has been read into.
-    filled: usize,
-    /// How much of that belongs to the answer that was given last.
-    taken: usize,
-    decoded: Vec<u8>,
+    incoming: Incoming,
 }
 
 impl Connection {
@@ -76,7 +72,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
-        Ok(Self { stream, buffer: vec![0; 8192], filled: 0, taken: 0, decoded: Vec::new() })
+        Ok(Self { stream, incoming: Incoming::default() })
     }
 
     /// Sends bytes, a whole request or a part of one.
@@ -93,87 +89,125 @@ impl Connection {
     /// Those of the system; `UnexpectedEof` when the connection is closed before the answer is whole, `InvalidData` for
     /// what is no HTTP/1.1 answer.
     pub fn receive(&mut self) -> io::Result<Response<'_>> {
-        self.buffer.copy_within(self.taken..self.filled, 0);
-        self.filled -= self.taken;
-        self.taken = 0;
-        let head = loop {
-            let head = self.read_head()?;
-            // Answers that come before the final one.
-            if head.status / 100 != 1 {
-                break head;
-            }
-            self.buffer.copy_within(head.length..self.filled, 0);
-            self.filled -= head.length;
-        };
-        let Head { length, status, framing, closes } = head;
-        match framing {
-            Framing::Length(body) => {
-                self.fill(length + body)?;
-                self.taken = length + body;
-                Ok(Response { status, body: &self.buffer[length..length + body], closes })
-            }
-            Framing::Chunked => {
-                self.read_chunks(length)?;
-                Ok(Response { status, body: &self.decoded, closes })
-            }
-        }
-    }
-
-    fn read_head(&mut self) -> io::Result<Head> {
-        let mut searched = 0;
         loop {
-            if let Some(end) = find(&self.buffer[searched..self.filled], b"\r\n\r\n") {
-                let length = searched + end + 4;
-                return parse_head(&self.buffer[..length]).ok_or_else(|| invalid("the head of an answer"));
+            if let Some(answer) = self.incoming.take()? {
+                return Ok(self.incoming.response(answer));
             }
-            searched = self.filled.saturating_sub(3);
-            self.fill(self.filled + 1)?;
-        }
-    }
-
-    fn read_chunks(&mut self, mut at: usize) -> io::Result<()> {
-        self.decoded.clear();
-        loop {
-            let (size, begin) = loop {
-                if let Some(end) = find(&self.buffer[at..self.filled], b"\r\n") {
-                    let size = chunk_size(&self.buffer[at..at + end]).ok_or_else(|| invalid("a chunk"))?;
-                    break (size, at + end + 2);
-                }
-                self.fill(self.filled + 1)?;
-            };
-            self.fill(begin + size + 2)?;
-            self.decoded.extend_from_slice(&self.buffer[begin..begin + size]);
-            at = begin + size + 2;
-            if size == 0 {
-                self.taken = at;
-                return Ok(());
-            }
-        }
-    }
-
-    /// Reads until so many bytes are in the buffer.
-    fn fill(&mut self, wanted: usize) -> io::Result<()> {
-        if wanted > LARGEST {
-            return Err(invalid("an answer of this size"));
-        }
-        if self.buffer.len() < wanted {
-            self.buffer.resize(wanted.next_power_of_two(), 0);
-        }
-        while self.filled < wanted {
-            match self.stream.read(&mut self.buffer[self.filled..]) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => self.filled += count,
+            match self.stream.read(self.incoming.space()) {
+                Ok(count) => self.incoming.advance(count)?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+    }
+}
+
+/// Bytes as they come from a server, and the answers in them; does no input itself.
+#[derive(Default)]
+pub struct Incoming {
+    buffer: Vec<u8>,
+    /// How much of the buffer has been read into.
+    filled: usize,
+    /// How much of that belongs to the answer that was taken last.
+    taken: usize,
+    decoded: Vec<u8>,
+}
+
+/// Where the answer that was taken last lies.
+#[derive(Debug)]
+pub struct Taken {
+    status: u16,
+    closes: bool,
+    /// In the buffer; `None` for a body that came in chunks.
+    body: Option<Range<usize>>,
+}
+
+impl Incoming {
+    /// Where to read to; never empty.
+    pub fn space(&mut self) -> &mut [u8] {
+        if self.filled == self.buffer.len() {
+            self.buffer.resize((self.filled * 2).max(8192), 0);
+        }
+        &mut self.buffer[self.filled..]
+    }
+
+    /// So many bytes have been read.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` for none, `InvalidData` when an answer is too large.
+    pub fn advance(&mut self, count: usize) -> io::Result<()> {
+        self.filled += count;
+        match count {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ if self.filled > LARGEST => Err(invalid("an answer of this size")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next answer, if all of it is there. It takes the place of the one before.
+    ///
+    /// # Errors
+    /// `InvalidData` for what is no HTTP/1.1 answer.
+    pub fn take(&mut self) -> io::Result<Option<Taken>> {
+        self.drop_first(std::mem::take(&mut self.taken));
+        loop {
+            let Some(end) = find(&self.buffer[..self.filled], b"\r\n\r\n") else { return Ok(None) };
+            let length = end + 4;
+            let head = parse_head(&self.buffer[..length]).ok_or_else(|| invalid("the head of an answer"))?;
+            let Head { status, framing, closes } = head;
+            if status / 100 == 1 {
+                // An answer that comes before the final one.
+                self.drop_first(length);
+                continue;
+            }
+            return match framing {
+                Framing::Length(body) if self.filled < length + body => Ok(None),
+                Framing::Length(body) => {
+                    self.taken = length + body;
+                    Ok(Some(Taken { status, closes, body: Some(length..length + body) }))
+                }
+                Framing::Chunked => Ok(self.take_chunks(length)?.then_some(Taken { status, closes, body: None })),
+            };
+        }
+    }
+
+    /// The answer that was taken last.
+    pub fn response(&self, taken: Taken) -> Response<'_> {
+        let body = match taken.body {
+            Some(range) => &self.buffer[range],
+            None => &self.decoded,
+        };
+        Response { status: taken.status, body, closes: taken.closes }
+    }
+
+    fn drop_first(&mut self, count: usize) {
+        if count > 0 {
+            self.buffer.copy_within(count..self.filled, 0);
+            self.filled -= count;
+        }
+    }
+
+    /// Decodes the chunks from `at` on; `false` when they are not all there yet.
+    fn take_chunks(&mut self, mut at: usize) -> io::Result<bool> {
+        self.decoded.clear();
+        loop {
+            let Some(end) = find(&self.buffer[at..self.filled], b"\r\n") else { return Ok(false) };
+            let size = chunk_size(&self.buffer[at..at + end]).ok_or_else(|| invalid("a chunk"))?;
+            let begin = at + end + 2;
+            at = begin + size + 2;
+            if self.filled < at {
+                return Ok(false);
+            }
+            self.decoded.extend_from_slice(&self.buffer[begin..begin + size]);
+            if size == 0 {
+                self.taken = at;
+                return Ok(true);
+            }
+        }
     }
 }
 
 struct Head {
-    /// In bytes, with the empty line.
-    length: usize,
     status: u16,
     framing: Framing,
     closes: bool,
@@ -188,12 +222,12 @@ fn parse_head(head: &[u8]) -> Option<Head> {
     let text = std::str::from_utf8(head).ok()?;
     let mut lines = text.split("\r\n");
     let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    let mut parsed = Head { length: head.len(), status, framing: Framing::Length(0), closes: false };
+    let mut parsed = Head { status, framing: Framing::Length(0), closes: false };
     for line in lines.take_while(|line| !line.is_empty()) {
         let (name, value) = line.split_once(':')?;
         let value = value.trim();
         if name.eq_ignore_ascii_case("content-length") {
-            parsed.framing = Framing::Length(value.parse().ok()?);
+            parsed.framing = Framing::Length(value.parse().ok().filter(|length| *length <= LARGEST)?);
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
             if !value.eq_ignore_ascii_case("chunked") {
                 return None;
@@ -208,7 +242,7 @@ fn parse_head(head: &[u8]) -> Option<Head> {
 
 fn chunk_size(line: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(line).ok()?;
-    usize::from_str_radix(text.split(';').next()?.trim(), 16).ok().filter(|size| *size < LARGEST)
+    usize::from_str_radix(text.split(';').next()?.trim(), 16).ok().filter(|size| *size <= LARGEST)
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
@@ -283,7 +317,7 @@ mod tests {
     fn chunks_are_put_together() {
         let mut connection = served(&[
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nab",
-            "cd\r\n1;x=y\r\ne\r\n0\r\n\r\nHTTP/1.1 410 Gone\r\n\r\n",
+            "cd\r\n1;x=y\r\ne\r\n0\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 410 Gone\r\n\r\n",
         ]);
         assert_eq!(connection.receive().unwrap().body, b"abcde");
         assert_eq!(connection.receive().unwrap().status, 410);

@@ -113,8 +113,8 @@ impl Bench {
         for (parameters, title) in [(Parameters::Without, "without"), (Parameters::With, "with")] {
             let runs = self.runs(program, |broker, first| {
                 let before = process::cpu(broker.server.pid())?;
-                let mut run = self.write(broker, first, |client, number| {
-                    broker.accepting.accept(client, number, parameters)
+                let mut run = self.write(broker, first, async |client, number| {
+                    broker.accepting.accept(client, number, parameters).await
                 })?;
                 broker.server.settle()?;
                 // What was accepted is also carried out: its cost belongs to it, whenever it is paid.
@@ -135,7 +135,7 @@ impl Bench {
         }
         for (parameters, title) in [(Parameters::Without, "without"), (Parameters::With, "with")] {
             let runs = self.runs(program, |broker, first| {
-                self.write(broker, first, |client, number| broker.complete.carry_out(client, number, parameters))
+                self.write(broker, first, async |client, number| broker.complete.carry_out(client, number, parameters).await)
             })?;
             let figures = median_of(&runs);
             let bar = ("≥ 5,000/s".to_owned(), figures.per_second >= 5_000.0);
@@ -152,12 +152,12 @@ impl Bench {
         let mut first = 0;
         for _ in 0..self.size.runs {
             let bound =
-                self.write(&broker, first, |client, number| broker.complete.bind(client, number % FEW, number))?;
+                self.write(&broker, first, async |client, number| broker.complete.bind(client, number % FEW, number).await)?;
             broker.server.settle()?;
             let count = bound.operations;
             let pid = broker.server.pid();
-            let unbound = drive(&broker.server.target, pid, first, count, self.size.time * 10, |client, number| {
-                broker.complete.unbind(client, number % FEW, number)
+            let unbound = drive(&broker.server.target, pid, first, count, self.size.time * 10, async |client, number| {
+                broker.complete.unbind(client, number % FEW, number).await
             })?;
             broker.server.settle()?;
             first += self.size.writes;
@@ -179,12 +179,12 @@ impl Bench {
         broker.fill(0, FEW)?;
         let mut runs = Vec::new();
         for _ in 0..self.size.runs {
-            runs.push(self.reads(&broker, |client, _| client.expect(200, "GET", "/v2/catalog", None))?);
+            runs.push(self.reads(&broker, async |client, _| client.expect(200, "GET", "/v2/catalog", None).await)?);
         }
         report.row("catalog", median_of(&runs), None);
         let mut runs = Vec::new();
         for _ in 0..self.size.runs {
-            runs.push(self.reads(&broker, |client, number| broker.complete.last_operation(client, number % FEW))?);
+            runs.push(self.reads(&broker, async |client, number| broker.complete.last_operation(client, number % FEW).await)?);
         }
         report.row("last_operation", median_of(&runs), None);
         broker.server.stop()
@@ -251,11 +251,11 @@ impl Bench {
         for _ in 0..self.size.runs {
             // Numbers are spread over all instances, so that not only the newest are read.
             let spread = |number: u64| number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % count;
-            reads.push(self.reads(&broker, |client, number| broker.complete.last_operation(client, spread(number)))?);
+            reads.push(self.reads(&broker, async |client, number| broker.complete.last_operation(client, spread(number)).await)?);
             let first = broker.next;
             let each = (self.size.writes / 4).max(FEW);
-            writes.push(drive(&broker.server.target, broker.server.pid(), first, each, self.size.time, |client, number| {
-                broker.accepting.accept(client, number, Parameters::Without)
+            writes.push(drive(&broker.server.target, broker.server.pid(), first, each, self.size.time, async |client, number| {
+                broker.accepting.accept(client, number, Parameters::Without).await
             })?);
             broker.next += each;
             broker.server.settle()?;
@@ -290,8 +290,8 @@ impl Bench {
         for _ in 0..self.size.runs {
             let server = Server::peer(&program)?;
             let (count, time) = (self.size.writes, self.size.time);
-            runs.push(drive(&server.target, server.pid(), 0, count, time, |client, number| {
-                plan.accept(client, number, Parameters::Without)
+            runs.push(drive(&server.target, server.pid(), 0, count, time, async |client, number| {
+                plan.accept(client, number, Parameters::Without).await
             })?);
         }
         let figures = median_of(&runs);
@@ -315,14 +315,14 @@ impl Bench {
 
     fn write<F>(&self, broker: &Broker, first: u64, operation: F) -> Result<Measured>
     where
-        F: Fn(&mut Client<'_>, u64) -> Result<()> + Sync,
+        F: AsyncFn(&mut Client<'_>, u64) -> Result<()>,
     {
         drive(&broker.server.target, broker.server.pid(), first, self.size.writes, self.size.time, operation)
     }
 
     fn reads<F>(&self, broker: &Broker, operation: F) -> Result<Measured>
     where
-        F: Fn(&mut Client<'_>, u64) -> Result<()> + Sync,
+        F: AsyncFn(&mut Client<'_>, u64) -> Result<()>,
     {
         drive(&broker.server.target, broker.server.pid(), 0, self.size.reads, self.size.time, operation)
     }
@@ -331,17 +331,20 @@ impl Bench {
 impl Broker {
     fn start(program: &Path, folder: &Path) -> Result<Self> {
         let server = Server::reference(program, folder)?;
-        let mut client = Client::connect(&server.target)?;
-        let accepting = Plan::find(&mut client, ASYNC_PLAN, &parameters())?;
-        let complete = Plan::find(&mut client, AUTO_PLAN, &parameters())?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (accepting, complete) = runtime.block_on(async {
+            let mut client = Client::connect(&server.target).await?;
+            let accepting = Plan::find(&mut client, ASYNC_PLAN, &parameters()).await?;
+            anyhow::Ok((accepting, Plan::find(&mut client, AUTO_PLAN, &parameters()).await?))
+        })?;
         Ok(Self { server, accepting, complete, next: 0 })
     }
 
     /// Makes complete instances and waits until nothing is done any more.
     fn fill(&self, first: u64, count: u64) -> Result<()> {
         let time = Duration::from_secs(600);
-        drive(&self.server.target, self.server.pid(), first, count, time, |client, number| {
-            self.complete.carry_out(client, number, Parameters::Without)
+        drive(&self.server.target, self.server.pid(), first, count, time, async |client, number| {
+            self.complete.carry_out(client, number, Parameters::Without).await
         })?;
         self.server.settle()
     }

@@ -44,8 +44,8 @@ impl Plan {
     }
 
     /// The plan of this name in the broker's catalog.
-    pub(crate) fn find(client: &mut Client<'_>, name: &str, parameters: &Value) -> Result<Self> {
-        let answer = client.call("GET", "/v2/catalog", None)?;
+    pub(crate) async fn find(client: &mut Client<'_>, name: &str, parameters: &Value) -> Result<Self> {
+        let answer = client.call("GET", "/v2/catalog", None).await?;
         if answer.status != 200 {
             bail!(unexpected("GET", "/v2/catalog", &answer));
         }
@@ -63,30 +63,30 @@ impl Plan {
     }
 
     /// A provision that is answered with a 202.
-    pub(crate) fn accept(&self, client: &mut Client<'_>, number: u64, parameters: Parameters) -> Result<()> {
+    pub(crate) async fn accept(&self, client: &mut Client<'_>, number: u64, parameters: Parameters) -> Result<()> {
         let path = format!("{}?accepts_incomplete=true", instance(number));
-        client.expect(202, "PUT", &path, Some(self.body(parameters)))
+        client.expect(202, "PUT", &path, Some(self.body(parameters))).await
     }
 
     /// A provision until it is known to have succeeded: by its answer, or by polls.
-    pub(crate) fn carry_out(&self, client: &mut Client<'_>, number: u64, parameters: Parameters) -> Result<()> {
+    pub(crate) async fn carry_out(&self, client: &mut Client<'_>, number: u64, parameters: Parameters) -> Result<()> {
         let path = format!("{}?accepts_incomplete=true", instance(number));
-        let answer = client.call("PUT", &path, Some(self.body(parameters)))?;
+        let answer = client.call("PUT", &path, Some(self.body(parameters))).await?;
         match answer.status {
             201 => Ok(()),
             202 => {
                 let body: Value = serde_json::from_slice(answer.body)?;
                 let operation = body["operation"].as_str().unwrap_or_default().to_owned();
-                self.poll(client, number, &operation)
+                self.poll(client, number, &operation).await
             }
             _ => bail!(unexpected("PUT", &path, &answer)),
         }
     }
 
-    fn poll(&self, client: &mut Client<'_>, number: u64, operation: &str) -> Result<()> {
+    async fn poll(&self, client: &mut Client<'_>, number: u64, operation: &str) -> Result<()> {
         let path = format!("{}/last_operation?{}&operation={}", instance(number), self.query, escape(operation));
         loop {
-            let answer = client.call("GET", &path, None)?;
+            let answer = client.call("GET", &path, None).await?;
             match state(answer.body).as_deref() {
                 Some("succeeded") => return Ok(()),
                 Some("in progress") if answer.status == 200 => {}
@@ -96,9 +96,9 @@ impl Plan {
     }
 
     /// A poll of an instance that is complete.
-    pub(crate) fn last_operation(&self, client: &mut Client<'_>, number: u64) -> Result<()> {
+    pub(crate) async fn last_operation(&self, client: &mut Client<'_>, number: u64) -> Result<()> {
         let path = format!("{}/last_operation?{}", instance(number), self.query);
-        let answer = client.call("GET", &path, None)?;
+        let answer = client.call("GET", &path, None).await?;
         // Looked for as text: parsing the answer would cost the generator more than asking.
         let done = answer.body.windows(11).any(|text| text == b"\"succeeded\"");
         if answer.status != 200 || !done {
@@ -108,14 +108,14 @@ impl Plan {
     }
 
     /// A bind that is answered with the credentials.
-    pub(crate) fn bind(&self, client: &mut Client<'_>, number: u64, binding: u64) -> Result<()> {
-        client.expect(201, "PUT", &self::binding(number, binding), Some(&self.bind))
+    pub(crate) async fn bind(&self, client: &mut Client<'_>, number: u64, binding: u64) -> Result<()> {
+        client.expect(201, "PUT", &self::binding(number, binding), Some(&self.bind)).await
     }
 
     /// An unbind that is answered when it is done.
-    pub(crate) fn unbind(&self, client: &mut Client<'_>, number: u64, binding: u64) -> Result<()> {
+    pub(crate) async fn unbind(&self, client: &mut Client<'_>, number: u64, binding: u64) -> Result<()> {
         let path = format!("{}?{}", self::binding(number, binding), self.query);
-        client.expect(200, "DELETE", &path, None)
+        client.expect(200, "DELETE", &path, None).await
     }
 }
 

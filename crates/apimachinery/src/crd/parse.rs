@@ -16,10 +16,15 @@ pub(super) fn apply_defaults(object: &mut Value) {
         return;
     };
     if let Some(names) = spec.get_mut("names").and_then(Value::as_object_mut) {
-        if let Some(kind) = names.get("kind").and_then(Value::as_str).map(str::to_owned) {
-            fill(names, "singular", || kind.to_lowercase());
-            fill(names, "listKind", || format!("{kind}List"));
-        }
+        let kind = names.get("kind").and_then(Value::as_str).unwrap_or("").to_owned();
+        fill(names, "singular", || kind.to_lowercase());
+        fill(names, "listKind", || {
+            if kind.is_empty() {
+                String::new()
+            } else {
+                format!("{kind}List")
+            }
+        });
     }
     let conversion = spec.entry("conversion").or_insert(Value::Null);
     if conversion.is_null() {

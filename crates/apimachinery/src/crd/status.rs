@@ -11,10 +11,9 @@ pub(super) fn establish(object: &mut Value, now: &str) {
     if !stored.is_array() {
         *stored = json!([]);
     }
-    if let Value::Array(versions) = stored {
-        if !versions.iter().any(|v| v == &storage) {
-            versions.push(Value::String(storage));
-        }
+    match stored {
+        Value::Array(versions) if !versions.iter().any(|v| v == &storage) => versions.push(Value::String(storage)),
+        _ => {}
     }
     set_condition(status, "NamesAccepted", true, "NoConflicts", "no conflicts found", now);
     set_condition(

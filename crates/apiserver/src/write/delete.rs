@@ -140,7 +140,7 @@ fn next(target: &Target, entry: &Entry, options: &DeleteOptions) -> Result<(Dele
         let more = kinds::removal_writes(resource, &target.name);
         return Ok((Deleted::Gone { uid }, Some(change(None, more))));
     }
-    meta::mark_deleted(object::metadata_mut(&mut object)?, Timestamp::now());
+    kinds::mark_deleted(resource, object::metadata_mut(&mut object)?, Timestamp::now());
     let draft = Draft::new(object::members(&object)?);
     let marked = draft.finish(target.version().stamp, object::metadata(&object)?);
     let changed = !marked.same_object(&stored);

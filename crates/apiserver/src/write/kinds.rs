@@ -125,16 +125,27 @@ pub(crate) fn prepare_delete(resource: &Resource, object: &mut Value) -> Result<
     Ok(())
 }
 
+/// Marks an object that something still holds. What owns content says only when its deletion began.
+pub(crate) fn mark_deleted(resource: &Resource, metadata: &mut Map<String, Value>, now: Timestamp) {
+    if !owns_content(resource) {
+        meta::mark_deleted(metadata, now);
+    } else if !meta::is_being_deleted(metadata) {
+        metadata.insert("deletionTimestamp".to_owned(), meta::format_timestamp(now).into());
+    }
+}
+
+fn owns_content(resource: &Resource) -> bool {
+    matches!(resource.rules.special, Special::Namespace | Special::Definition)
+}
+
 /// What is written along when a deletion begins.
 pub(crate) fn mark_writes(resource: &Resource, name: &str) -> Vec<Write> {
-    let owns_content = matches!(resource.rules.special, Special::Namespace | Special::Definition);
-    owns_content.then(|| Write::Put(resource.keys.cleanup(name), Bytes::new())).into_iter().collect()
+    owns_content(resource).then(|| Write::Put(resource.keys.cleanup(name), Bytes::new())).into_iter().collect()
 }
 
 /// What is written along when an object goes.
 pub(crate) fn removal_writes(resource: &Resource, name: &str) -> Vec<Write> {
-    let owns_content = matches!(resource.rules.special, Special::Namespace | Special::Definition);
-    owns_content.then(|| Write::Delete(resource.keys.cleanup(name))).into_iter().collect()
+    owns_content(resource).then(|| Write::Delete(resource.keys.cleanup(name))).into_iter().collect()
 }
 
 /// Lets the rest of the server know of a new object.

@@ -1,7 +1,7 @@
 //! Query parameters and bodies of writes.
 
 use apimachinery::field::FieldError;
-use apimachinery::status::Status;
+use apimachinery::status::{Details, Reason, Status};
 use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Map, Value};
@@ -170,7 +170,8 @@ pub(crate) fn decode_patch(headers: &HeaderMap, body: &Bytes) -> Result<Patch, F
             let decoded = decode_json(body)?;
             if decoded.value.is_object() { Ok(Patch::Merge(decoded)) } else { Err(Status::bad_request("error decoding patch: it is not an object").into()) }
         }
-        _ => Err(Status::unsupported_media_type(&PATCH_TYPES).into()),
+        BodyType::StrategicMergePatch | BodyType::Apply => Err(Status::unsupported_media_type(&PATCH_TYPES).into()),
+        _ => Err(Status::failure(Reason::UnsupportedMediaType, "415: Unsupported Media Type").with_details(Details::default()).into()),
     }
 }
 

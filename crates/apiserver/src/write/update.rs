@@ -132,7 +132,7 @@ fn next(server: &Server, target: &Target, entry: &Entry, edit: &Edit, write: Wri
     let old = Old {
         metadata: object::metadata(&object)?.clone(),
         index: object::index_entries(resource, &target.namespace, &target.name, &object),
-        status: object.get("status").filter(|_| version.status && target.subresource == Subresource::None).cloned(),
+        status: object.get("status").filter(|_| version.status && matches!(target.subresource, Subresource::None | Subresource::Scale)).cloned(),
         object: (!custom).then(|| object.clone()),
         stored: shown,
     };

@@ -6,7 +6,15 @@
 //!
 //! | feature | recordings | numbers |
 //! |---|---|---|
-//! SKIPPED
+//! | garbage collection | 135 | 27-30, 225-349, 353-356, 370-371 |
+//! | server-side apply | 29 | 136-152, 154-165 |
+//! | access reviews, RBAC, impersonation | 20 | 190-207, 381-382 |
+//! | other built-in kinds | 18 | 39, 82-83, 213, 222, 360-365, 374-377, 379, 383-384 |
+//! | waiting that this server does without | 4 | 104, 182, 351, 378 |
+//! | CEL rules (taken out of the definition of the others) | 2 | 112, 126 |
+//! | discovery of other groups and versions | 2 | 218-219 |
+//! | OpenAPI | 2 | 223-224 |
+//! | compaction by etcd | 1 | 173 |
 
 use std::collections::BTreeMap;
 
@@ -85,6 +93,10 @@ fn normal(value: &mut Value) {
             for name in ["remainingItemCount", "storageVersionHash", "managedFields", "description", "message", "gitVersion"] {
                 members.remove(name);
             }
+            // A real server says so when a list of custom resources goes no further.
+            if members.get("continue").is_some_and(|token| token == "") {
+                members.remove("continue");
+            }
             for (name, member) in members.iter_mut() {
                 let varies = matches!(name.as_str(), "uid" | "resourceVersion" | "creationTimestamp" | "deletionTimestamp" | "lastTransitionTime" | "continue");
                 if varies && member.is_string() {
@@ -93,6 +105,12 @@ fn normal(value: &mut Value) {
                     member.as_array_mut().unwrap().iter_mut().for_each(age);
                 } else {
                     normal(member);
+                }
+                if name == "causes" {
+                    // The set of causes counts.
+                    let causes = member.as_array_mut().unwrap();
+                    causes.sort_by_key(Value::to_string);
+                    causes.dedup();
                 }
             }
         }
@@ -119,9 +137,12 @@ fn differences(recording: &Recording, ours: &Answer) -> Vec<String> {
     {
         found.push(format!("text {:?}", ours.body));
     }
-    let warnings = ours.warnings().join(", ");
-    if warnings != recording.warnings.as_deref().unwrap_or_default() && !recording.warnings.as_deref().is_some_and(|recorded| recorded.starts_with(&warnings) && recording.code >= 400) {
-        found.push(format!("warnings {warnings}"));
+    // Of several warnings the recording holds the last one, and refusals of a real server may carry some.
+    let warnings = ours.warnings();
+    match &recording.warnings {
+        Some(recorded) if recording.code < 400 && !warnings.contains(&recorded.as_str()) => found.push(format!("warnings {warnings:?}")),
+        None if !warnings.is_empty() => found.push(format!("warnings {warnings:?}")),
+        _ => {}
     }
     let Some(expected) = &recording.answer else { return found };
     let (mut expected, mut ours) = (expected.clone(), ours.json());

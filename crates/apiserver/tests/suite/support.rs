@@ -122,6 +122,26 @@ impl TestServer {
     }
 }
 
+impl TestServer {
+    /// Asks until the answer is as it should become.
+    pub(crate) async fn until<T: std::fmt::Debug>(&self, ask: impl AsyncFn() -> T, is_right: impl Fn(&T) -> bool) -> T {
+        let mut last = None;
+        for _ in 0..1000 {
+            let answer = ask().await;
+            if is_right(&answer) {
+                return answer;
+            }
+            last = Some(answer);
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("it stays {last:?}");
+    }
+
+    pub(crate) async fn until_missing(&self, path: &str) {
+        self.until(async || self.get(path).await.code.as_u16(), |code| *code == 404).await;
+    }
+}
+
 pub(crate) async fn read(response: http::Response<Body>) -> Answer {
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();

@@ -16,7 +16,7 @@ use super::log::{AppendError, Writer};
 use super::queue::{Pending, Queue, Reply, Request};
 use super::records::Checkpoint;
 use super::tree::Tables;
-use super::upkeep::Upkeep;
+use super::upkeep::{Alarm, Upkeep};
 use crate::decide::{self, Change, Decision, View};
 use crate::window::Clock;
 use crate::{Entry, Error, Event, Outcome, Revision, Transaction, keys};
@@ -58,6 +58,16 @@ pub(super) struct Room {
     pub(super) lack: Option<String>,
 }
 
+/// Nobody may wait for an answer of a thread that is gone.
+struct CloseOnDrop(Arc<Queue>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+        self.0.take(Vec::new(), Duration::ZERO);
+    }
+}
+
 /// A group on its way.
 struct Group<'a> {
     tables: &'a Tables,
@@ -78,6 +88,8 @@ struct Group<'a> {
 impl Committer {
     /// Commits until the queue is closed or the store has failed.
     pub(super) fn run(mut self) {
+        let queue = CloseOnDrop(self.queue.clone());
+        let alarm = Alarm(self.core.clone());
         let mut requests = Vec::new();
         let mut last_commit = Instant::now();
         loop {
@@ -100,6 +112,7 @@ impl Committer {
             requests = work.requests;
         }
         self.end();
+        drop((alarm, queue));
     }
 
     fn end(mut self) {
@@ -111,8 +124,6 @@ impl Committer {
         // The core lets go of its tables itself; nobody may keep them open behind its back.
         drop(self.tables);
         self.core.shut();
-        // Requests that came in while the store failed get no answer.
-        self.queue.take(Vec::new(), Duration::ZERO);
     }
 
     /// Commits all requests, in groups.

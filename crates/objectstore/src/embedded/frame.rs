@@ -141,6 +141,9 @@ fn checksum(nonce: u64, header: &[u8], payload: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// What a transaction wrote: keys with their new values, `None` for a deletion.
+pub(super) type Written = Vec<(Bytes, Option<Bytes>)>;
+
 /// A frame as it was read, its checksum verified.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
@@ -182,8 +185,8 @@ impl Frame {
         Revision(self.first.0.saturating_add(u64::from(self.transactions)).saturating_sub(1))
     }
 
-    /// The transactions: keys with their new values, `None` for a deletion. `None` when the payload makes no sense.
-    pub(super) fn decode_transactions(&self) -> Option<Vec<Vec<(Bytes, Option<Bytes>)>>> {
+    /// The transactions. `None` when the payload makes no sense.
+    pub(super) fn decode_transactions(&self) -> Option<Vec<Written>> {
         let mut rest = self.payload.clone();
         let mut transactions = Vec::new();
         for _ in 0..self.transactions {

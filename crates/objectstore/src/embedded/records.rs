@@ -108,6 +108,11 @@ pub(super) fn changes_between(after: Revision, upto: Revision) -> (Bound<Bytes>,
     (Bound::Excluded(changes_key(after)), Bound::Included(changes_key(upto)))
 }
 
+/// Start and end of the change records that only serve revisions before `oldest`.
+pub(super) fn changes_before(oldest: Revision) -> (Bytes, Bytes) {
+    (changes_key(Revision(0)), changes_key(oldest))
+}
+
 /// Whether a record only serves revisions before `oldest`.
 pub(super) fn is_expired(record: &[u8], oldest: Revision) -> bool {
     let revision = match record.first() {

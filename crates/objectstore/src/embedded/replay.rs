@@ -97,7 +97,7 @@ impl Reader<'_> {
             return Err(self.damage(found, 0, "its header is damaged"));
         };
         self.check_continues(found, &header)?;
-        self.last.get_or_insert(Revision(header.first.0.saturating_sub(1)));
+        self.last.get_or_insert_with(|| Revision(header.first.0.saturating_sub(1)));
         self.chain = Some(header.chain);
         let mut position = SEGMENT_HEADER;
         while let Some(frame) = Frame::decode(&bytes.slice(position..), found.nonce) {

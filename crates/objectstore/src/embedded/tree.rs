@@ -81,11 +81,14 @@ impl Tables {
     /// What of the log lies in the tables; nothing in new ones.
     pub(super) fn checkpoint(&self) -> Result<Checkpoint, Error> {
         let newest = Revision(u64::MAX >> 2);
-        let Some((key, value)) = self.range(Checkpoint::all(), newest).last().transpose()? else {
-            return Ok(Checkpoint::default());
-        };
-        let checkpoint = Checkpoint::decode(&key, &value);
-        checkpoint.ok_or_else(|| Error::Damaged("the checkpoint of the tables makes no sense".into()))
+        let mut checkpoint = Checkpoint::default();
+        // Not `last`: on a damaged table the iterator gives errors without an end.
+        for pair in self.range(Checkpoint::all(), newest) {
+            let (key, value) = pair?;
+            let decoded = Checkpoint::decode(&key, &value);
+            checkpoint = decoded.ok_or_else(|| Error::Damaged("the checkpoint of the tables makes no sense".into()))?;
+        }
+        Ok(checkpoint)
     }
 
     /// Whether a read at this revision has seen all of it; otherwise it is to be repeated at the newest one.
@@ -190,6 +193,18 @@ impl Tables {
         let before = self.tree.current_version().id();
         self.tree.compact(Arc::new(Leveled::default()), self.watermark())?;
         Ok(self.tree.current_version().id() != before)
+    }
+
+    /// Drops the tables that hold nothing but expired change records: these grow at one end only, so that merging need
+    /// never come by them again.
+    pub(super) fn drop_expired(&self) -> lsm_tree::Result<()> {
+        let expired = Revision(self.expired.load(Ordering::Acquire));
+        let (start, end) = records::changes_before(expired);
+        let holds_one = self.tree.current_version().iter_tables().any(|table| {
+            let keys = &table.metadata.key_range;
+            keys.min()[..] >= start[..] && keys.max()[..] < end[..]
+        });
+        if holds_one { self.tree.drop_range(start..end) } else { Ok(()) }
     }
 
     /// Only the newest version of a record counts, below this sequence number.

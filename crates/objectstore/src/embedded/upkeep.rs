@@ -98,7 +98,21 @@ impl Upkeep {
 }
 
 fn spawn(name: &str, shared: Arc<Shared>, run: impl FnOnce(&Shared) + Send + 'static) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.into()).stack_size(STACK_BYTES).spawn(move || run(&shared))
+    std::thread::Builder::new().name(name.into()).stack_size(STACK_BYTES).spawn(move || {
+        let _alarm = Alarm(shared.core.clone());
+        run(&shared);
+    })
+}
+
+/// A thread that panics takes the store with it: nobody would do its work.
+pub(super) struct Alarm(pub(super) Arc<Core>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("one of its threads panicked");
+        }
+    }
 }
 
 impl Shared {
@@ -191,7 +205,7 @@ impl Shared {
 
     /// Takes one step of merging. Gives whether there may be more to do.
     fn merge(&self) -> bool {
-        let merged = self.tables.merge();
+        let merged = self.tables.drop_expired().and_then(|()| self.tables.merge());
         let mut state = self.lock();
         state.merge_failed = merged.is_err();
         match merged {

@@ -124,6 +124,45 @@ async fn compacted_revisions_are_gone_and_all_others_stay() {
     }
 }
 
+/// Readers beside writers, while tables are written and merged: each page shows exactly one revision, again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn reads_under_load_show_one_revision_each() {
+    for case in engines() {
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                let store = case.store.clone();
+                tokio::spawn(async move {
+                    for n in 0..150 {
+                        let value = format!("{n} {}", "x".repeat(200));
+                        let pair = Transaction::default().put(format!("a/{writer}"), value.clone());
+                        commit(&store, pair.put(format!("b/{writer}"), value)).await;
+                    }
+                })
+            })
+            .collect();
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                let store = case.store.clone();
+                tokio::spawn(async move {
+                    while store.revision() < Revision(600) {
+                        let page = store.range(prefix(b""), 100, None).await.unwrap();
+                        let (a, b) = page.entries.split_at(page.entries.len() / 2);
+                        assert!(a.iter().zip(b).all(|(a, b)| (&a.value, a.modified) == (&b.value, b.modified)));
+                        let newest = page.entries.iter().map(|entry| entry.modified).max();
+                        assert_eq!(newest.unwrap_or_default(), page.revision);
+                        let again = store.range(prefix(b""), 100, Some(page.revision)).await.unwrap();
+                        assert_eq!(again, page);
+                        tokio::task::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        for task in writers.into_iter().chain(readers) {
+            task.await.expect(case.name);
+        }
+    }
+}
+
 #[tokio::test]
 async fn history_is_forgotten_by_age() {
     let window = Window { age: Duration::from_millis(200), bytes: 1 << 30 };

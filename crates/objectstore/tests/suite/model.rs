@@ -183,7 +183,7 @@ impl Run {
     async fn read(&mut self, keys: Range<Bytes>, limit: usize, at: u64) {
         let newest = self.model.revision().0;
         // Half of the reads are of now.
-        let at = (at % 2 == 0).then(|| (at / 2) % (newest + 2));
+        let at = at.is_multiple_of(2).then(|| (at / 2) % (newest + 2));
         let page = self.store.range(keys.clone(), limit, at.map(Revision)).await;
         let entry = self.store.get(keys.start.clone(), at.map(Revision)).await;
         let shown = at.unwrap_or(newest);

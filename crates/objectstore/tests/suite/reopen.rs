@@ -136,3 +136,27 @@ async fn a_part_of_the_log_is_used_again() {
     let store = embedded::open(copy.path(), options()).unwrap();
     assert_eq!(get(&store, "last", None).await, Some(entry("last", "1", 61, 61)));
 }
+
+#[tokio::test]
+async fn forgotten_history_leaves_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let value = "v".repeat(400);
+    let on_disk = || folder_bytes(&folder.path().join("tree"));
+    let write = async || {
+        let writes = (0..50).map(|_| store.transact(Transaction::default().put("key", value.clone())));
+        assert!(futures::future::join_all(writes).await.iter().all(Result::is_ok));
+    };
+    for _ in 0..40 {
+        write().await;
+    }
+    assert_eq!(store.oldest(), Revision(0));
+    let kept = on_disk();
+    assert!(kept > 500 * value.len() as u64, "history is kept: {kept}");
+    eventually("smaller", async || {
+        store.compact(store.revision()).await.unwrap();
+        write().await;
+        on_disk() < kept / 4
+    })
+    .await;
+}

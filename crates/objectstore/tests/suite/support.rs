@@ -174,3 +174,14 @@ pub(crate) fn frames(segment: &[u8]) -> Vec<usize> {
     }
     starts
 }
+
+/// The bytes of all files below a folder, some of which may vanish meanwhile.
+pub(crate) fn folder_bytes(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).unwrap().filter_map(Result::ok);
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => folder_bytes(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    });
+    bytes.sum()
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use osb_api::request::{Incomplete, PollQuery};
-use osb_client::{Client, Error, Options, Reply};
+use osb_client::{Client, Error, Options, Reply, Wait};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -159,6 +159,20 @@ async fn what_is_no_http_is_a_transport_error() {
         let error = answering(answer.to_owned()).await.catalog().await.unwrap_err();
         assert!(matches!(error, Error::Transport(_)), "{answer:?}: {error}");
     }
+}
+
+/// The waiting repeats it until its limit, then says so.
+#[tokio::test]
+async fn a_connection_that_breaks_is_tried_again_until_the_limit() {
+    let wait = Wait {
+        limit: Duration::from_millis(20),
+        ..quickly()
+    };
+    let client = answering(String::new()).await;
+    let end = client
+        .wait_for_instance(&instance("i"), &PollQuery::default(), &wait, |_| ())
+        .await;
+    assert!(matches!(end, Err(Error::Transport(_))), "{end:?}");
 }
 
 #[tokio::test]

@@ -159,24 +159,6 @@ async fn wrong_credentials_are_refused() {
     assert_eq!(client.catalog().await.unwrap_err().status(), Some(401));
 }
 
-/// Nobody listens: the waiting repeats it until its limit, then says so.
-#[tokio::test]
-async fn a_broker_that_is_not_there_is_a_transport_error() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let client = Client::new(&Options::new(url, "user", "pass")).unwrap();
-    assert!(matches!(client.catalog().await, Err(Error::Transport(_))));
-    let wait = osb_client::Wait {
-        limit: std::time::Duration::from_millis(20),
-        ..quickly()
-    };
-    let end = client
-        .wait_for_instance(&instance("i"), &PollQuery::default(), &wait, |_| ())
-        .await;
-    assert!(matches!(end, Err(Error::Transport(_))));
-}
-
 #[test]
 fn settings_that_cannot_work_are_refused() {
     let new = |options: Options| Client::new(&options).unwrap_err();

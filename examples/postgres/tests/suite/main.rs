@@ -1,1 +1,7 @@
+//! The broker on a real PostgreSQL server: its functions called by the engine, and its program as a process.
 
+mod databases;
+mod hanging;
+mod interrupted;
+mod platform;
+mod proxy;

@@ -1,0 +1,284 @@
+//! A broker at work: everything from the data folder to the listeners, started in order and stopped in order.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use osb_engine::{Broker, Config, Engine, Home, HomeError, Keys, Tenants};
+use osb_server::{Platform, Server};
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+
+use crate::credentials::{self, Credentials, DEFAULT_PLATFORM, Logins};
+use crate::data_dir::{DataDir, ServerInfo};
+use crate::error::HostError;
+use crate::home::Embedded;
+use crate::listener::{self, Listener, Serving, Versions};
+use crate::options::HostOptions;
+use crate::pki::Pki;
+use crate::{keys, tls};
+
+/// The namespace of the broker's own objects.
+pub(crate) const SYSTEM_NAMESPACE: &str = "osb-system";
+
+/// How much longer than the requests the Kubernetes API may take to end: its clients are told to come again.
+const KUBE_DRAIN: Duration = Duration::from_secs(2);
+
+/// A running broker.
+///
+/// ```no_run
+/// # async fn run(broker: osb_engine::Broker) -> Result<(), osb_host::HostError> {
+/// let host = osb_host::Host::start(broker, &osb_host::HostOptions::on("/tmp/data")).await?;
+/// println!("{}", host.info().url);
+/// host.stop().await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Host {
+    info: ServerInfo,
+    folder: DataDir,
+    made_key: bool,
+    engine: Engine,
+    home: Embedded,
+    broker: Serving,
+    kube: Serving,
+    drain_delay: Duration,
+    drain_timeout: Duration,
+}
+
+impl Host {
+    /// Starts a broker with all that it needs. It is ready to serve when this returns. Has to run in a tokio runtime,
+    /// and runs there until it is stopped.
+    ///
+    /// # Errors
+    /// [`HostError`] with what to mend.
+    pub async fn start(broker: Broker, options: &HostOptions) -> Result<Self, HostError> {
+        let mut phases = Phases::start();
+        check_plaintext(options)?;
+        let broker_tls = broker_tls(options)?;
+        let folder = options.data_dir.resolve()?;
+        folder.prepare()?;
+        let store = Embedded::open_store(&folder)?;
+        phases.done("store opened");
+
+        let (socket, address) = bind(options.listen, "--listen").await?;
+        let (kube_socket, kube_address) = bind(options.kube_listen, "--kube-listen").await?;
+        let keys = keys::load(&folder, options.key_file.as_deref())?;
+        let logins = credentials::load(&folder, Credentials::from_environment())?;
+        let pki = Pki::load(&folder, kube_address)?;
+        let kube_tls = pki.server_config(&folder)?;
+        let info = info(&broker, &logins, address, broker_tls.is_some(), kube_address);
+        pki.write_kubeconfig(&folder, &info.kubernetes_url, broker.name(), DEFAULT_PLATFORM)?;
+        phases.done("keys, logins and certificates loaded");
+
+        let embedded = Embedded::start(store, &folder, &pki.token).await?;
+        phases.done("API server started");
+        let home = Home::new(embedded.client(DEFAULT_PLATFORM), broker.group());
+        let engine = start_engine(broker, home, keys.keys, &logins, &mut phases).await?;
+        let front = Server::new(Arc::new(engine.clone()), &front_config(&logins))?;
+
+        let max_connections = max_connections(options.max_connections);
+        let broker = listener("broker", socket, broker_tls, Versions::One, max_connections).serve(front);
+        let versions = Versions::OneAndTwo;
+        let kube = listener("kubernetes", kube_socket, Some(kube_tls), versions, max_connections);
+        let kube = kube.serve(embedded.service());
+        info.write(&folder)?;
+        phases.done("listening");
+        Ok(Self {
+            info,
+            folder,
+            made_key: keys.made,
+            engine,
+            home: embedded,
+            broker,
+            kube,
+            drain_delay: options.drain_delay,
+            drain_timeout: options.drain_timeout,
+        })
+    }
+
+    /// Where it listens.
+    pub fn info(&self) -> &ServerInfo {
+        &self.info
+    }
+
+    /// Where it keeps everything.
+    pub fn data_dir(&self) -> &DataDir {
+        &self.folder
+    }
+
+    /// Whether a new sealing key lies in the data folder since this start.
+    pub fn made_key(&self) -> bool {
+        self.made_key
+    }
+
+    /// Stops in order: says that it is not ready, accepts nothing more, answers what was begun, interrupts the
+    /// author's functions (they are resumed at the next start), and closes the store.
+    pub async fn stop(self) {
+        self.engine.drain();
+        tokio::time::sleep(self.drain_delay).await;
+        ServerInfo::remove(&self.folder);
+        self.broker.drain(self.drain_timeout).await;
+        self.engine.stop().await;
+        self.home.shut_down().await;
+        self.kube.drain(KUBE_DRAIN).await;
+        self.home.close().await;
+    }
+}
+
+/// How long the parts of the start take, for the log at level debug.
+struct Phases {
+    begin: Instant,
+    last: Instant,
+}
+
+impl Phases {
+    fn start() -> Self {
+        let now = Instant::now();
+        Self { begin: now, last: now }
+    }
+
+    fn done(&mut self, phase: &'static str) {
+        let now = Instant::now();
+        let (took, since) = (now - self.last, now - self.begin);
+        tracing::debug!(us = micros(took), since_start_us = micros(since), "{phase}");
+        self.last = now;
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn check_plaintext(options: &HostOptions) -> Result<(), HostError> {
+    let open = !options.listen.ip().is_loopback() && options.tls_cert.is_none();
+    if open && !options.insecure_plaintext {
+        return Err(HostError::Plaintext { address: options.listen });
+    }
+    Ok(())
+}
+
+fn broker_tls(options: &HostOptions) -> Result<Option<Arc<ServerConfig>>, HostError> {
+    match (&options.tls_cert, &options.tls_key) {
+        (Some(chain), Some(key)) => tls::from_files(chain, key).map(Some),
+        _ => Ok(None),
+    }
+}
+
+async fn bind(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, SocketAddr), HostError> {
+    listener::bind(address).await.map_err(|source| HostError::Listen { address, flag, source })
+}
+
+fn listener(
+    name: &'static str,
+    socket: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    versions: Versions,
+    max_connections: usize,
+) -> Listener {
+    Listener { name, socket, tls, versions, max_connections }
+}
+
+fn info(broker: &Broker, logins: &Logins, address: SocketAddr, tls: bool, kube_address: SocketAddr) -> ServerInfo {
+    let scheme = if tls { "https" } else { "http" };
+    ServerInfo {
+        pid: std::process::id(),
+        broker: broker.name().to_owned(),
+        url: format!("{scheme}://{}", reachable(address)),
+        kubernetes_url: format!("https://{}", reachable(kube_address)),
+        group: broker.group(),
+        namespace: DEFAULT_PLATFORM.to_owned(),
+        login: logins.login,
+    }
+}
+
+/// An address that clients on this machine can use.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip: IpAddr = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+async fn start_engine(
+    broker: Broker,
+    home: Home,
+    keys: Keys,
+    logins: &Logins,
+    phases: &mut Phases,
+) -> Result<Engine, HostError> {
+    let doing = |doing| move |error: HomeError| HostError::Home { doing, error };
+    home.install().await.map_err(doing("making the kinds of its resources known"))?;
+    let platforms = logins.platforms();
+    for namespace in platforms.iter().copied().chain([SYSTEM_NAMESPACE]) {
+        home.ensure_namespace(namespace).await.map_err(doing("making its namespaces"))?;
+    }
+    phases.done("resources installed");
+    let tenants = platforms.iter().map(|&name| (Platform(name.into()), name.to_owned()));
+    let config = Config {
+        system_namespace: SYSTEM_NAMESPACE.to_owned(),
+        tenants: Tenants::new(tenants),
+        ..Config::default()
+    };
+    let engine = Engine::start(broker, home, keys, config).await?;
+    phases.done("engine started");
+    Ok(engine)
+}
+
+/// Every platform but the default one has its name as a prefix of its paths.
+fn front_config(logins: &Logins) -> osb_server::Config {
+    let mut config = osb_server::Config { users: logins.users(), ..osb_server::Config::default() };
+    for name in logins.platforms() {
+        if name != DEFAULT_PLATFORM {
+            config = config.prefix(name, Platform(name.into()));
+        }
+    }
+    config
+}
+
+/// Lets this process have as many files as the system allows, and leaves some for the store.
+fn max_connections(wanted: usize) -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    const OWN_FILES: u64 = 256;
+    let mut limit = getrlimit(Resource::Nofile);
+    let files = |wanted: u64| 2 * wanted + OWN_FILES;
+    let wanted_files = files(wanted as u64);
+    if limit.current.is_some_and(|current| current < wanted_files) {
+        let raised = limit.maximum.map_or(wanted_files, |maximum| maximum.min(wanted_files));
+        limit.current = Some(raised);
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit of open files cannot be raised");
+        }
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let most = usize::try_from(files.saturating_sub(OWN_FILES) / 2).unwrap_or(usize::MAX).max(16);
+    if most < wanted {
+        tracing::warn!(wanted, most, "fewer connections than wanted: the system's limit of open files is too low");
+    }
+    wanted.min(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_loopback_it_takes_tls_or_a_word() {
+        let mut options = HostOptions::on("/nowhere");
+        for (listen, fine) in [("127.0.0.1:1", true), ("[::1]:1", true), ("0.0.0.0:1", false), ("192.0.2.1:1", false)] {
+            options.listen = listen.parse().unwrap();
+            assert_eq!(check_plaintext(&options).is_ok(), fine, "{listen}");
+        }
+        options.insecure_plaintext = true;
+        assert!(check_plaintext(&options).is_ok());
+    }
+
+    #[test]
+    fn clients_on_this_machine_are_told_an_address_that_they_can_use() {
+        for (address, told) in [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("192.0.2.1:1", "192.0.2.1:1")] {
+            assert_eq!(reachable(address.parse().unwrap()).to_string(), told);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The log: to stderr, one line per event.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::error::HostError;
+use crate::options::LogFormat;
+
+/// kube's client logs bodies when it cannot read them, above the level of errors only.
+const DEFAULT_FILTER: &str = "info,kube_client=error";
+
+/// Starts logging in this process. A program that has a log of its own keeps it.
+pub(crate) fn start(format: LogFormat) -> Result<(), HostError> {
+    let filter = match std::env::var("OSB_LOG") {
+        Ok(text) if !text.is_empty() => format!("kube_client=error,{text}"),
+        _ => DEFAULT_FILTER.to_owned(),
+    };
+    let filter = EnvFilter::try_new(&filter).map_err(|error| HostError::LogFilter(error.to_string()))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let _ = match format {
+        LogFormat::Text => builder.with_ansi(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! A broker as a program: from its flags to its exit code.
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::{Args as _, Command, FromArgMatches as _};
+use osb_engine::Broker;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::data_dir::Login;
+use crate::error::{HostError, explain};
+use crate::host::Host;
+use crate::log;
+use crate::options::HostOptions;
+
+/// Killed by the second signal: what shells show for SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// The `main` of a broker: reads the flags, serves until SIGTERM or SIGINT, and ends with 0; with 2 for a wrong flag,
+/// with 1 for everything else that keeps it from serving.
+///
+/// ```no_run
+/// # use osb_engine::Broker;
+/// fn main() -> std::process::ExitCode {
+///     osb_host::run(Broker::new("databases"))
+/// }
+/// ```
+pub fn run(broker: Broker) -> ExitCode {
+    let command = HostOptions::augment_args(Command::new("broker"))
+        .about(format!("Serves the broker `{}`: Open Service Broker API 2.17, with its state in a folder", broker.name()));
+    let options = command.try_get_matches().and_then(|matches| HostOptions::from_arg_matches(&matches));
+    match options {
+        Ok(options) => serve(broker, &options),
+        Err(error) => {
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        }
+    }
+}
+
+/// As [`run`], with flags that have been read already.
+pub fn serve(broker: Broker, options: &HostOptions) -> ExitCode {
+    match try_serve(broker, options) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {}", explain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_serve(broker: Broker, options: &HostOptions) -> Result<ExitCode, HostError> {
+    log::start(options.log_format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(HostError::Runtime)?;
+    let code = runtime.block_on(Box::pin(serve_until_signalled(broker, options)));
+    // Whatever is left waits for nothing that matters.
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve_until_signalled(broker: Broker, options: &HostOptions) -> Result<ExitCode, HostError> {
+    // Before anything is begun: a signal during the start is not lost.
+    let mut signals = Signals::listen().map_err(HostError::Runtime)?;
+    let Some(host) = signals.unless(Host::start(broker, options)).await else { return Ok(ExitCode::SUCCESS) };
+    let host = host?;
+    print!("{}", welcome(&host, options.data_dir.is_default()));
+    let signal = signals.next().await;
+    tracing::info!(signal, "stopping; a second signal stops at once");
+    match signals.unless(host.stop()).await {
+        Some(()) => Ok(ExitCode::SUCCESS),
+        None => Ok(ExitCode::from(INTERRUPTED)),
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.int.recv() => "SIGINT",
+        }
+    }
+
+    /// What comes of the work; `None` when a signal comes first.
+    async fn unless<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = Box::pin(work) => Some(done),
+            _ = self.next() => None,
+        }
+    }
+}
+
+/// What a person needs to know next.
+fn welcome(host: &Host, default_folder: bool) -> String {
+    let (info, folder) = (host.info(), host.data_dir());
+    let login = match info.login {
+        Login::File => format!("in {}", folder.credentials().display()),
+        Login::Environment => "as OSB_USERNAME and OSB_PASSWORD say".to_owned(),
+    };
+    let key = if host.made_key() {
+        format!("\n  new key      {}: seals secrets in the data; keep a copy elsewhere", folder.key().display())
+    } else {
+        String::new()
+    };
+    let option = if default_folder { String::new() } else { format!(" --data-dir {}", folder.path().display()) };
+    format!(
+        "The broker `{name}` is ready.\n\
+         \n\
+         \x20 broker       {url}\n\
+         \x20 login        {login}\n\
+         \x20 kubernetes   {kubernetes}\n\
+         \x20 kubeconfig   {kubeconfig}\n\
+         \x20 data         {data}{key}\n\
+         \n\
+         In another shell:\n\
+         \n\
+         \x20 osb catalog{option}\n\
+         \x20 osb provision my-instance{option}\n\
+         \x20 osb bind my-instance{option}\n\
+         \x20 kubectl --kubeconfig {kubeconfig} get osb\n\
+         \n\
+         Ctrl-C stops it; everything is kept.\n",
+        name = info.broker,
+        url = info.url,
+        kubernetes = info.kubernetes_url,
+        kubeconfig = folder.kubeconfig().display(),
+        data = folder.path().display(),
+    )
+}
