@@ -32,7 +32,11 @@ impl UserInfo {
         if !groups.iter().any(|group| group == AUTHENTICATED) {
             groups.push(AUTHENTICATED.to_owned());
         }
-        UserInfo { name: name.into(), groups, ..UserInfo::default() }
+        UserInfo {
+            name: name.into(),
+            groups,
+            ..UserInfo::default()
+        }
     }
 
     /// The process itself: a member of [`MASTERS`].
@@ -42,7 +46,11 @@ impl UserInfo {
 
     /// The user of a request without credentials.
     pub fn anonymous() -> UserInfo {
-        UserInfo { name: ANONYMOUS.to_owned(), groups: vec![UNAUTHENTICATED.to_owned()], ..UserInfo::default() }
+        UserInfo {
+            name: ANONYMOUS.to_owned(),
+            groups: vec![UNAUTHENTICATED.to_owned()],
+            ..UserInfo::default()
+        }
     }
 }
 
@@ -66,7 +74,11 @@ pub trait Authenticator: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`BadCredentials`] when it carries some and they are wrong.
-    fn authenticate(&self, headers: &HeaderMap, peer: Option<&PeerIdentity>) -> Result<Option<UserInfo>, BadCredentials>;
+    fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<&PeerIdentity>,
+    ) -> Result<Option<UserInfo>, BadCredentials>;
 }
 
 /// The default [`Authenticator`]: client certificates, and bearer tokens from a fixed table.
@@ -87,11 +99,20 @@ impl fmt::Debug for Tokens {
 }
 
 impl Authenticator for Tokens {
-    fn authenticate(&self, headers: &HeaderMap, peer: Option<&PeerIdentity>) -> Result<Option<UserInfo>, BadCredentials> {
+    fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<&PeerIdentity>,
+    ) -> Result<Option<UserInfo>, BadCredentials> {
         if let Some(peer) = peer {
-            return Ok(Some(UserInfo::new(&peer.common_name, peer.organizations.iter().cloned())));
+            return Ok(Some(UserInfo::new(
+                &peer.common_name,
+                peer.organizations.iter().cloned(),
+            )));
         }
-        let Some(authorization) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+        let Some(authorization) = headers.get(header::AUTHORIZATION) else {
+            return Ok(None);
+        };
         let token = bearer(authorization.as_bytes()).ok_or(BadCredentials)?;
         let mut found = None;
         // Every entry is compared whole, so that the time tells nothing about a token.
@@ -106,7 +127,10 @@ impl Authenticator for Tokens {
 
 fn bearer(authorization: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = authorization.split_at_checked("Bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii()).filter(|token| !token.is_empty())
+    scheme
+        .eq_ignore_ascii_case(b"Bearer ")
+        .then(|| token.trim_ascii())
+        .filter(|token| !token.is_empty())
 }
 
 /// What a request wants to do.
@@ -158,7 +182,11 @@ pub struct AllowMasters;
 
 impl Authorizer for AllowMasters {
     fn authorize(&self, user: &UserInfo, _: &Attributes<'_>) -> Decision {
-        if user.groups.iter().any(|group| group == MASTERS) { Decision::Allow } else { Decision::Deny(String::new()) }
+        if user.groups.iter().any(|group| group == MASTERS) {
+            Decision::Allow
+        } else {
+            Decision::Deny(String::new())
+        }
     }
 }
 
@@ -182,7 +210,10 @@ mod tests {
     fn a_wrong_token_is_an_error_and_no_token_is_nobody() {
         let tokens = Tokens::new([("s3cret".to_owned(), UserInfo::new("bob", ["dev"]))]);
         assert_eq!(tokens.authenticate(&HeaderMap::new(), None), Ok(None));
-        assert_eq!(tokens.authenticate(&with("Bearer s3cret"), None), Ok(Some(UserInfo::new("bob", ["dev"]))));
+        assert_eq!(
+            tokens.authenticate(&with("Bearer s3cret"), None),
+            Ok(Some(UserInfo::new("bob", ["dev"])))
+        );
         for wrong in ["Bearer s3cre", "Bearer ", "Basic s3cret", "Bearer", ""] {
             assert_eq!(tokens.authenticate(&with(wrong), None), Err(BadCredentials), "{wrong}");
         }
@@ -190,10 +221,25 @@ mod tests {
 
     #[test]
     fn a_certificate_is_a_user_with_its_organizations_as_groups() {
-        let peer = PeerIdentity { common_name: "carol".to_owned(), organizations: vec![MASTERS.to_owned()] };
-        let user = Tokens::default().authenticate(&HeaderMap::new(), Some(&peer)).expect("no error").expect("a user");
+        let peer = PeerIdentity {
+            common_name: "carol".to_owned(),
+            organizations: vec![MASTERS.to_owned()],
+        };
+        let user = Tokens::default()
+            .authenticate(&HeaderMap::new(), Some(&peer))
+            .expect("no error")
+            .expect("a user");
         assert_eq!((user.name.as_str(), user.groups.len()), ("carol", 2));
-        assert_eq!(AllowMasters.authorize(&user, &Attributes::Path { verb: "get", path: "/metrics" }), Decision::Allow);
+        assert_eq!(
+            AllowMasters.authorize(
+                &user,
+                &Attributes::Path {
+                    verb: "get",
+                    path: "/metrics"
+                }
+            ),
+            Decision::Allow
+        );
     }
 
     #[test]

@@ -22,7 +22,9 @@ enum Kind {
 
 impl Body {
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
-        Body(Kind::Whole(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty())))
+        Body(Kind::Whole(
+            Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty()),
+        ))
     }
 
     pub(crate) fn stream(stream: impl Stream<Item = Bytes> + Send + 'static) -> Body {
@@ -46,7 +48,10 @@ impl http_body::Body for Body {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut self.0 {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Stream(stream) => stream.as_mut().poll_next(cx).map(|item| item.map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Stream(stream) => stream
+                .as_mut()
+                .poll_next(cx)
+                .map(|item| item.map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
@@ -83,7 +88,9 @@ where
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| ReadError::Broken)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| ReadError::Broken)?.into_data() else {
+            continue;
+        };
         if first.len() + rest.len() + data.len() > LONGEST_REQUEST {
             return Err(ReadError::TooLong);
         }
@@ -105,15 +112,23 @@ mod tests {
     use futures::{StreamExt as _, stream};
 
     fn frames(sizes: &'static [usize]) -> impl http_body::Body<Data = Bytes> {
-        http_body_util::StreamBody::new(stream::iter(sizes).map(|size| Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; *size])))))
+        http_body_util::StreamBody::new(
+            stream::iter(sizes).map(|size| Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; *size])))),
+        )
     }
 
     #[tokio::test]
     async fn frames_are_joined_up_to_the_limit() {
         assert_eq!(read(frames(&[])).await.map(|bytes| bytes.len()), Ok(0));
         assert_eq!(read(frames(&[3, 0, 4])).await.map(|bytes| bytes.len()), Ok(7));
-        assert_eq!(read(frames(&[1, LONGEST_REQUEST - 1])).await.map(|bytes| bytes.len()), Ok(LONGEST_REQUEST));
+        assert_eq!(
+            read(frames(&[1, LONGEST_REQUEST - 1])).await.map(|bytes| bytes.len()),
+            Ok(LONGEST_REQUEST)
+        );
         assert_eq!(read(frames(&[1, LONGEST_REQUEST])).await, Err(ReadError::TooLong));
-        assert_eq!(read(http_body_util::Full::new(Bytes::from(vec![0; LONGEST_REQUEST + 1]))).await, Err(ReadError::TooLong));
+        assert_eq!(
+            read(http_body_util::Full::new(Bytes::from(vec![0; LONGEST_REQUEST + 1]))).await,
+            Err(ReadError::TooLong)
+        );
     }
 }

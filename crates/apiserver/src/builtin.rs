@@ -58,7 +58,12 @@ impl Rules {
         special: Special::Custom,
     };
 
-    const PLAIN: Rules = Rules { unconditional_update: true, generation: false, special: Special::Plain, ..Rules::CUSTOM };
+    const PLAIN: Rules = Rules {
+        unconditional_update: true,
+        generation: false,
+        special: Special::Plain,
+        ..Rules::CUSTOM
+    };
 }
 
 /// Where a column of a built-in kind takes its value from.
@@ -111,7 +116,12 @@ pub(crate) const TABLE: &[Builtin] = &[
         short_names: &["ns"],
         namespaced: false,
         status: true,
-        rules: Rules { names: Names::Label, delete_collection: false, special: Special::Namespace, ..Rules::PLAIN },
+        rules: Rules {
+            names: Names::Label,
+            delete_collection: false,
+            special: Special::Namespace,
+            ..Rules::PLAIN
+        },
         selectable: &["status.phase"],
         columns: &[("Status", "string", 0, Cell::At(&["status", "phase"])), AGE],
         properties: namespace,
@@ -125,7 +135,10 @@ pub(crate) const TABLE: &[Builtin] = &[
         short_names: &["cm"],
         namespaced: true,
         status: false,
-        rules: Rules { special: Special::ConfigMap, ..Rules::PLAIN },
+        rules: Rules {
+            special: Special::ConfigMap,
+            ..Rules::PLAIN
+        },
         selectable: &[],
         columns: &[("Data", "string", 0, Cell::Count(&["data", "binaryData"])), AGE],
         properties: || json!({"data": map_of(json!({"type": "string"})), "binaryData": map_of(json!({"type": "string", "format": "byte"})), "immutable": {"type": "boolean"}}),
@@ -139,9 +152,16 @@ pub(crate) const TABLE: &[Builtin] = &[
         short_names: &[],
         namespaced: true,
         status: false,
-        rules: Rules { special: Special::Secret, ..Rules::PLAIN },
+        rules: Rules {
+            special: Special::Secret,
+            ..Rules::PLAIN
+        },
         selectable: &["type"],
-        columns: &[("Type", "string", 0, Cell::At(&["type"])), ("Data", "string", 0, Cell::Count(&["data"])), AGE],
+        columns: &[
+            ("Type", "string", 0, Cell::At(&["type"])),
+            ("Data", "string", 0, Cell::Count(&["data"])),
+            AGE,
+        ],
         properties: || {
             json!({
                 "data": map_of(json!({"type": "string"})),
@@ -180,7 +200,11 @@ pub(crate) const TABLE: &[Builtin] = &[
         short_names: &["ev"],
         namespaced: true,
         status: false,
-        rules: Rules { create_on_update: true, special: Special::Event, ..Rules::PLAIN },
+        rules: Rules {
+            create_on_update: true,
+            special: Special::Event,
+            ..Rules::PLAIN
+        },
         selectable: &[
             "involvedObject.kind",
             "involvedObject.namespace",
@@ -195,14 +219,29 @@ pub(crate) const TABLE: &[Builtin] = &[
             "type",
         ],
         columns: &[
-            ("Last Seen", "string", 0, Cell::Since(&[&["series", "lastObservedTime"], &["lastTimestamp"], &["eventTime"], CREATED])),
+            (
+                "Last Seen",
+                "string",
+                0,
+                Cell::Since(&[
+                    &["series", "lastObservedTime"],
+                    &["lastTimestamp"],
+                    &["eventTime"],
+                    CREATED,
+                ]),
+            ),
             ("Type", "string", 0, Cell::At(&["type"])),
             ("Reason", "string", 0, Cell::At(&["reason"])),
             ("Object", "string", 0, Cell::Involved),
             ("Subobject", "string", 1, Cell::At(&["involvedObject", "fieldPath"])),
             ("Source", "string", 1, Cell::Source),
             ("Message", "string", 0, Cell::At(&["message"])),
-            ("First Seen", "string", 1, Cell::Since(&[&["firstTimestamp"], &["eventTime"], CREATED])),
+            (
+                "First Seen",
+                "string",
+                1,
+                Cell::Since(&[&["firstTimestamp"], &["eventTime"], CREATED]),
+            ),
             ("Count", "string", 1, Cell::At(&["count"])),
             ("Name", "string", 1, Cell::At(&["metadata", "name"])),
         ],
@@ -217,7 +256,11 @@ pub(crate) const TABLE: &[Builtin] = &[
         short_names: &[],
         namespaced: true,
         status: false,
-        rules: Rules { unconditional_update: false, create_on_update: true, ..Rules::PLAIN },
+        rules: Rules {
+            unconditional_update: false,
+            create_on_update: true,
+            ..Rules::PLAIN
+        },
         selectable: &[],
         columns: &[("Holder", "string", 0, Cell::At(&["spec", "holderIdentity"])), AGE],
         properties: || {
@@ -237,7 +280,12 @@ pub(crate) const TABLE: &[Builtin] = &[
         short_names: &["crd", "crds"],
         namespaced: false,
         status: true,
-        rules: Rules { unconditional_update: false, generation: true, special: Special::Definition, ..Rules::PLAIN },
+        rules: Rules {
+            unconditional_update: false,
+            generation: true,
+            special: Special::Definition,
+            ..Rules::PLAIN
+        },
         selectable: &[],
         columns: &[("Created At", "date", 0, Cell::At(CREATED))],
         properties: definition,
@@ -264,8 +312,19 @@ fn conditions() -> Value {
 }
 
 fn reference() -> Value {
-    let names = ["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"];
-    let properties: serde_json::Map<_, _> = names.iter().map(|name| ((*name).to_owned(), json!({"type": "string"}))).collect();
+    let names = [
+        "kind",
+        "namespace",
+        "name",
+        "uid",
+        "apiVersion",
+        "resourceVersion",
+        "fieldPath",
+    ];
+    let properties: serde_json::Map<_, _> = names
+        .iter()
+        .map(|name| ((*name).to_owned(), json!({"type": "string"})))
+        .collect();
     json!({"type": "object", "properties": properties})
 }
 

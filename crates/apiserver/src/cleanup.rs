@@ -162,19 +162,27 @@ async fn namespace(server: &Arc<Server>, name: &str) -> Result<bool, Failure> {
 async fn definition(server: &Arc<Server>, name: &str) -> Result<bool, Failure> {
     server.refresh_definition(name).await?;
     let snapshot = server.registry.snapshot();
-    let own = snapshot.resource(DEFINITIONS.0, DEFINITIONS.1).ok_or(Failure::NoSuchPath)?;
+    let own = snapshot
+        .resource(DEFINITIONS.0, DEFINITIONS.1)
+        .ok_or(Failure::NoSuchPath)?;
     if !is_deleting(server, own, name).await? {
         return Ok(true);
     }
     // A definition that was never served has no objects.
-    let defined = name.split_once('.').and_then(|(plural, group)| snapshot.resource(group, plural)).filter(|defined| defined.definition.is_some());
+    let defined = name
+        .split_once('.')
+        .and_then(|(plural, group)| snapshot.resource(group, plural))
+        .filter(|defined| defined.definition.is_some());
     if let Some(defined) = defined {
         if !empty(server, defined, None).await?.is_empty() {
             return Ok(false);
         }
         remove_range(server, defined.keys.all_indexed(), None).await?;
     }
-    let gone = finish(server, own, name, |object| remove_text(object, "/metadata/finalizers", CLEANUP_FINALIZER)).await?;
+    let gone = finish(server, own, name, |object| {
+        remove_text(object, "/metadata/finalizers", CLEANUP_FINALIZER)
+    })
+    .await?;
     server.refresh_definition(name).await?;
     Ok(gone)
 }
@@ -186,7 +194,10 @@ async fn is_deleting(server: &Server, resource: &Arc<Resource>, name: &str) -> R
     };
     if !deleting {
         // Left behind by nothing that this program does; taken away so that it is not looked at for ever.
-        let transaction = Transaction { compares: Vec::new(), writes: removal_writes(resource, name) };
+        let transaction = Transaction {
+            compares: Vec::new(),
+            writes: removal_writes(resource, name),
+        };
         server.store.transact(transaction).await?;
     }
     Ok(deleting)
@@ -194,16 +205,25 @@ async fn is_deleting(server: &Server, resource: &Arc<Resource>, name: &str) -> R
 
 /// Deletes all objects of a resource in a namespace or everywhere; returns those that finalizers hold. New ones cannot
 /// come: their creates compare the namespace or the definition, which says since before that it is being deleted.
-async fn empty(server: &Arc<Server>, resource: &Arc<Resource>, namespace: Option<&str>) -> Result<Vec<Stored>, Failure> {
+async fn empty(
+    server: &Arc<Server>,
+    resource: &Arc<Resource>,
+    namespace: Option<&str>,
+) -> Result<Vec<Stored>, Failure> {
     let target = Target::internal(resource.clone(), namespace.unwrap_or_default(), "");
     let everything = Filter::new(resource, Default::default(), Default::default())?;
-    let options = DeleteOptions { background: true, ..DeleteOptions::default() };
+    let options = DeleteOptions {
+        background: true,
+        ..DeleteOptions::default()
+    };
     let mut start = Start::default();
     let mut held = Vec::new();
     loop {
         let page = collect(server, &target, &everything, &start, Some(BATCH)).await?;
         let parts = page.items.iter().filter_map(|(key, ..)| resource.keys.parts(key));
-        let targets = parts.map(|(namespace, name)| Target::internal(resource.clone(), namespace, name)).collect();
+        let targets = parts
+            .map(|(namespace, name)| Target::internal(resource.clone(), namespace, name))
+            .collect();
         for deleted in delete::many(server, targets, &options).await {
             if let Some(Deleted::Marked { stored, .. }) = deleted? {
                 held.push(stored);
@@ -217,11 +237,18 @@ async fn empty(server: &Arc<Server>, resource: &Arc<Resource>, namespace: Option
 }
 
 /// Changes the owner of the content, or removes it when nothing holds it any more. Whether it is gone.
-async fn finish(server: &Server, resource: &Arc<Resource>, name: &str, edit: impl Fn(&mut Value)) -> Result<bool, Failure> {
+async fn finish(
+    server: &Server,
+    resource: &Arc<Resource>,
+    name: &str,
+    edit: impl Fn(&mut Value),
+) -> Result<bool, Failure> {
     let version = &resource.versions[0];
     let key = resource.keys.object("", name);
     loop {
-        let Some(entry) = server.store.get(key.clone(), None).await? else { return Ok(true) };
+        let Some(entry) = server.store.get(key.clone(), None).await? else {
+            return Ok(true);
+        };
         let before = Stored::read(entry.value)?;
         let mut object = Value::Object(before.object(&version.opening, entry.modified)?);
         edit(&mut object);
@@ -237,7 +264,10 @@ async fn finish(server: &Server, resource: &Arc<Resource>, name: &str, edit: imp
         } else {
             writes.push(Write::Put(key.clone(), after.bytes().clone()));
         }
-        let transaction = Transaction { compares: vec![Compare::Modified(key.clone(), entry.modified)], writes };
+        let transaction = Transaction {
+            compares: vec![Compare::Modified(key.clone(), entry.modified)],
+            writes,
+        };
         if let Outcome::Committed(_) = server.store.transact(transaction).await? {
             if resource.rules.special == Special::Namespace && gone {
                 server.namespaces.refused(name, None)?;
@@ -248,7 +278,11 @@ async fn finish(server: &Server, resource: &Arc<Resource>, name: &str, edit: imp
 }
 
 /// Removes all keys of a range, while `condition` holds.
-pub(crate) async fn remove_range(server: &Server, range: std::ops::Range<bytes::Bytes>, condition: Option<&Compare>) -> Result<(), Failure> {
+pub(crate) async fn remove_range(
+    server: &Server,
+    range: std::ops::Range<bytes::Bytes>,
+    condition: Option<&Compare>,
+) -> Result<(), Failure> {
     loop {
         let page = server.store.range(range.clone(), objectstore::MAX_WRITES, None).await?;
         if page.entries.is_empty() {
@@ -270,18 +304,65 @@ fn remove_text(object: &mut Value, list: &str, text: &str) {
 
 /// The conditions of a namespace by which people see what its deletion waits for.
 fn namespace_conditions(namespace: &mut Value, content: &Content) {
-    let counted = |list: &[(String, usize)], what: &str| list.iter().map(|(name, count)| format!("{name} has {count} {what}")).collect::<Vec<_>>().join(", ");
-    let remaining = (!content.resources.is_empty()).then(|| format!("Some resources are remaining: {}", counted(&content.resources, "resource instances")));
+    let counted = |list: &[(String, usize)], what: &str| {
+        list.iter()
+            .map(|(name, count)| format!("{name} has {count} {what}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let remaining = (!content.resources.is_empty()).then(|| {
+        format!(
+            "Some resources are remaining: {}",
+            counted(&content.resources, "resource instances")
+        )
+    });
     let held = (!content.finalizers.is_empty()).then(|| {
-        let list: Vec<String> = content.finalizers.iter().map(|(name, count)| format!("{name} in {count} resource instances")).collect();
-        format!("Some content in the namespace has finalizers remaining: {}", list.join(", "))
+        let list: Vec<String> = content
+            .finalizers
+            .iter()
+            .map(|(name, count)| format!("{name} in {count} resource instances"))
+            .collect();
+        format!(
+            "Some content in the namespace has finalizers remaining: {}",
+            list.join(", ")
+        )
     });
     let conditions = [
-        ("NamespaceDeletionDiscoveryFailure", None, "ResourcesDiscovered", "", "All resources successfully discovered"),
-        ("NamespaceDeletionGroupVersionParsingFailure", None, "ParsedGroupVersions", "", "All legacy kube types successfully parsed"),
-        ("NamespaceDeletionContentFailure", None, "ContentDeleted", "", "All content successfully deleted, may be waiting on finalization"),
-        ("NamespaceContentRemaining", remaining, "ContentRemoved", "SomeResourcesRemain", "All content successfully removed"),
-        ("NamespaceFinalizersRemaining", held, "ContentHasNoFinalizers", "SomeFinalizersRemain", "All content-preserving finalizers finished"),
+        (
+            "NamespaceDeletionDiscoveryFailure",
+            None,
+            "ResourcesDiscovered",
+            "",
+            "All resources successfully discovered",
+        ),
+        (
+            "NamespaceDeletionGroupVersionParsingFailure",
+            None,
+            "ParsedGroupVersions",
+            "",
+            "All legacy kube types successfully parsed",
+        ),
+        (
+            "NamespaceDeletionContentFailure",
+            None,
+            "ContentDeleted",
+            "",
+            "All content successfully deleted, may be waiting on finalization",
+        ),
+        (
+            "NamespaceContentRemaining",
+            remaining,
+            "ContentRemoved",
+            "SomeResourcesRemain",
+            "All content successfully removed",
+        ),
+        (
+            "NamespaceFinalizersRemaining",
+            held,
+            "ContentHasNoFinalizers",
+            "SomeFinalizersRemain",
+            "All content-preserving finalizers finished",
+        ),
     ];
     let now = meta::format_timestamp(Timestamp::now());
     let before = namespace.pointer("/status/conditions").cloned().unwrap_or_default();

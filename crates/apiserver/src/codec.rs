@@ -44,7 +44,11 @@ impl Opening {
     /// The opening of an object that names its kind.
     pub(crate) fn of(api_version: &str, kind: &str) -> Opening {
         let quoted = |text: &str| Value::from(text).to_string();
-        Opening(Bytes::from(format!(r#"{{"apiVersion":{},"kind":{},"metadata":{{"resourceVersion":""#, quoted(api_version), quoted(kind))))
+        Opening(Bytes::from(format!(
+            r#"{{"apiVersion":{},"kind":{},"metadata":{{"resourceVersion":""#,
+            quoted(api_version),
+            quoted(kind)
+        )))
     }
 
     /// The opening of an item of a built-in kind's list, which does not repeat the kind.
@@ -61,7 +65,10 @@ impl Stored {
         if header[0] != FORMAT || end < HEADER || value.get(end) != Some(&b'}') {
             return Err(Damaged);
         }
-        Ok(Stored { metadata_end: end, value })
+        Ok(Stored {
+            metadata_end: end,
+            value,
+        })
     }
 
     /// The bytes for the store.
@@ -194,7 +201,10 @@ impl Draft {
         value[9..HEADER].copy_from_slice(&u32::try_from(metadata_end).unwrap_or(u32::MAX).to_be_bytes());
         value.push(b'}');
         value.extend_from_slice(&self.rest);
-        Stored { value: Bytes::from(value), metadata_end }
+        Stored {
+            value: Bytes::from(value),
+            metadata_end,
+        }
     }
 }
 
@@ -221,10 +231,16 @@ mod tests {
         let opening = Opening::of("ex.io/v1", "Widget");
         let mut expected = object.clone();
         expected["metadata"]["resourceVersion"] = json!("12");
-        assert_eq!(Value::Object(stored.object(&opening, Revision(12)).expect("an object")), expected);
+        assert_eq!(
+            Value::Object(stored.object(&opening, Revision(12)).expect("an object")),
+            expected
+        );
         let mut dry = Vec::new();
         stored.write(&opening, None, &mut dry);
-        expected["metadata"].as_object_mut().expect("metadata").remove("resourceVersion");
+        expected["metadata"]
+            .as_object_mut()
+            .expect("metadata")
+            .remove("resourceVersion");
         assert_eq!(serde_json::from_slice::<Value>(&dry).expect("json"), expected);
     }
 
@@ -232,14 +248,27 @@ mod tests {
     fn the_metadata_alone_is_a_slice() {
         let stored = stored(&json!({"metadata": {"name": "a", "labels": {"x": "y"}}, "spec": {"big": true}}));
         let mut out = Vec::new();
-        stored.write_partial(&Opening::of("meta.k8s.io/v1", "PartialObjectMetadata"), Some(Revision(3)), &mut out);
+        stored.write_partial(
+            &Opening::of("meta.k8s.io/v1", "PartialObjectMetadata"),
+            Some(Revision(3)),
+            &mut out,
+        );
         let partial: Value = serde_json::from_slice(&out).expect("json");
-        assert_eq!(partial, json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": "a", "labels": {"x": "y"}, "resourceVersion": "3"}}));
+        assert_eq!(
+            partial,
+            json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": "a", "labels": {"x": "y"}, "resourceVersion": "3"}})
+        );
     }
 
     #[test]
     fn foreign_bytes_are_refused() {
-        for bytes in [&b""[..], b"\x01", b"{\"a\":1}", &[2; 40], &[1, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, b'}']] {
+        for bytes in [
+            &b""[..],
+            b"\x01",
+            b"{\"a\":1}",
+            &[2; 40],
+            &[1, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, b'}'],
+        ] {
             assert!(Stored::read(Bytes::copy_from_slice(bytes)).is_err());
         }
     }

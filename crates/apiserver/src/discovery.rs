@@ -40,7 +40,10 @@ impl Documents {
                 continue;
             }
             for version in &versions {
-                plain.insert(GroupVersion::new(group, version).to_string(), document(&resource_list(group, version, resources)));
+                plain.insert(
+                    GroupVersion::new(group, version).to_string(),
+                    document(&resource_list(group, version, resources)),
+                );
             }
             if !group.is_empty() {
                 let entry = group_entry(group, &versions);
@@ -60,7 +63,9 @@ impl Documents {
         }
         Documents {
             plain,
-            api_versions: document(&json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}]})),
+            api_versions: document(
+                &json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}]}),
+            ),
             groups: document(&json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})),
             aggregated,
         }
@@ -68,7 +73,11 @@ impl Documents {
 }
 
 /// The answer to a discovery path, `None` when it is no such path.
-pub(crate) fn answer(snapshot: &Snapshot, segments: &[String], headers: &HeaderMap) -> Option<Result<Response<Body>, Failure>> {
+pub(crate) fn answer(
+    snapshot: &Snapshot,
+    segments: &[String],
+    headers: &HeaderMap,
+) -> Option<Result<Response<Body>, Failure>> {
     let documents = snapshot.documents();
     let core = match segments {
         [root] if root == "api" => return Some(root_document(documents, true, headers)),
@@ -79,26 +88,46 @@ pub(crate) fn answer(snapshot: &Snapshot, segments: &[String], headers: &HeaderM
     };
     let name = segments[1..].join("/");
     // `/api` leads to the core group alone, whose versions look like names of groups.
-    let found = documents.plain.get(&name).filter(|_| core == snapshot.groups().get("").is_some_and(|group| versions(group).contains(&name)));
+    let found = documents.plain.get(&name).filter(|_| {
+        core == snapshot
+            .groups()
+            .get("")
+            .is_some_and(|group| versions(group).contains(&name))
+    });
     Some(found.ok_or(Failure::NoSuchPath).and_then(|body| plain(body, headers)))
 }
 
 fn root_document(documents: &Documents, core: bool, headers: &HeaderMap) -> Result<Response<Body>, Failure> {
     let (version, encoding) = negotiate::discovery(headers).map_err(|_| not_acceptable())?;
     let Some(version) = version.filter(|_| encoding == Encoding::Json) else {
-        return plain(if core { &documents.api_versions } else { &documents.groups }, headers);
+        return plain(
+            if core {
+                &documents.api_versions
+            } else {
+                &documents.groups
+            },
+            headers,
+        );
     };
     let (body, tag) = &documents.aggregated[&(core, version)];
-    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let known = headers
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let content_type = match version {
         "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
         _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
     };
-    let mut response = if known { render::respond(StatusCode::NOT_MODIFIED, content_type, Bytes::new()) } else { render::respond(StatusCode::OK, content_type, body.clone()) };
+    let mut response = if known {
+        render::respond(StatusCode::NOT_MODIFIED, content_type, Bytes::new())
+    } else {
+        render::respond(StatusCode::OK, content_type, body.clone())
+    };
     if let Ok(tag) = HeaderValue::from_str(tag) {
         response.headers_mut().insert(header::ETAG, tag);
     }
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
+        .headers_mut()
+        .insert(header::VARY, HeaderValue::from_static("Accept"));
     Ok(response)
 }
 
@@ -136,28 +165,51 @@ fn merge(target: &mut Value, more: &Value) {
 
 /// The served versions of a group, the preferred one first.
 fn versions(resources: &Group) -> Vec<String> {
-    let mut versions: Vec<String> = resources.values().flat_map(|resource| &resource.versions).filter(|version| version.served).map(|version| version.name.clone()).collect();
+    let mut versions: Vec<String> = resources
+        .values()
+        .flat_map(|resource| &resource.versions)
+        .filter(|version| version.served)
+        .map(|version| version.name.clone())
+        .collect();
     versions.sort_by(|a, b| compare_versions(a, b));
     versions.dedup();
     versions
 }
 
 fn group_entry(group: &str, versions: &[String]) -> Value {
-    let versions: Vec<Value> = versions.iter().map(|version| json!({"groupVersion": GroupVersion::new(group, version).to_string(), "version": version})).collect();
+    let versions: Vec<Value> = versions
+        .iter()
+        .map(|version| json!({"groupVersion": GroupVersion::new(group, version).to_string(), "version": version}))
+        .collect();
     json!({"name": group, "preferredVersion": versions.first(), "versions": versions})
 }
 
-const VERBS: [&str; 8] = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
+const VERBS: [&str; 8] = [
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "create",
+    "update",
+    "watch",
+];
 const PART_VERBS: [&str; 3] = ["get", "patch", "update"];
 
 fn verbs(resource: &Resource) -> Vec<&'static str> {
-    VERBS.into_iter().filter(|verb| *verb != "deletecollection" || resource.rules.delete_collection).collect()
+    VERBS
+        .into_iter()
+        .filter(|verb| *verb != "deletecollection" || resource.rules.delete_collection)
+        .collect()
 }
 
 /// The resources of one version, each with that version.
 fn of_version<'s>(resources: &'s Group, version: &'s str) -> impl Iterator<Item = (&'s Resource, &'s Version)> {
     resources.values().filter_map(move |resource| {
-        let found = resource.versions.iter().find(|known| known.served && known.name == version)?;
+        let found = resource
+            .versions
+            .iter()
+            .find(|known| known.served && known.name == version)?;
         Some((resource.as_ref(), found))
     })
 }

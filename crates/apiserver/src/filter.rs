@@ -38,7 +38,11 @@ impl Filter {
             return Err(unsupported(resource, &unknown.path));
         }
         let (key_terms, object_terms) = fields.terms.into_iter().partition(|term| is_key_field(&term.path));
-        Ok(Filter { labels, key_terms, object_terms: FieldSelector { terms: object_terms } })
+        Ok(Filter {
+            labels,
+            key_terms,
+            object_terms: FieldSelector { terms: object_terms },
+        })
     }
 
     /// Whether everything is selected.
@@ -63,19 +67,37 @@ impl Filter {
         {
             return Plan::Name(name.to_owned());
         }
-        let indexed = |term: &&FieldTerm| resource.fields.iter().any(|known| known.complete && known.field.label == term.path);
+        let indexed = |term: &&FieldTerm| {
+            resource
+                .fields
+                .iter()
+                .any(|known| known.complete && known.field.label == term.path)
+        };
         let is = |term: &&FieldTerm| term.operator == FieldOperator::Equals && !term.value.is_empty();
         let is_any = |term: &&FieldTerm| term.operator == FieldOperator::NotEquals && term.value.is_empty();
         let terms = || self.object_terms.terms.iter().filter(indexed);
         match (terms().find(is), terms().find(is_any)) {
-            (Some(term), _) => Plan::Index { field: term.path.clone(), value: Some(term.value.clone()) },
-            (None, Some(term)) => Plan::Index { field: term.path.clone(), value: None },
+            (Some(term), _) => Plan::Index {
+                field: term.path.clone(),
+                value: Some(term.value.clone()),
+            },
+            (None, Some(term)) => Plan::Index {
+                field: term.path.clone(),
+                value: None,
+            },
             (None, None) => Plan::Scan,
         }
     }
 
     /// Whether an object is selected. Parses of it only what the selectors ask about.
-    pub(crate) fn matches(&self, resource: &Resource, version: &Version, namespace: &str, name: &str, stored: &Stored) -> Result<bool, Damaged> {
+    pub(crate) fn matches(
+        &self,
+        resource: &Resource,
+        version: &Version,
+        namespace: &str,
+        name: &str,
+        stored: &Stored,
+    ) -> Result<bool, Damaged> {
         if !self.key_matches(namespace, name) {
             return Ok(false);
         }
@@ -101,7 +123,10 @@ impl Filter {
     }
 
     fn key_term(&self, path: &str) -> Option<&str> {
-        self.key_terms.iter().find(|term| term.path == path && term.operator == FieldOperator::Equals).map(|term| term.value.as_str())
+        self.key_terms
+            .iter()
+            .find(|term| term.path == path && term.operator == FieldOperator::Equals)
+            .map(|term| term.value.as_str())
     }
 }
 

@@ -13,11 +13,19 @@ use crate::server::Server;
 
 /// The checks of a root.
 fn checks(root: &str) -> &'static [&'static str] {
-    if root == "readyz" { &["ping", "store", "shutdown"] } else { &["ping", "store"] }
+    if root == "readyz" {
+        &["ping", "store", "shutdown"]
+    } else {
+        &["ping", "store"]
+    }
 }
 
 /// The answer to a health path, `None` when it is no such path.
-pub(crate) async fn answer(server: &Server, segments: &[String], query: &Query<'_>) -> Option<Result<Response<Body>, Failure>> {
+pub(crate) async fn answer(
+    server: &Server,
+    segments: &[String],
+    query: &Query<'_>,
+) -> Option<Result<Response<Body>, Failure>> {
     let (root, wanted) = match segments {
         [root] => (root.as_str(), None),
         [root, check] => (root.as_str(), Some(check.as_str())),
@@ -46,14 +54,28 @@ pub(crate) async fn answer(server: &Server, segments: &[String], query: &Query<'
         }
     }
     let verdict = if healthy { "passed" } else { "failed" };
-    let code = if healthy { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+    let code = if healthy {
+        StatusCode::OK
+    } else {
+        StatusCode::INTERNAL_SERVER_ERROR
+    };
     let brief = healthy && query.first("verbose").is_none();
-    Some(Ok(render::text(code, if brief { "ok".to_owned() } else { format!("{lines}{root} check {verdict}\n") })))
+    Some(Ok(render::text(
+        code,
+        if brief {
+            "ok".to_owned()
+        } else {
+            format!("{lines}{root} check {verdict}\n")
+        },
+    )))
 }
 
 async fn passes(server: &Server, check: &str) -> bool {
     match check {
-        "store" => !matches!(server.store.get(server.namespaces.key(INITIAL[0]), None).await, Err(Error::Closed | Error::Damaged(_))),
+        "store" => !matches!(
+            server.store.get(server.namespaces.key(INITIAL[0]), None).await,
+            Err(Error::Closed | Error::Damaged(_))
+        ),
         "shutdown" => !*server.closing.borrow(),
         _ => true,
     }
@@ -61,8 +83,15 @@ async fn passes(server: &Server, check: &str) -> bool {
 
 /// `/`: what can be asked for.
 pub(crate) fn index(groups: impl Iterator<Item = String>) -> Response<Body> {
-    let mut paths: Vec<String> = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/version"].into_iter().map(str::to_owned).collect();
+    let mut paths: Vec<String> = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/version"]
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     paths.extend(groups);
     paths.sort_unstable();
-    render::respond(StatusCode::OK, "application/json", Bytes::from(serde_json::json!({"paths": paths}).to_string()))
+    render::respond(
+        StatusCode::OK,
+        "application/json",
+        Bytes::from(serde_json::json!({"paths": paths}).to_string()),
+    )
 }

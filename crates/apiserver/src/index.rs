@@ -49,11 +49,22 @@ pub(crate) async fn run(server: Arc<Server>) {
 async fn pass(server: &Arc<Server>) -> Result<(), Failure> {
     let snapshot = server.registry.snapshot();
     for resource in snapshot.resources() {
-        let Some(definition) = resource.definition.as_ref().filter(|definition| !definition.terminating) else { continue };
-        let states = server.store.range(resource.keys.all_indexed(), usize::MAX, None).await?;
+        let Some(definition) = resource
+            .definition
+            .as_ref()
+            .filter(|definition| !definition.terminating)
+        else {
+            continue;
+        };
+        let states = server
+            .store
+            .range(resource.keys.all_indexed(), usize::MAX, None)
+            .await?;
         let mut changed = false;
         for state in states.entries {
-            let Some(field) = resource.keys.indexed_field(&state.key) else { continue };
+            let Some(field) = resource.keys.indexed_field(&state.key) else {
+                continue;
+            };
             let unchanged = Compare::Modified(definition.key.clone(), definition.revision);
             let selectable = resource.fields.iter().any(|indexed| indexed.field.label == field);
             let write = if selectable && (state.value == INDEX_PENDING || state.value == INDEX_STALE) {
@@ -69,7 +80,16 @@ async fn pass(server: &Arc<Server>) -> Result<(), Failure> {
                 continue;
             };
             let compares = vec![unchanged, Compare::Modified(state.key, state.modified)];
-            changed |= matches!(server.store.transact(Transaction { compares, writes: vec![write] }).await?, Outcome::Committed(_));
+            changed |= matches!(
+                server
+                    .store
+                    .transact(Transaction {
+                        compares,
+                        writes: vec![write]
+                    })
+                    .await?,
+                Outcome::Committed(_)
+            );
         }
         if changed {
             server.refresh_definition(&resource.id.to_string()).await?;
@@ -84,11 +104,27 @@ async fn build(server: &Server, resource: &Resource, field: &str, unchanged: &Co
     loop {
         let page = server.store.range(range.clone(), CHUNK, None).await?;
         for entry in &page.entries {
-            let Some((namespace, name)) = resource.keys.parts(&entry.key) else { continue };
-            let object = Value::Object(Stored::read(entry.value.clone())?.object(&resource.versions[0].opening, entry.modified)?);
-            let Some(key) = resource.keys.index_entry(field, namespace, &resource.field(field, &object), name) else { continue };
+            let Some((namespace, name)) = resource.keys.parts(&entry.key) else {
+                continue;
+            };
+            let object = Value::Object(
+                Stored::read(entry.value.clone())?.object(&resource.versions[0].opening, entry.modified)?,
+            );
+            let Some(key) = resource
+                .keys
+                .index_entry(field, namespace, &resource.field(field, &object), name)
+            else {
+                continue;
+            };
             let compares = vec![Compare::Modified(entry.key.clone(), entry.modified), unchanged.clone()];
-            match server.store.transact(Transaction { compares, writes: vec![Write::Put(key, Bytes::new())] }).await? {
+            match server
+                .store
+                .transact(Transaction {
+                    compares,
+                    writes: vec![Write::Put(key, Bytes::new())],
+                })
+                .await?
+            {
                 // Refused at the object: it was written meanwhile, and that write has made the entry.
                 Outcome::Committed(_) | Outcome::Refused { compare: 0, .. } => {}
                 Outcome::Refused { .. } => return Ok(false),

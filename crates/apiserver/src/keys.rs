@@ -34,7 +34,13 @@ impl Keys {
     pub(crate) fn new(group: &str, resource: &str, namespaced: bool) -> Keys {
         let group = if group.is_empty() { "core" } else { group };
         let under = |root: &str| Bytes::from(format!("/{root}/{group}/{resource}/"));
-        Keys { registry: under("registry"), index: under("index"), indexed: under("indexed"), cleanup: under("cleanup"), namespaced }
+        Keys {
+            registry: under("registry"),
+            index: under("index"),
+            indexed: under("indexed"),
+            cleanup: under("cleanup"),
+            namespaced,
+        }
     }
 
     /// The key of an object. `namespace` is ignored for a cluster-scoped resource.
@@ -72,7 +78,11 @@ impl Keys {
     /// The namespace (empty for a cluster-scoped resource) and name in an object's key.
     pub(crate) fn parts<'k>(&self, key: &'k [u8]) -> Option<(&'k str, &'k str)> {
         let rest = std::str::from_utf8(key.strip_prefix(self.registry.as_ref())?).ok()?;
-        if self.namespaced { rest.split_once('/') } else { Some(("", rest)) }
+        if self.namespaced {
+            rest.split_once('/')
+        } else {
+            Some(("", rest))
+        }
     }
 
     /// The index entry of an object for a field's value, `None` for the empty value, which has no entry.
@@ -80,15 +90,15 @@ impl Keys {
         if value.is_empty() {
             return None;
         }
-        let mut key = self.index_namespace(field, namespace);
+        let mut key = self.index_namespace(field, namespace, value.len() + name.len() + 3);
         put_value(&mut key, value);
-        key.put_slice(name.as_bytes());
-        Some(key.freeze())
+        key.extend_from_slice(name.as_bytes());
+        Some(Bytes::from(key))
     }
 
     /// The index entries of one value in one namespace.
     pub(crate) fn index_value(&self, field: &str, namespace: &str, value: &str) -> Range<Bytes> {
-        let mut key = self.index_namespace(field, namespace);
+        let mut key = self.index_namespace(field, namespace, value.len() + 3);
         put_value(&mut key, value);
         objectstore::prefix(&key)
     }
@@ -96,17 +106,23 @@ impl Keys {
     /// The index entries of all values that are not empty, in one namespace or all.
     pub(crate) fn index_any(&self, field: &str, namespace: Option<&str>) -> Range<Bytes> {
         match namespace {
-            Some(namespace) => objectstore::prefix(&self.index_namespace(field, namespace)),
+            Some(namespace) => objectstore::prefix(&self.index_namespace(field, namespace, 0)),
             None => objectstore::prefix(&joined(&[&self.index, field.as_bytes(), b"/"])),
         }
     }
 
     /// The namespace and name in an index key of `field`.
     pub(crate) fn index_parts<'k>(&self, field: &str, key: &'k [u8]) -> Option<(&'k str, &'k str)> {
-        let rest = key.strip_prefix(self.index.as_ref())?.strip_prefix(field.as_bytes())?.strip_prefix(b"/")?;
+        let rest = key
+            .strip_prefix(self.index.as_ref())?
+            .strip_prefix(field.as_bytes())?
+            .strip_prefix(b"/")?;
         let slash = rest.iter().position(|byte| *byte == b'/')?;
         let end = rest.windows(2).rposition(|pair| pair == b"\0\0")?;
-        Some((std::str::from_utf8(&rest[..slash]).ok()?, std::str::from_utf8(&rest[end + 2..]).ok()?))
+        Some((
+            std::str::from_utf8(&rest[..slash]).ok()?,
+            std::str::from_utf8(&rest[end + 2..]).ok()?,
+        ))
     }
 
     /// The key that says whether the index of a field is complete.
@@ -129,13 +145,12 @@ impl Keys {
         joined(&[&self.cleanup, name.as_bytes()])
     }
 
-    fn index_namespace(&self, field: &str, namespace: &str) -> BytesMut {
-        let mut key = BytesMut::with_capacity(self.index.len() + field.len() + namespace.len() + 64);
-        key.put_slice(&self.index);
-        key.put_slice(field.as_bytes());
-        key.put_u8(b'/');
-        key.put_slice(namespace.as_bytes());
-        key.put_u8(b'/');
+    /// The start of the index keys of a field in a namespace, with room for so many bytes more.
+    fn index_namespace(&self, field: &str, namespace: &str, more: usize) -> Vec<u8> {
+        let mut key = Vec::with_capacity(self.index.len() + field.len() + namespace.len() + 2 + more);
+        for part in [&self.index, field.as_bytes(), b"/", namespace.as_bytes(), b"/"] {
+            key.extend_from_slice(part);
+        }
         key
     }
 }
@@ -159,25 +174,27 @@ fn joined(parts: &[&[u8]]) -> Bytes {
 }
 
 /// Writes a value so that no value's key range contains another value's: NUL is written as `00 FF`, the end is `00 00`.
-fn put_value(key: &mut BytesMut, value: &str) {
+fn put_value(key: &mut Vec<u8>, value: &str) {
     if value.len() > LONGEST_PLAIN_VALUE {
-        key.put_u8(b'#');
-        key.put_slice(format!("{:016x}", fnv1a(value.as_bytes())).as_bytes());
+        key.push(b'#');
+        key.extend_from_slice(format!("{:016x}", fnv1a(value.as_bytes())).as_bytes());
     } else {
-        key.put_u8(b'=');
-        for byte in value.bytes() {
-            key.put_u8(byte);
-            if byte == 0 {
-                key.put_u8(0xff);
+        key.push(b'=');
+        for (position, part) in value.split('\0').enumerate() {
+            if position > 0 {
+                key.extend_from_slice(&[0, 0xff]);
             }
+            key.extend_from_slice(part.as_bytes());
         }
     }
-    key.put_slice(&[0, 0]);
+    key.extend_from_slice(&[0, 0]);
 }
 
 /// FNV-1a, 64 bits: stable over versions of this program, as what is stored must be.
 pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]
@@ -191,7 +208,10 @@ mod tests {
         assert_eq!(key.as_ref(), b"/registry/ex.io/widgets/t2/a");
         assert_eq!(keys.parts(&key), Some(("t2", "a")));
         let cluster = Keys::new("", "namespaces", false);
-        assert_eq!(cluster.object("ignored", "t2").as_ref(), b"/registry/core/namespaces/t2");
+        assert_eq!(
+            cluster.object("ignored", "t2").as_ref(),
+            b"/registry/core/namespaces/t2"
+        );
         assert_eq!(cluster.parts(b"/registry/core/namespaces/t2"), Some(("", "t2")));
     }
 
@@ -206,7 +226,11 @@ mod tests {
             assert!(keys.index_any(".spec.id", Some("t2")).contains(&entry));
             assert!(keys.index_any(".spec.id", None).contains(&entry));
             for other in values {
-                assert_eq!(keys.index_value(".spec.id", "t2", other).contains(&entry), value == other, "{value:?} {other:?}");
+                assert_eq!(
+                    keys.index_value(".spec.id", "t2", other).contains(&entry),
+                    value == other,
+                    "{value:?} {other:?}"
+                );
             }
         }
         assert_eq!(keys.index_entry(".spec.id", "t2", "", "n"), None);

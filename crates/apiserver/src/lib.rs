@@ -56,7 +56,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use objectstore::Store;
 use tokio::task::JoinHandle;
 
-pub use auth::{ANONYMOUS, AllowMasters, Attributes, Authenticator, Authorizer, BadCredentials, Decision, MASTERS, PeerIdentity, Tokens, UserInfo};
+pub use auth::{
+    ANONYMOUS, AllowMasters, Attributes, Authenticator, Authorizer, BadCredentials, Decision, MASTERS, PeerIdentity,
+    Tokens, UserInfo,
+};
 pub use body::Body;
 pub use service::Service;
 
@@ -75,7 +78,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { authenticator: Arc::new(Tokens::default()), authorizer: Arc::new(AllowMasters) }
+        Options {
+            authenticator: Arc::new(Tokens::default()),
+            authorizer: Arc::new(AllowMasters),
+        }
     }
 }
 
@@ -134,7 +140,10 @@ impl ApiServer {
             tokio::spawn(cleanup::run(server.clone())),
             tokio::spawn(index::run(server.clone())),
         ];
-        Ok(ApiServer { server, tasks: Arc::new(Mutex::new(tasks)) })
+        Ok(ApiServer {
+            server,
+            tasks: Arc::new(Mutex::new(tasks)),
+        })
     }
 
     /// A service whose requests are all sent by one user, for clients in this process.

@@ -37,15 +37,29 @@ pub(crate) struct Namespaces {
 
 impl Namespaces {
     pub(crate) fn new() -> Namespaces {
-        Namespaces { keys: Keys::new("", "namespaces", false), known: RwLock::default() }
+        Namespaces {
+            keys: Keys::new("", "namespaces", false),
+            known: RwLock::default(),
+        }
     }
 
     /// The compare by which a transaction creates an object in a namespace.
     ///
     /// # Errors
     /// 404 when there is no such namespace, 403 when it is being deleted.
-    pub(crate) async fn admit(&self, store: &Store, namespace: &str, resource: &gvk::Resource, name: &str) -> Result<Compare, Failure> {
-        let remembered = self.known.read().unwrap_or_else(PoisonError::into_inner).get(namespace).copied();
+    pub(crate) async fn admit(
+        &self,
+        store: &Store,
+        namespace: &str,
+        resource: &gvk::Resource,
+        name: &str,
+    ) -> Result<Compare, Failure> {
+        let remembered = self
+            .known
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(namespace)
+            .copied();
         let key = self.keys.object("", namespace);
         let known = match remembered {
             Some(known) => known,
@@ -58,7 +72,9 @@ impl Namespaces {
             // A remembered "terminating" may be a namespace that has gone and come back since.
             return match store.get(key.clone(), None).await? {
                 None => Err(missing(namespace).into()),
-                Some(entry) if !self.learn(namespace, &entry)?.terminating => Ok(Compare::Modified(key, entry.modified)),
+                Some(entry) if !self.learn(namespace, &entry)?.terminating => {
+                    Ok(Compare::Modified(key, entry.modified))
+                }
                 Some(_) => Err(Status::namespace_terminating(resource, name, namespace).into()),
             };
         }
@@ -72,7 +88,10 @@ impl Namespaces {
                 self.learn(namespace, entry)?;
             }
             None => {
-                self.known.write().unwrap_or_else(PoisonError::into_inner).remove(namespace);
+                self.known
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(namespace);
             }
         }
         Ok(())
@@ -80,7 +99,10 @@ impl Namespaces {
 
     fn learn(&self, namespace: &str, entry: &Entry) -> Result<Known, Failure> {
         let metadata = Stored::read(entry.value.clone())?.metadata()?;
-        let known = Known { modified: entry.modified, terminating: meta::is_being_deleted(&metadata) };
+        let known = Known {
+            modified: entry.modified,
+            terminating: meta::is_being_deleted(&metadata),
+        };
         let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let newest = all.entry(namespace.to_owned()).or_insert(known);
         if newest.modified < known.modified {
@@ -95,7 +117,12 @@ impl Namespaces {
         let mut names = Vec::new();
         loop {
             let page = store.range(range.clone(), 1000, Some(at)).await?;
-            names.extend(page.entries.iter().filter_map(|entry| self.keys.parts(&entry.key)).map(|(_, name)| name.to_owned()));
+            names.extend(
+                page.entries
+                    .iter()
+                    .filter_map(|entry| self.keys.parts(&entry.key))
+                    .map(|(_, name)| name.to_owned()),
+            );
             match page.entries.last().filter(|_| page.more) {
                 Some(last) => range.start = after(&last.key),
                 None => return Ok(names),

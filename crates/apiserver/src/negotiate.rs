@@ -37,7 +37,10 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    pub(crate) const JSON: Wanted = Wanted { form: Form::Object, encoding: Encoding::Json };
+    pub(crate) const JSON: Wanted = Wanted {
+        form: Form::Object,
+        encoding: Encoding::Json,
+    };
 }
 
 /// Nothing of what a client takes is there.
@@ -76,7 +79,9 @@ pub(crate) fn discovery(headers: &HeaderMap) -> Result<(Option<&'static str>, En
         match (media.parameter("as"), media.parameter("g"), media.parameter("v")) {
             (None, ..) => Some((None, encoding)),
             (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2")) => Some((Some("v2"), encoding)),
-            (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2beta1")) => Some((Some("v2beta1"), encoding)),
+            (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2beta1")) => {
+                Some((Some("v2beta1"), encoding))
+            }
             _ => None,
         }
     })
@@ -98,8 +103,12 @@ pub(crate) enum BodyType {
 
 /// The media type of the request body; none named means JSON.
 pub(crate) fn body_type(headers: &HeaderMap) -> BodyType {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return BodyType::Json };
-    let Ok(value) = value.to_str() else { return BodyType::Unknown };
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return BodyType::Json;
+    };
+    let Ok(value) = value.to_str() else {
+        return BodyType::Unknown;
+    };
     match Media::parse(value).name {
         "" | "application/json" => BodyType::Json,
         "application/yaml" => BodyType::Yaml,
@@ -125,11 +134,21 @@ fn first<T>(headers: &HeaderMap, accept: impl Fn(&Media<'_>) -> Option<T>) -> Op
     let mut medias = Vec::new();
     for value in headers.get_all(header::ACCEPT) {
         if value == "application/json" {
-            medias.push(Media { name: "application/json", parameters: "" });
+            medias.push(Media {
+                name: "application/json",
+                parameters: "",
+            });
             continue;
         }
-        let Ok(value) = value.to_str() else { return Some(Err(NotAcceptable)) };
-        medias.extend(value.split(',').filter(|part| !part.trim().is_empty()).map(Media::parse));
+        let Ok(value) = value.to_str() else {
+            return Some(Err(NotAcceptable));
+        };
+        medias.extend(
+            value
+                .split(',')
+                .filter(|part| !part.trim().is_empty())
+                .map(Media::parse),
+        );
     }
     if medias.is_empty() {
         return None;
@@ -137,7 +156,13 @@ fn first<T>(headers: &HeaderMap, accept: impl Fn(&Media<'_>) -> Option<T>) -> Op
     if medias.len() > 1 {
         medias.sort_by_key(|media| std::cmp::Reverse(media.quality()));
     }
-    Some(medias.iter().filter(|media| media.quality() > 0).find_map(accept).ok_or(NotAcceptable))
+    Some(
+        medias
+            .iter()
+            .filter(|media| media.quality() > 0)
+            .find_map(accept)
+            .ok_or(NotAcceptable),
+    )
 }
 
 struct Media<'h> {
@@ -148,7 +173,10 @@ struct Media<'h> {
 impl<'h> Media<'h> {
     fn parse(text: &'h str) -> Media<'h> {
         let (name, parameters) = text.split_once(';').unwrap_or((text, ""));
-        Media { name: name.trim(), parameters }
+        Media {
+            name: name.trim(),
+            parameters,
+        }
     }
 
     fn parameter(&self, name: &str) -> Option<&'h str> {
@@ -161,7 +189,8 @@ impl<'h> Media<'h> {
     /// In thousandths.
     fn quality(&self) -> u32 {
         let Some(text) = self.parameter("q") else { return 1000 };
-        text.parse::<f32>().map_or(0, |quality| (quality.clamp(0.0, 1.0) * 1000.0) as u32)
+        text.parse::<f32>()
+            .map_or(0, |quality| (quality.clamp(0.0, 1.0) * 1000.0) as u32)
     }
 }
 
@@ -182,10 +211,28 @@ mod tests {
             ("", Ok(Wanted::JSON)),
             ("*/*", Ok(Wanted::JSON)),
             ("application/vnd.kubernetes.protobuf,application/json", Ok(Wanted::JSON)),
-            ("application/yaml", Ok(Wanted { form: Form::Object, encoding: Encoding::Yaml })),
+            (
+                "application/yaml",
+                Ok(Wanted {
+                    form: Form::Object,
+                    encoding: Encoding::Yaml,
+                }),
+            ),
             ("application/yaml;q=0.5, application/json", Ok(Wanted::JSON)),
-            (table, Ok(Wanted { form: Form::Table("meta.k8s.io/v1"), encoding: Encoding::Json })),
-            (partial, Ok(Wanted { form: Form::Partial("meta.k8s.io/v1"), encoding: Encoding::Json })),
+            (
+                table,
+                Ok(Wanted {
+                    form: Form::Table("meta.k8s.io/v1"),
+                    encoding: Encoding::Json,
+                }),
+            ),
+            (
+                partial,
+                Ok(Wanted {
+                    form: Form::Partial("meta.k8s.io/v1"),
+                    encoding: Encoding::Json,
+                }),
+            ),
             ("application/json;as=Foo;v=v1;g=meta.k8s.io", Err(NotAcceptable)),
             ("application/vnd.kubernetes.protobuf", Err(NotAcceptable)),
             ("application/json;q=0", Err(NotAcceptable)),
@@ -200,13 +247,21 @@ mod tests {
         let both = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
         assert_eq!(discovery(&accept(both)), Ok((Some("v2"), Encoding::Json)));
         assert_eq!(discovery(&accept("application/json")), Ok((None, Encoding::Json)));
-        assert_eq!(discovery(&accept("application/json;g=apidiscovery.k8s.io;v=v9;as=APIGroupDiscoveryList")), Err(NotAcceptable));
+        assert_eq!(
+            discovery(&accept(
+                "application/json;g=apidiscovery.k8s.io;v=v9;as=APIGroupDiscoveryList"
+            )),
+            Err(NotAcceptable)
+        );
     }
 
     #[test]
     fn a_body_without_a_type_is_json() {
         assert_eq!(body_type(&HeaderMap::new()), BodyType::Json);
-        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"))]);
+        let headers = HeaderMap::from_iter([(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json; charset=utf-8"),
+        )]);
         assert_eq!(body_type(&headers), BodyType::Json);
     }
 }

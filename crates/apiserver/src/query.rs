@@ -10,17 +10,28 @@ impl<'q> Query<'q> {
     /// Decodes a query. Bytes that are not UTF-8 are replaced.
     pub(crate) fn parse(query: Option<&'q str>) -> Query<'q> {
         let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-        Query(pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(name, value)| (form_decode(name), form_decode(value))).collect())
+        Query(
+            pairs
+                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+                .map(|(name, value)| (form_decode(name), form_decode(value)))
+                .collect(),
+        )
     }
 
     /// The first value of a parameter.
     pub(crate) fn first(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_ref())
     }
 
     /// All values of a parameter.
     pub(crate) fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s str> + 's {
-        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_ref())
+        self.0
+            .iter()
+            .filter(move |(known, _)| known == name)
+            .map(|(_, value)| value.as_ref())
     }
 
     /// All parameters.
@@ -30,7 +41,11 @@ impl<'q> Query<'q> {
 }
 
 fn form_decode(text: &str) -> Cow<'_, str> {
-    if text.contains('+') { Cow::Owned(percent_decode(&text.replace('+', " ")).into_owned()) } else { percent_decode(text) }
+    if text.contains('+') {
+        Cow::Owned(percent_decode(&text.replace('+', " ")).into_owned())
+    } else {
+        percent_decode(text)
+    }
 }
 
 /// Decodes `%XX`; what is no such escape stays as it is.
@@ -42,7 +57,10 @@ pub(crate) fn percent_decode(text: &str) -> Cow<'_, str> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let escaped = (bytes[at] == b'%').then(|| bytes.get(at + 1..at + 3)).flatten().and_then(hex_byte);
+        let escaped = (bytes[at] == b'%')
+            .then(|| bytes.get(at + 1..at + 3))
+            .flatten()
+            .and_then(hex_byte);
         match escaped {
             Some(byte) => {
                 out.push(byte);

@@ -31,12 +31,19 @@ pub(crate) fn include(query: &Query<'_>) -> Result<Include, Status> {
         None | Some("" | "Metadata") => Ok(Include::Metadata),
         Some("Object") => Ok(Include::Object),
         Some("None") => Ok(Include::Nothing),
-        Some(other) => Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}"))),
+        Some(other) => Err(Status::bad_request(format!(
+            "unrecognized includeObject value: {other:?}"
+        ))),
     }
 }
 
 /// One object.
-pub(crate) async fn get(server: &Server, target: &Target, query: &Query<'_>, wanted: Wanted) -> Result<Response<Body>, Failure> {
+pub(crate) async fn get(
+    server: &Server,
+    target: &Target,
+    query: &Query<'_>,
+    wanted: Wanted,
+) -> Result<Response<Body>, Failure> {
     if let Some(revision) = resource_version(query.first("resourceVersion").unwrap_or(""))? {
         wait_for(server, Revision(revision)).await?;
     }
@@ -47,7 +54,12 @@ pub(crate) async fn get(server: &Server, target: &Target, query: &Query<'_>, wan
     if target.subresource == Subresource::Scale {
         scale::write(target, &stored, entry.modified, &mut out)?;
     } else {
-        let view = View { resource: &target.resource, version: target.version(), form: wanted.form, include: include(query)? };
+        let view = View {
+            resource: &target.resource,
+            version: target.version(),
+            form: wanted.form,
+            include: include(query)?,
+        };
         view.object(&stored, Some(entry.modified), true, &mut out)?;
     }
     render::answer(StatusCode::OK, out, wanted.encoding, &deprecation(target))
@@ -59,7 +71,13 @@ pub(crate) fn deprecation(target: &Target) -> Vec<String> {
 }
 
 /// The objects of a namespace or all namespaces that the selectors select.
-pub(crate) async fn list(server: &Server, target: &Target, query: &Query<'_>, options: ListOptions, wanted: Wanted) -> Result<Response<Body>, Failure> {
+pub(crate) async fn list(
+    server: &Server,
+    target: &Target,
+    query: &Query<'_>,
+    options: ListOptions,
+    wanted: Wanted,
+) -> Result<Response<Body>, Failure> {
     let include = include(query)?;
     let start = Start::of(&options);
     if let Some(revision) = start.not_older_than {
@@ -73,12 +91,30 @@ pub(crate) async fn list(server: &Server, target: &Target, query: &Query<'_>, op
     };
     let metadata = ListMeta {
         resource_version: page.revision.0.to_string(),
-        continue_token: page.next.map(|start| ContinueToken { revision: Some(page.revision.0), start }.encode()).unwrap_or_default(),
+        continue_token: page
+            .next
+            .map(|start| {
+                ContinueToken {
+                    revision: Some(page.revision.0),
+                    start,
+                }
+                .encode()
+            })
+            .unwrap_or_default(),
         remaining_item_count: None,
     };
-    let view = View { resource: &target.resource, version: target.version(), form: wanted.form, include };
+    let view = View {
+        resource: &target.resource,
+        version: target.version(),
+        form: wanted.form,
+        include,
+    };
     let mut out = Vec::with_capacity(256 + page.items.iter().map(|(_, stored, _)| stored.len() + 96).sum::<usize>());
-    let items: Vec<(Stored, Revision)> = page.items.into_iter().map(|(_, stored, revision)| (stored, revision)).collect();
+    let items: Vec<(Stored, Revision)> = page
+        .items
+        .into_iter()
+        .map(|(_, stored, revision)| (stored, revision))
+        .collect();
     view.list(&items, &metadata, &mut out)?;
     render::answer(StatusCode::OK, out, wanted.encoding, &deprecation(target))
 }
@@ -95,26 +131,45 @@ pub(crate) struct Start {
 impl Start {
     /// The latest state, from a key that [`Collected::next`] has named.
     pub(crate) fn at_key(key: String) -> Start {
-        Start { key: Some(key), ..Start::default() }
+        Start {
+            key: Some(key),
+            ..Start::default()
+        }
     }
 
     fn of(options: &ListOptions) -> Start {
         if let Some(token) = &options.continue_token {
-            return Start { at: token.revision.map(Revision), not_older_than: None, key: Some(token.start.clone()) };
+            return Start {
+                at: token.revision.map(Revision),
+                not_older_than: None,
+                key: Some(token.start.clone()),
+            };
         }
-        let Some(revision) = options.resource_version.filter(|revision| *revision > 0).map(Revision) else { return Start::default() };
+        let Some(revision) = options.resource_version.filter(|revision| *revision > 0).map(Revision) else {
+            return Start::default();
+        };
         // A page of a given revision without a match is exact, as on a real server.
         let exact = match options.version_match {
             Some(VersionMatch::Exact) => true,
             Some(VersionMatch::NotOlderThan) => false,
             None => options.limit.is_some(),
         };
-        Start { at: exact.then_some(revision), not_older_than: Some(revision), key: None }
+        Start {
+            at: exact.then_some(revision),
+            not_older_than: Some(revision),
+            key: None,
+        }
     }
 
     /// The answer when the revision is no longer kept: with a token that goes on in the latest state.
     fn expired(&self) -> Status {
-        let token = self.key.as_ref().map(|start| ContinueToken { revision: None, start: start.clone() }.encode());
+        let token = self.key.as_ref().map(|start| {
+            ContinueToken {
+                revision: None,
+                start: start.clone(),
+            }
+            .encode()
+        });
         Status::expired_list(token)
     }
 }
@@ -131,8 +186,17 @@ pub(crate) struct Collected {
 }
 
 /// The selected objects from a start on, at most `limit`.
-pub(crate) async fn collect(server: &Server, target: &Target, filter: &Filter, start: &Start, limit: Option<usize>) -> Result<Collected, Failure> {
-    let namespace = target.namespace().or_else(|| filter.namespace()).filter(|_| target.resource.namespaced);
+pub(crate) async fn collect(
+    server: &Server,
+    target: &Target,
+    filter: &Filter,
+    start: &Start,
+    limit: Option<usize>,
+) -> Result<Collected, Failure> {
+    let namespace = target
+        .namespace()
+        .or_else(|| filter.namespace())
+        .filter(|_| target.resource.namespaced);
     match filter.plan(&target.resource, namespace) {
         Plan::Scan => scan(server, target, namespace, filter, start, limit).await,
         Plan::Name(name) => {
@@ -154,7 +218,14 @@ pub(crate) async fn collect(server: &Server, target: &Target, filter: &Filter, s
     }
 }
 
-async fn scan(server: &Server, target: &Target, namespace: Option<&str>, filter: &Filter, start: &Start, limit: Option<usize>) -> Result<Collected, Failure> {
+async fn scan(
+    server: &Server,
+    target: &Target,
+    namespace: Option<&str>,
+    filter: &Filter,
+    start: &Start,
+    limit: Option<usize>,
+) -> Result<Collected, Failure> {
     let mut range = target.resource.keys.objects(namespace);
     if let Some(first) = &start.key {
         range.start = start_key(target, first).clamp(range.start, range.end.clone());
@@ -162,54 +233,105 @@ async fn scan(server: &Server, target: &Target, namespace: Option<&str>, filter:
     let mut at = start.at;
     let mut items = Vec::new();
     loop {
-        let chunk = limit.filter(|_| filter.is_empty()).map_or(CHUNK, |limit| (limit - items.len()).clamp(1, CHUNK));
+        let chunk = limit
+            .filter(|_| filter.is_empty())
+            .map_or(CHUNK, |limit| (limit - items.len()).clamp(1, CHUNK));
         let page = server.store.range(range.clone(), chunk, at).await?;
         at = Some(page.revision);
         let last = page.entries.last().map(|entry| entry.key.clone());
         for entry in page.entries {
             if limit.is_some_and(|limit| items.len() >= limit) {
                 // One more matches or may match: the next page starts there.
-                return Ok(Collected { next: Some(relative(target, &entry.key)), items, revision: page.revision });
+                return Ok(Collected {
+                    next: Some(relative(target, &entry.key)),
+                    items,
+                    revision: page.revision,
+                });
             }
             items.extend(selected(target, filter, entry)?);
         }
-        let Some(last) = last.filter(|_| page.more) else { return Ok(Collected { items, revision: page.revision, next: None }) };
+        let Some(last) = last.filter(|_| page.more) else {
+            return Ok(Collected {
+                items,
+                revision: page.revision,
+                next: None,
+            });
+        };
         range.start = after(&last);
         if limit.is_some_and(|limit| items.len() >= limit) {
-            return Ok(Collected { next: Some(relative(target, &range.start)), items, revision: page.revision });
+            return Ok(Collected {
+                next: Some(relative(target, &range.start)),
+                items,
+                revision: page.revision,
+            });
         }
     }
 }
 
 /// The objects at `keys` that are selected.
-async fn pick(server: &Server, target: &Target, filter: &Filter, keys: Vec<Bytes>, revision: Revision, limit: Option<usize>) -> Result<Collected, Failure> {
+async fn pick(
+    server: &Server,
+    target: &Target,
+    filter: &Filter,
+    keys: Vec<Bytes>,
+    revision: Revision,
+    limit: Option<usize>,
+) -> Result<Collected, Failure> {
     let mut items = Vec::new();
     for key in keys {
         if limit.is_some_and(|limit| items.len() >= limit) {
-            return Ok(Collected { next: Some(relative(target, &key)), items, revision });
+            return Ok(Collected {
+                next: Some(relative(target, &key)),
+                items,
+                revision,
+            });
         }
         if let Some(entry) = server.store.get(key, Some(revision)).await? {
             items.extend(selected(target, filter, entry)?);
         }
     }
-    Ok(Collected { items, revision, next: None })
+    Ok(Collected {
+        items,
+        revision,
+        next: None,
+    })
 }
 
 /// The keys of the objects that the index of a field names. With a value, each namespace has a range of its own.
-async fn indexed(server: &Server, target: &Target, namespace: Option<&str>, field: &str, value: Option<&str>, revision: Revision) -> Result<Vec<Bytes>, Failure> {
+async fn indexed(
+    server: &Server,
+    target: &Target,
+    namespace: Option<&str>,
+    field: &str,
+    value: Option<&str>,
+    revision: Revision,
+) -> Result<Vec<Bytes>, Failure> {
     let keys = &target.resource.keys;
     let ranges = match (value, namespace) {
         (None, namespace) => vec![keys.index_any(field, namespace)],
         (Some(value), Some(namespace)) => vec![keys.index_value(field, namespace, value)],
         (Some(value), None) if !target.resource.namespaced => vec![keys.index_value(field, "", value)],
-        (Some(value), None) => server.namespaces.names(&server.store, revision).await?.iter().map(|namespace| keys.index_value(field, namespace, value)).collect(),
+        (Some(value), None) => server
+            .namespaces
+            .names(&server.store, revision)
+            .await?
+            .iter()
+            .map(|namespace| keys.index_value(field, namespace, value))
+            .collect(),
     };
     let mut found = Vec::new();
     for mut range in ranges {
         loop {
             let page = server.store.range(range.clone(), CHUNK, Some(revision)).await?;
-            found.extend(page.entries.iter().filter_map(|entry| keys.index_parts(field, &entry.key)).map(|(namespace, name)| keys.object(namespace, name)));
-            let Some(last) = page.entries.last().filter(|_| page.more) else { break };
+            found.extend(
+                page.entries
+                    .iter()
+                    .filter_map(|entry| keys.index_parts(field, &entry.key))
+                    .map(|(namespace, name)| keys.object(namespace, name)),
+            );
+            let Some(last) = page.entries.last().filter(|_| page.more) else {
+                break;
+            };
             range.start = after(&last.key);
         }
     }
@@ -246,7 +368,11 @@ pub(crate) async fn wait_for(server: &Server, revision: Revision) -> Result<(), 
     let deadline = tokio::time::Instant::now() + FUTURE_PATIENCE;
     while server.store.revision() < revision {
         if tokio::time::Instant::now() >= deadline {
-            return Err(Error::Future { requested: revision, current: server.store.revision() }.into());
+            return Err(Error::Future {
+                requested: revision,
+                current: server.store.revision(),
+            }
+            .into());
         }
         tokio::time::sleep(FUTURE_POLL).await;
     }

@@ -87,7 +87,9 @@ impl Resource {
         matches!(label, "metadata.name")
             || (self.namespaced && label == "metadata.namespace")
             || self.fields.iter().any(|indexed| indexed.field.label == label)
-            || self.builtin().is_some_and(|builtin| builtin.selectable.contains(&label))
+            || self
+                .builtin()
+                .is_some_and(|builtin| builtin.selectable.contains(&label))
     }
 
     /// The value of a selectable field beside the name and namespace; absent is the empty text.
@@ -105,7 +107,9 @@ impl Resource {
         if self.rules.special == Special::Custom {
             return None;
         }
-        builtin::TABLE.iter().find(|builtin| builtin.group == self.id.group && builtin.plural == self.id.plural)
+        builtin::TABLE
+            .iter()
+            .find(|builtin| builtin.group == self.id.group && builtin.plural == self.id.plural)
     }
 
     fn from_builtin(builtin: &Builtin) -> Resource {
@@ -114,7 +118,8 @@ impl Resource {
             properties.insert("metadata".to_owned(), json!({"type": "object"}));
         }
         let openapi = json!({"type": "object", "properties": properties});
-        let schema = StructuralSchema::from_openapi(&openapi, "").expect("the schemas of the table of built-in kinds are structural");
+        let schema = StructuralSchema::from_openapi(&openapi, "")
+            .expect("the schemas of the table of built-in kinds are structural");
         let api_version = gvk::GroupVersion::new(builtin.group, builtin.version).to_string();
         let version = Version {
             name: builtin.version.to_owned(),
@@ -146,14 +151,25 @@ impl Resource {
     }
 
     /// The resource that a definition describes. `complete` are the labels of the fields whose index is complete.
-    pub(crate) fn from_definition(crd: &CustomResourceDefinition, definition: Definition, complete: &[String]) -> Resource {
+    pub(crate) fn from_definition(
+        crd: &CustomResourceDefinition,
+        definition: Definition,
+        complete: &[String],
+    ) -> Resource {
         let namespaced = crd.scope == crd::Scope::Namespaced;
-        let mut versions: Vec<Version> = crd.versions.iter().map(|version| custom_version(crd, version)).collect();
+        let mut versions: Vec<Version> = crd
+            .versions
+            .iter()
+            .map(|version| custom_version(crd, version))
+            .collect();
         versions.sort_by(|a, b| compare_versions(&a.name, &b.name));
         let mut fields: Vec<IndexedField> = Vec::new();
         for field in crd.versions.iter().flat_map(|version| &version.selectable_fields) {
             if !fields.iter().any(|known| known.field.label == field.label) {
-                fields.push(IndexedField { field: field.clone(), complete: complete.contains(&field.label) });
+                fields.push(IndexedField {
+                    field: field.clone(),
+                    complete: complete.contains(&field.label),
+                });
             }
         }
         Resource {
@@ -164,7 +180,10 @@ impl Resource {
             short_names: crd.names.short_names.clone(),
             categories: crd.names.categories.clone(),
             namespaced,
-            rules: Rules { names: Names::Subdomain, ..Rules::CUSTOM },
+            rules: Rules {
+                names: Names::Subdomain,
+                ..Rules::CUSTOM
+            },
             keys: Keys::new(&crd.group, &crd.names.plural, namespaced),
             versions,
             fields,
@@ -227,14 +246,28 @@ pub(crate) enum Found {
 impl Snapshot {
     /// The resource that a group, version and plural name lead to.
     pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Found {
-        let Some(resources) = self.groups.get(group) else { return Found::NoVersion };
+        let Some(resources) = self.groups.get(group) else {
+            return Found::NoVersion;
+        };
         if let Some(resource) = resources.get(plural)
-            && let Some(at) = resource.versions.iter().position(|known| known.served && known.name == version)
+            && let Some(at) = resource
+                .versions
+                .iter()
+                .position(|known| known.served && known.name == version)
         {
             return Found::Resource(resource.clone(), at);
         }
-        let serves = |resource: &Arc<Resource>| resource.versions.iter().any(|known| known.served && known.name == version);
-        if resources.values().any(serves) { Found::NoResource } else { Found::NoVersion }
+        let serves = |resource: &Arc<Resource>| {
+            resource
+                .versions
+                .iter()
+                .any(|known| known.served && known.name == version)
+        };
+        if resources.values().any(serves) {
+            Found::NoResource
+        } else {
+            Found::NoVersion
+        }
     }
 
     /// A resource, whatever its versions.
@@ -259,7 +292,10 @@ impl Snapshot {
 
     fn put(&mut self, resource: Arc<Resource>) {
         self.documents = Arc::default();
-        self.groups.entry(resource.id.group.clone()).or_default().insert(resource.id.plural.clone(), resource);
+        self.groups
+            .entry(resource.id.group.clone())
+            .or_default()
+            .insert(resource.id.plural.clone(), resource);
     }
 
     fn remove(&mut self, group: &str, plural: &str) {
@@ -286,7 +322,7 @@ pub(crate) struct Registry {
 /// What became of a definition.
 pub(crate) enum Change {
     /// It describes this resource now.
-    Serves(Resource),
+    Serves(Box<Resource>),
     /// It is gone, or its names were not accepted.
     Gone,
 }
@@ -298,7 +334,11 @@ impl Registry {
         for builtin in builtin::TABLE {
             snapshot.put(Arc::new(Resource::from_builtin(builtin)));
         }
-        Registry { current: RwLock::new(Arc::new(snapshot)), applied: Mutex::default(), changes: watch::Sender::new(0) }
+        Registry {
+            current: RwLock::new(Arc::new(snapshot)),
+            applied: Mutex::default(),
+            changes: watch::Sender::new(0),
+        }
     }
 
     /// What is served now.
@@ -316,7 +356,7 @@ impl Registry {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let mut next = Snapshot::clone(&current);
         match change {
-            Change::Serves(resource) => next.put(Arc::new(resource)),
+            Change::Serves(resource) => next.put(Arc::from(resource)),
             Change::Gone => {
                 if let Some((plural, group)) = name.split_once('.') {
                     next.remove(group, plural);
@@ -335,6 +375,10 @@ impl Registry {
     /// The names of the definitions that are served.
     pub(crate) fn definitions(&self) -> Vec<String> {
         let snapshot = self.snapshot();
-        snapshot.resources().filter(|resource| resource.definition.is_some()).map(|resource| resource.id.to_string()).collect()
+        snapshot
+            .resources()
+            .filter(|resource| resource.definition.is_some())
+            .map(|resource| resource.id.to_string())
+            .collect()
     }
 }

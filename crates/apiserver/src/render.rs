@@ -39,13 +39,24 @@ impl View<'_> {
     }
 
     /// Appends an object that stands alone: an answer, or in an event. `columns` asks for a table's header.
-    pub(crate) fn object(&self, stored: &Stored, revision: Option<Revision>, columns: bool, out: &mut Vec<u8>) -> Result<(), Damaged> {
+    pub(crate) fn object(
+        &self,
+        stored: &Stored,
+        revision: Option<Revision>,
+        columns: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Damaged> {
         let stored = self.current(stored)?;
         match self.form {
             Form::Object => stored.write(&self.version.opening, revision, out),
-            Form::Partial(api_version) => stored.write_partial(&Opening::of(api_version, "PartialObjectMetadata"), revision, out),
+            Form::Partial(api_version) => {
+                stored.write_partial(&Opening::of(api_version, "PartialObjectMetadata"), revision, out)
+            }
             Form::Table(api_version) => {
-                let metadata = ListMeta { resource_version: revision.map(|revision| revision.0.to_string()).unwrap_or_default(), ..ListMeta::default() };
+                let metadata = ListMeta {
+                    resource_version: revision.map(|revision| revision.0.to_string()).unwrap_or_default(),
+                    ..ListMeta::default()
+                };
                 table::open(api_version, &metadata, columns.then_some(self.version), out);
                 self.row(&stored, revision, Timestamp::now(), out)?;
                 out.extend_from_slice(b"]}");
@@ -55,7 +66,12 @@ impl View<'_> {
     }
 
     /// Appends a list.
-    pub(crate) fn list(&self, items: &[(Stored, Revision)], metadata: &ListMeta, out: &mut Vec<u8>) -> Result<(), Damaged> {
+    pub(crate) fn list(
+        &self,
+        items: &[(Stored, Revision)],
+        metadata: &ListMeta,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Damaged> {
         let partial;
         let (api_version, kind, opening) = match self.form {
             Form::Table(api_version) => {
@@ -72,7 +88,11 @@ impl View<'_> {
                 partial = Opening::of(api_version, "PartialObjectMetadata");
                 (api_version, "PartialObjectMetadataList", &partial)
             }
-            Form::Object => (self.version.api_version.as_str(), self.resource.list_kind.as_str(), &self.version.item_opening),
+            Form::Object => (
+                self.version.api_version.as_str(),
+                self.resource.list_kind.as_str(),
+                &self.version.item_opening,
+            ),
         };
         open_list(api_version, kind, metadata, out);
         for (position, (stored, revision)) in items.iter().enumerate() {
@@ -87,14 +107,26 @@ impl View<'_> {
         Ok(())
     }
 
-    fn row(&self, stored: &Stored, revision: Option<Revision>, now: Timestamp, out: &mut Vec<u8>) -> Result<(), Damaged> {
+    fn row(
+        &self,
+        stored: &Stored,
+        revision: Option<Revision>,
+        now: Timestamp,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Damaged> {
         let object = Value::Object(stored.object(&self.version.opening, revision.unwrap_or_default())?);
         out.extend_from_slice(br#"{"cells":"#);
         table::write_cells(self.version, &object, now, out);
         out.extend_from_slice(br#","object":"#);
-        let api_version = if let Form::Table(api_version) = self.form { api_version } else { "meta.k8s.io/v1" };
+        let api_version = if let Form::Table(api_version) = self.form {
+            api_version
+        } else {
+            "meta.k8s.io/v1"
+        };
         match self.include {
-            Include::Metadata => stored.write_partial(&Opening::of(api_version, "PartialObjectMetadata"), revision, out),
+            Include::Metadata => {
+                stored.write_partial(&Opening::of(api_version, "PartialObjectMetadata"), revision, out)
+            }
             Include::Object => stored.write(&self.version.opening, revision, out),
             Include::Nothing => out.extend_from_slice(b"null"),
         }
@@ -137,7 +169,12 @@ pub(crate) fn write_json<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<
 }
 
 /// The answer with a JSON document, turned into YAML if that is wanted. Warnings become headers.
-pub(crate) fn answer(code: StatusCode, json: Vec<u8>, encoding: Encoding, warnings: &[String]) -> Result<Response<Body>, Failure> {
+pub(crate) fn answer(
+    code: StatusCode,
+    json: Vec<u8>,
+    encoding: Encoding,
+    warnings: &[String],
+) -> Result<Response<Body>, Failure> {
     let body = match encoding {
         Encoding::Json => json,
         Encoding::Yaml => yaml(&json)?.into_bytes(),
@@ -151,7 +188,8 @@ pub(crate) fn answer(code: StatusCode, json: Vec<u8>, encoding: Encoding, warnin
 
 fn yaml(json: &[u8]) -> Result<String, Failure> {
     let value: Value = serde_json::from_slice(json).map_err(|_| Damaged)?;
-    serde_saphyr::to_string(&value).map_err(|_| apimachinery::status::Status::internal("the answer cannot be written as YAML").into())
+    serde_saphyr::to_string(&value)
+        .map_err(|_| apimachinery::status::Status::internal("the answer cannot be written as YAML").into())
 }
 
 /// An answer of any type.
@@ -180,7 +218,9 @@ pub(crate) fn refusal(failure: &Failure) -> Response<Body> {
     let code = StatusCode::from_u16(status.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = respond(code, Wanted::JSON.encoding.content_type(), body);
     if let Some(seconds) = status.retry_after_seconds() {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

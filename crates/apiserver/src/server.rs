@@ -35,7 +35,11 @@ pub(crate) struct Server {
 
 impl Server {
     /// Loads what is served, and makes the first namespaces.
-    pub(crate) async fn open(store: Store, authenticator: Arc<dyn Authenticator>, authorizer: Arc<dyn Authorizer>) -> Result<(Server, Revision), Failure> {
+    pub(crate) async fn open(
+        store: Store,
+        authenticator: Arc<dyn Authenticator>,
+        authorizer: Arc<dyn Authorizer>,
+    ) -> Result<(Server, Revision), Failure> {
         let server = Server {
             store,
             registry: Registry::new(),
@@ -58,7 +62,12 @@ impl Server {
     }
 
     async fn make_namespace(&self, name: &str) -> Result<(), Failure> {
-        let resource = self.registry.snapshot().resource("", "namespaces").cloned().ok_or(Failure::NoSuchPath)?;
+        let resource = self
+            .registry
+            .snapshot()
+            .resource("", "namespaces")
+            .cloned()
+            .ok_or(Failure::NoSuchPath)?;
         let metadata = json!({
             "name": name,
             "uid": uuid::Uuid::new_v4().to_string(),
@@ -66,10 +75,15 @@ impl Server {
             "labels": {"kubernetes.io/metadata.name": name},
         });
         let object = json!({"spec": {"finalizers": [NAMESPACE_FINALIZER]}, "status": {"phase": "Active"}});
-        let (Some(object), Some(metadata)) = (object.as_object(), metadata.as_object()) else { return Ok(()) };
+        let (Some(object), Some(metadata)) = (object.as_object(), metadata.as_object()) else {
+            return Ok(());
+        };
         let stored = Draft::new(object).finish(resource.versions[0].stamp, metadata);
         let key = self.namespaces.key(name);
-        let transaction = Transaction { compares: vec![Compare::Absent(key.clone())], writes: vec![Write::Put(key, stored.bytes().clone())] };
+        let transaction = Transaction {
+            compares: vec![Compare::Absent(key.clone())],
+            writes: vec![Write::Put(key, stored.bytes().clone())],
+        };
         match self.store.transact(transaction).await? {
             Outcome::Committed(_) | Outcome::Refused { .. } => Ok(()),
         }
@@ -124,13 +138,21 @@ impl Server {
         let change = match CustomResourceDefinition::parse(&object) {
             Ok(crd) if is_established(&object) && !kinds::is_builtin(&crd.group, &crd.names.plural) => {
                 let terminating = meta::of(&object).is_some_and(meta::is_being_deleted);
-                let definition = Definition { key: entry.key.clone(), revision: entry.modified, terminating };
+                let definition = Definition {
+                    key: entry.key.clone(),
+                    revision: entry.modified,
+                    terminating,
+                };
                 let complete = self.complete_fields(&crd).await?;
-                Change::Serves(Resource::from_definition(&crd, definition, &complete))
+                Change::Serves(Box::new(Resource::from_definition(&crd, definition, &complete)))
             }
             Ok(_) => Change::Gone,
             Err(errors) => {
-                tracing::error!(definition = name, errors = errors.len(), "a stored definition is not valid any more and is not served");
+                tracing::error!(
+                    definition = name,
+                    errors = errors.len(),
+                    "a stored definition is not valid any more and is not served"
+                );
                 Change::Gone
             }
         };
@@ -142,7 +164,10 @@ impl Server {
         let keys = Keys::new(&crd.group, &crd.names.plural, false);
         let page = self.store.range(keys.all_indexed(), CHUNK, None).await?;
         let complete = page.entries.iter().filter(|entry| entry.value == INDEX_COMPLETE);
-        Ok(complete.filter_map(|entry| keys.indexed_field(&entry.key)).map(str::to_owned).collect())
+        Ok(complete
+            .filter_map(|entry| keys.indexed_field(&entry.key))
+            .map(str::to_owned)
+            .collect())
     }
 
     /// Follows the definitions, so that what other processes on the same store change is served here too.
@@ -174,10 +199,17 @@ impl Server {
             };
             for event in events.iter() {
                 *seen = event.revision;
-                let Some((_, name)) = keys.parts(&event.key) else { continue };
+                let Some((_, name)) = keys.parts(&event.key) else {
+                    continue;
+                };
                 match &event.value {
                     Some(value) => {
-                        let entry = Entry { key: event.key.clone(), value: value.clone(), created: event.revision, modified: event.revision };
+                        let entry = Entry {
+                            key: event.key.clone(),
+                            value: value.clone(),
+                            created: event.revision,
+                            modified: event.revision,
+                        };
                         self.apply_definition(name, &entry).await?;
                     }
                     None => self.registry.apply(name, event.revision, Change::Gone),
@@ -195,5 +227,8 @@ fn definition_keys() -> Keys {
 
 fn is_established(definition: &Value) -> bool {
     let conditions = definition.pointer("/status/conditions").and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|condition| condition["type"] == "Established" && condition["status"] == "True")
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == "Established" && condition["status"] == "True")
 }

@@ -36,13 +36,18 @@ pub struct Service {
 
 impl Service {
     pub(crate) fn new(server: Arc<Server>, user: Option<UserInfo>) -> Service {
-        Service { server, user: user.map(Arc::new) }
+        Service {
+            server,
+            user: user.map(Arc::new),
+        }
     }
 }
 
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Service").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("Service")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 
@@ -62,7 +67,9 @@ where
         let Service { server, user } = self.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let handled = AssertUnwindSafe(handle(&server, user.as_deref(), &parts, body)).catch_unwind().await;
+            let handled = AssertUnwindSafe(handle(&server, user.as_deref(), &parts, body))
+                .catch_unwind()
+                .await;
             let mut response = match handled {
                 Ok(Ok(response)) => response,
                 Ok(Err(failure)) => render::refusal(&failure),
@@ -79,7 +86,12 @@ where
     }
 }
 
-async fn handle<B>(server: &Arc<Server>, user: Option<&UserInfo>, parts: &Parts, body: B) -> Result<Response<Body>, Failure>
+async fn handle<B>(
+    server: &Arc<Server>,
+    user: Option<&UserInfo>,
+    parts: &Parts,
+    body: B,
+) -> Result<Response<Body>, Failure>
 where
     B: http_body::Body<Data = Bytes> + Send,
 {
@@ -98,7 +110,9 @@ where
             other(server, parts, &segments, &query).await
         }
         RequestInfo::Resource(request) => {
-            let Some(verb) = request.verb else { return Err(Status::method_not_allowed().into()) };
+            let Some(verb) = request.verb else {
+                return Err(Status::method_not_allowed().into());
+            };
             authorize(server, user, &request, verb)?;
             let target = route(server, &request, verb)?;
             dispatch(server, target, verb, parts, &query, body).await
@@ -120,9 +134,16 @@ fn authorize_path(server: &Server, user: &UserInfo, parts: &Parts) -> Result<(),
         return Ok(());
     }
     let verb = parts.method.as_str().to_ascii_lowercase();
-    match server.authorizer.authorize(user, &Attributes::Path { verb: &verb, path }) {
+    match server
+        .authorizer
+        .authorize(user, &Attributes::Path { verb: &verb, path })
+    {
         Decision::Allow => Ok(()),
-        Decision::Deny(why) => Err(Status::forbidden_path(&explained(format!("User {:?} cannot {verb} path {path:?}", user.name), &why)).into()),
+        Decision::Deny(why) => Err(Status::forbidden_path(&explained(
+            format!("User {:?} cannot {verb} path {path:?}", user.name),
+            &why,
+        ))
+        .into()),
     }
 }
 
@@ -135,22 +156,44 @@ fn authorize(server: &Server, user: &UserInfo, request: &ResourceRequest, verb: 
         namespace: request.namespace.as_deref().unwrap_or_default(),
         name: request.authorization_name().unwrap_or_default(),
     };
-    let Decision::Deny(why) = server.authorizer.authorize(user, &attributes) else { return Ok(()) };
+    let Decision::Deny(why) = server.authorizer.authorize(user, &attributes) else {
+        return Ok(());
+    };
     let resource = apimachinery::gvk::Resource::new(&request.group, &request.resource);
-    let part = request.subresource.as_ref().map(|part| format!("/{part}")).unwrap_or_default();
+    let part = request
+        .subresource
+        .as_ref()
+        .map(|part| format!("/{part}"))
+        .unwrap_or_default();
     let place = match &request.namespace {
         Some(namespace) => format!("in the namespace \"{namespace}\""),
         None => "at the cluster scope".to_owned(),
     };
-    let text = format!("User {:?} cannot {} resource \"{}{part}\" in API group {:?} {place}", user.name, verb.as_str(), request.resource, request.group);
-    Err(Status::forbidden(&resource, request.name.as_deref().unwrap_or_default(), &explained(text, &why)).into())
+    let text = format!(
+        "User {:?} cannot {} resource \"{}{part}\" in API group {:?} {place}",
+        user.name,
+        verb.as_str(),
+        request.resource,
+        request.group
+    );
+    Err(Status::forbidden(
+        &resource,
+        request.name.as_deref().unwrap_or_default(),
+        &explained(text, &why),
+    )
+    .into())
 }
 
 fn explained(text: String, why: &str) -> String {
     if why.is_empty() { text } else { format!("{text}: {why}") }
 }
 
-async fn other(server: &Arc<Server>, parts: &Parts, segments: &[String], query: &Query<'_>) -> Result<Response<Body>, Failure> {
+async fn other(
+    server: &Arc<Server>,
+    parts: &Parts,
+    segments: &[String],
+    query: &Query<'_>,
+) -> Result<Response<Body>, Failure> {
     if let Some(answer) = health::answer(server, segments, query).await {
         return answer;
     }
@@ -159,7 +202,13 @@ async fn other(server: &Arc<Server>, parts: &Parts, segments: &[String], query: 
     }
     let snapshot = server.registry.snapshot();
     if segments.is_empty() {
-        return Ok(health::index(snapshot.groups().keys().filter(|group| !group.is_empty()).map(|group| format!("/apis/{group}"))));
+        return Ok(health::index(
+            snapshot
+                .groups()
+                .keys()
+                .filter(|group| !group.is_empty())
+                .map(|group| format!("/apis/{group}")),
+        ));
     }
     if segments == ["version"] {
         return Ok(discovery::version());
@@ -169,15 +218,25 @@ async fn other(server: &Arc<Server>, parts: &Parts, segments: &[String], query: 
 
 /// The resource that a request is about, if its path has the right form for it.
 fn route(server: &Server, request: &ResourceRequest, verb: Verb) -> Result<Target, Failure> {
-    let (resource, version) = match server.registry.snapshot().find(&request.group, &request.version, &request.resource) {
+    let (resource, version) = match server
+        .registry
+        .snapshot()
+        .find(&request.group, &request.version, &request.resource)
+    {
         Found::Resource(resource, version) => (resource, version),
         Found::NoVersion => return Err(Failure::NoSuchPath),
-        Found::NoResource if request.group.is_empty() || kinds_of_ours(&request.group) => return Err(Status::unknown_resource().into()),
+        Found::NoResource if request.group.is_empty() || kinds_of_ours(&request.group) => {
+            return Err(Status::unknown_resource().into());
+        }
         Found::NoResource => return Err(Failure::NoSuchPath),
     };
     let unknown = || Failure::from(Status::unknown_resource());
     // A namespace's own path names it as its namespace, too.
-    let namespace = request.namespace.clone().filter(|_| resource.namespaced).unwrap_or_default();
+    let namespace = request
+        .namespace
+        .clone()
+        .filter(|_| resource.namespaced)
+        .unwrap_or_default();
     let misplaced = request.namespace.is_some() && !resource.namespaced && resource.rules.special != Special::Namespace;
     let name = request.name.clone().unwrap_or_default();
     if misplaced || !request.rest.is_empty() || name.contains('/') || namespace.contains('/') {
@@ -193,7 +252,11 @@ fn route(server: &Server, request: &ResourceRequest, verb: Verb) -> Result<Targe
     let all_namespaces = resource.namespaced && namespace.is_empty();
     if all_namespaces && !matches!(verb, Verb::List | Verb::Watch) {
         let custom = resource.rules.special == Special::Custom;
-        return Err(if custom { Failure::NoSuchPath } else { Status::method_not_allowed().into() });
+        return Err(if custom {
+            Failure::NoSuchPath
+        } else {
+            Status::method_not_allowed().into()
+        });
     }
     Ok(Target::new(resource, version, namespace, name, subresource))
 }
@@ -203,7 +266,14 @@ fn kinds_of_ours(group: &str) -> bool {
     crate::builtin::TABLE.iter().any(|builtin| builtin.group == group)
 }
 
-async fn dispatch<B>(server: &Arc<Server>, target: Target, verb: Verb, parts: &Parts, query: &Query<'_>, body: B) -> Result<Response<Body>, Failure>
+async fn dispatch<B>(
+    server: &Arc<Server>,
+    target: Target,
+    verb: Verb,
+    parts: &Parts,
+    query: &Query<'_>,
+    body: B,
+) -> Result<Response<Body>, Failure>
 where
     B: http_body::Body<Data = Bytes> + Send,
 {
@@ -222,13 +292,22 @@ where
         ReadError::TooLong => Status::too_large(LONGEST_REQUEST as u64),
         ReadError::Broken => Status::bad_request("the body of the request broke off"),
     })?;
-    let request = create::Request { headers: &parts.headers, body: &body, query, wanted };
+    let request = create::Request {
+        headers: &parts.headers,
+        body: &body,
+        query,
+        wanted,
+    };
     match (verb, target.subresource) {
         (Verb::Create, Subresource::None) if target.name.is_empty() => create::create(server, &target, request).await,
         (Verb::Update, _) if !target.name.is_empty() => update::update(server, &target, request).await,
-        (Verb::Patch, part) if !target.name.is_empty() && part != Subresource::Finalize => update::patch(server, &target, request).await,
+        (Verb::Patch, part) if !target.name.is_empty() && part != Subresource::Finalize => {
+            update::patch(server, &target, request).await
+        }
         (Verb::Delete, Subresource::None) => delete::delete(server, &target, request).await,
-        (Verb::DeleteCollection, Subresource::None) if target.resource.rules.delete_collection => delete::delete_collection(server, &target, request).await,
+        (Verb::DeleteCollection, Subresource::None) if target.resource.rules.delete_collection => {
+            delete::delete_collection(server, &target, request).await
+        }
         _ => Err(Status::method_not_allowed().into()),
     }
 }

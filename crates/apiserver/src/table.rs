@@ -62,17 +62,36 @@ fn builtin_cell(cell: Cell, object: &Value, now: Timestamp) -> Value {
         Cell::At(path) => at(path).cloned().unwrap_or_else(|| json!("")),
         Cell::Since(paths) => {
             let since = paths.iter().find_map(|path| text(path).parse::<Timestamp>().ok());
-            json!(since.map_or_else(|| "<unknown>".to_owned(), |since| human_duration(now.as_second() - since.as_second())))
+            json!(since.map_or_else(
+                || "<unknown>".to_owned(),
+                |since| human_duration(now.as_second() - since.as_second())
+            ))
         }
-        Cell::Count(names) => json!(names.iter().filter_map(|name| object.get(name)?.as_object()).map(serde_json::Map::len).sum::<usize>()),
+        Cell::Count(names) => json!(
+            names
+                .iter()
+                .filter_map(|name| object.get(name)?.as_object())
+                .map(serde_json::Map::len)
+                .sum::<usize>()
+        ),
         Cell::Involved => {
             let kind = text(&["involvedObject", "kind"]).to_lowercase();
             let name = text(&["involvedObject", "name"]);
-            json!(if name.is_empty() { kind } else { format!("{kind}/{name}") })
+            json!(if name.is_empty() {
+                kind
+            } else {
+                format!("{kind}/{name}")
+            })
         }
         Cell::Source => {
             let parts = [text(&["source", "component"]), text(&["source", "host"])];
-            json!(parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "))
+            json!(
+                parts
+                    .into_iter()
+                    .filter(|part| !part.is_empty())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
         }
     }
 }

@@ -31,14 +31,32 @@ pub(crate) struct Target {
 
 impl Target {
     /// `version` is a position in the resource's versions.
-    pub(crate) fn new(resource: Arc<Resource>, version: usize, namespace: String, name: String, subresource: Subresource) -> Target {
+    pub(crate) fn new(
+        resource: Arc<Resource>,
+        version: usize,
+        namespace: String,
+        name: String,
+        subresource: Subresource,
+    ) -> Target {
         debug_assert!(version < resource.versions.len());
-        Target { resource, version, namespace, name, subresource }
+        Target {
+            resource,
+            version,
+            namespace,
+            name,
+            subresource,
+        }
     }
 
     /// An object, for the server's own work: in whatever version.
     pub(crate) fn internal(resource: Arc<Resource>, namespace: &str, name: &str) -> Target {
-        Target { resource, version: 0, namespace: namespace.to_owned(), name: name.to_owned(), subresource: Subresource::None }
+        Target {
+            resource,
+            version: 0,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            subresource: Subresource::None,
+        }
     }
 
     pub(crate) fn version(&self) -> &Version {
@@ -52,7 +70,11 @@ impl Target {
 
     /// Another object of the same resource and version.
     pub(crate) fn named(&self, namespace: &str, name: &str) -> Target {
-        Target { namespace: namespace.to_owned(), name: name.to_owned(), ..self.clone() }
+        Target {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// The key of the object.
@@ -68,7 +90,14 @@ impl Target {
     /// The same path on a newer snapshot's resource, if the version is still served.
     pub(crate) fn on(&self, resource: Arc<Resource>) -> Option<Target> {
         let name = &self.version().name;
-        let version = resource.versions.iter().position(|version| version.served && version.name == *name)?;
-        Some(Target { resource, version, ..self.clone() })
+        let version = resource
+            .versions
+            .iter()
+            .position(|version| version.served && version.name == *name)?;
+        Some(Target {
+            resource,
+            version,
+            ..self.clone()
+        })
     }
 }

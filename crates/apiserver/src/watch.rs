@@ -38,24 +38,41 @@ const SPREAD_SECS: u64 = 30 * 60;
 const FULL_FRAME: usize = 64 * 1024;
 
 /// Opens a watch.
-pub(crate) async fn watch(server: &Arc<Server>, target: &Target, query: &Query<'_>, options: ListOptions, wanted: Wanted) -> Result<Response<Body>, Failure> {
+pub(crate) async fn watch(
+    server: &Arc<Server>,
+    target: &Target,
+    query: &Query<'_>,
+    options: ListOptions,
+    wanted: Wanted,
+) -> Result<Response<Body>, Failure> {
     if wanted.encoding != Encoding::Json {
         return Err(Status::not_acceptable(&["application/json"]).into());
     }
     let include = include(query)?;
     let filter = Filter::new(&target.resource, options.label_selector, options.field_selector)?;
     let since = options.resource_version.filter(|revision| *revision > 0).map(Revision);
-    let initial = options.send_initial_events.unwrap_or(since.is_none());
-    let namespace = target.namespace().or_else(|| filter.namespace()).filter(|_| target.resource.namespaced).map(str::to_owned);
+    let initial = options.send_initial_events.unwrap_or_else(|| since.is_none());
+    let namespace = target
+        .namespace()
+        .or_else(|| filter.namespace())
+        .filter(|_| target.resource.namespaced)
+        .map(str::to_owned);
     let range = match filter.plan(&target.resource, namespace.as_deref()) {
         _ if !target.name.is_empty() => target.resource.keys.only(&target.namespace, &target.name),
-        Plan::Name(name) => target.resource.keys.only(namespace.as_deref().unwrap_or_default(), &name),
+        Plan::Name(name) => target
+            .resource
+            .keys
+            .only(namespace.as_deref().unwrap_or_default(), &name),
         Plan::Scan | Plan::Index { .. } => target.resource.keys.objects(namespace.as_deref()),
     };
     if initial && let Some(revision) = since {
         wait_for(server, revision).await?;
     }
-    let start = if initial || since.is_none() { server.store.revision() } else { since.unwrap_or_default() };
+    let start = if initial || since.is_none() {
+        server.store.revision()
+    } else {
+        since.unwrap_or_default()
+    };
     let now = Instant::now();
     let deadline = now + options.timeout.unwrap_or_else(random_time);
     let watcher = Watcher {
@@ -64,7 +81,11 @@ pub(crate) async fn watch(server: &Arc<Server>, target: &Target, query: &Query<'
         filter,
         form: wanted.form,
         include,
-        phase: if initial { Phase::Initial { rest: range.clone() } } else { Phase::Opening },
+        phase: if initial {
+            Phase::Initial { rest: range.clone() }
+        } else {
+            Phase::Opening
+        },
         range,
         seen: start,
         bookmarks: options.allow_bookmarks,
@@ -90,12 +111,17 @@ fn random_time() -> Duration {
 }
 
 fn last_bookmark(deadline: Instant, now: Instant) -> Instant {
-    deadline.checked_sub(BOOKMARK_BEFORE_END).filter(|at| *at > now).unwrap_or(deadline + BOOKMARK_EVERY)
+    deadline
+        .checked_sub(BOOKMARK_BEFORE_END)
+        .filter(|at| *at > now)
+        .unwrap_or(deadline + BOOKMARK_EVERY)
 }
 
 enum Phase {
     /// The state at `seen` is being sent; `rest` of it is still to be read.
-    Initial { rest: Range<Bytes> },
+    Initial {
+        rest: Range<Bytes>,
+    },
     /// The store's watch has to be opened.
     Opening,
     Live(Watch),
@@ -208,7 +234,9 @@ impl Watcher {
             }
         }
         if let Some(last) = page.entries.last().filter(|_| page.more) {
-            self.phase = Phase::Initial { rest: after(&last.key)..rest.end };
+            self.phase = Phase::Initial {
+                rest: after(&last.key)..rest.end,
+            };
             return Ok(());
         }
         self.phase = Phase::Opening;
@@ -259,8 +287,16 @@ impl Watcher {
     /// A change as the selectors see it: what comes into their sight is added, what leaves it is deleted.
     fn change(&mut self, event: &Event, out: &mut Vec<u8>) -> Result<(), Failure> {
         let new = event.value.clone().map(Stored::read).transpose()?;
-        let old = event.previous.as_ref().map(|entry| Stored::read(entry.value.clone())).transpose()?;
-        let selects = |stored: &Option<Stored>| stored.as_ref().map_or(Ok(false), |stored| self.selects(&event.key, stored));
+        let old = event
+            .previous
+            .as_ref()
+            .map(|entry| Stored::read(entry.value.clone()))
+            .transpose()?;
+        let selects = |stored: &Option<Stored>| {
+            stored
+                .as_ref()
+                .map_or(Ok(false), |stored| self.selects(&event.key, stored))
+        };
         match (selects(&old)?, selects(&new)?) {
             (false, true) => self.event("ADDED", new.as_ref().expect("it is selected"), event.revision, out),
             (true, true) => self.event("MODIFIED", new.as_ref().expect("it is selected"), event.revision, out),
@@ -274,13 +310,20 @@ impl Watcher {
             return Ok(true);
         }
         let (namespace, name) = self.target.resource.keys.parts(key).ok_or(crate::codec::Damaged)?;
-        Ok(self.filter.matches(&self.target.resource, self.target.version(), namespace, name, stored)?)
+        Ok(self
+            .filter
+            .matches(&self.target.resource, self.target.version(), namespace, name, stored)?)
     }
 
     fn event(&mut self, kind: &str, stored: &Stored, revision: Revision, out: &mut Vec<u8>) -> Result<(), Failure> {
         out.reserve(stored.len() + 128);
         open_event(kind, out);
-        let view = View { resource: &self.target.resource, version: self.target.version(), form: self.form, include: self.include };
+        let view = View {
+            resource: &self.target.resource,
+            version: self.target.version(),
+            form: self.form,
+            include: self.include,
+        };
         view.object(stored, Some(revision), self.columns, out)?;
         self.columns = false;
         out.extend_from_slice(b"}\n");
@@ -308,7 +351,10 @@ impl Watcher {
         }
         metadata.push(b'}');
         let (kind, api_version) = match self.form {
-            Form::Object => (self.target.resource.kind.kind.as_str(), self.target.version().api_version.as_str()),
+            Form::Object => (
+                self.target.resource.kind.kind.as_str(),
+                self.target.version().api_version.as_str(),
+            ),
             Form::Partial(api_version) => ("PartialObjectMetadata", api_version),
             Form::Table(api_version) => ("Table", api_version),
         };
@@ -337,7 +383,10 @@ fn error_event(failure: &Failure, out: &mut Vec<u8>) {
     open_event("ERROR", out);
     match failure {
         Failure::Status(status) => write_json(status.as_ref(), out),
-        Failure::NoSuchPath => write_json(&json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404}), out),
+        Failure::NoSuchPath => write_json(
+            &json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404}),
+            out,
+        ),
     }
     out.extend_from_slice(b"}\n");
 }

@@ -36,7 +36,9 @@ async fn main() {
 
     let (cpu, started) = (cpu_time(), Instant::now());
     let deadline = started + Duration::from_secs(seconds);
-    let tasks: Vec<_> = (0..writers).map(|w| tokio::spawn(write(store.clone(), w, keys, deadline))).collect();
+    let tasks: Vec<_> = (0..writers)
+        .map(|w| tokio::spawn(write(store.clone(), w, keys, deadline)))
+        .collect();
     let mut times = Vec::new();
     for task in tasks {
         times.extend(task.await.expect("the writer ends"));
@@ -44,7 +46,10 @@ async fn main() {
     let (elapsed, cpu) = (started.elapsed(), cpu_time() - cpu);
     let rate = times.len() as f64 / elapsed.as_secs_f64();
     let each = cpu.as_secs_f64() * 1e6 / times.len() as f64;
-    println!("{writers} writers: {rate:.0} ops/s  {each:.1} us CPU per op  RSS {} MiB", resident_mib());
+    println!(
+        "{writers} writers: {rate:.0} ops/s  {each:.1} us CPU per op  RSS {} MiB",
+        resident_mib()
+    );
     times.sort_unstable();
     print_times("latency", &times);
 
@@ -54,16 +59,27 @@ async fn main() {
     println!("close: {:?}", started.elapsed());
     let started = Instant::now();
     let store = embedded::open(&data, embedded::Options::default()).expect("the store opens");
-    println!("open: {:?} at revision {}  RSS {} MiB", started.elapsed(), store.revision().0, resident_mib());
+    println!(
+        "open: {:?} at revision {}  RSS {} MiB",
+        started.elapsed(),
+        store.revision().0,
+        resident_mib()
+    );
 }
 
 async fn write(store: Store, writer: u64, keys: u64, deadline: Instant) -> Vec<Duration> {
     let mut times = Vec::new();
     while Instant::now() < deadline {
         let number = times.len() as u64;
-        let key = format!("objects/{writer:04}/{:010}", if keys == 0 { number } else { number % keys });
+        let key = format!(
+            "objects/{writer:04}/{:010}",
+            if keys == 0 { number } else { number % keys }
+        );
         let started = Instant::now();
-        store.transact(Transaction::default().put(key, VALUE)).await.expect("it is committed");
+        store
+            .transact(Transaction::default().put(key, VALUE))
+            .await
+            .expect("it is committed");
         times.push(started.elapsed());
     }
     times
@@ -94,12 +110,22 @@ fn print_times(what: &str, sorted: &[Duration]) {
 fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux has it");
     let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields follow").split(' ').collect();
-    let ticks: u64 = [fields[11], fields[12]].iter().map(|field| field.parse::<u64>().expect("a number")).sum();
+    let ticks: u64 = [fields[11], fields[12]]
+        .iter()
+        .map(|field| field.parse::<u64>().expect("a number"))
+        .sum();
     Duration::from_millis(ticks * 10)
 }
 
 fn resident_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("it is there");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") / 1024
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("it is there");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse::<u64>().ok())
+        .expect("a number")
+        / 1024
 }

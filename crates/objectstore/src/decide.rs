@@ -31,12 +31,22 @@ impl Change {
     /// What stands at the key afterwards.
     pub(crate) fn entry(&self, revision: Revision) -> Option<Entry> {
         let created = self.previous.as_ref().map_or(revision, |previous| previous.created);
-        self.value.clone().map(|value| Entry { key: self.key.clone(), value, created, modified: revision })
+        self.value.clone().map(|value| Entry {
+            key: self.key.clone(),
+            value,
+            created,
+            modified: revision,
+        })
     }
 
     /// What a watcher is told.
     pub(crate) fn event(&self, revision: Revision) -> Event {
-        Event { revision, key: self.key.clone(), value: self.value.clone(), previous: self.previous.clone() }
+        Event {
+            revision,
+            key: self.key.clone(),
+            value: self.value.clone(),
+            previous: self.previous.clone(),
+        }
     }
 
     /// About how many bytes of history the change costs.
@@ -64,7 +74,10 @@ pub(crate) enum Decision {
 pub(crate) fn decide(view: &mut impl View, transaction: Transaction) -> Result<Decision, Error> {
     for (index, compare) in transaction.compares.iter().enumerate() {
         if let Err(current) = holds(view, compare)? {
-            return Ok(Decision::Refused { compare: index, current });
+            return Ok(Decision::Refused {
+                compare: index,
+                current,
+            });
         }
     }
     let mut changes = Vec::with_capacity(transaction.writes.len());
@@ -112,7 +125,10 @@ fn absent(current: Option<Entry>) -> (Option<Entry>, bool) {
 /// [`Error::Invalid`].
 pub(crate) fn check(transaction: &Transaction) -> Result<(), Error> {
     if transaction.writes.len() > MAX_WRITES {
-        return Err(Error::Invalid(format!("{} writes, at most {MAX_WRITES} are allowed", transaction.writes.len())));
+        return Err(Error::Invalid(format!(
+            "{} writes, at most {MAX_WRITES} are allowed",
+            transaction.writes.len()
+        )));
     }
     for compare in &transaction.compares {
         match compare {
@@ -134,7 +150,9 @@ pub(crate) fn check(transaction: &Transaction) -> Result<(), Error> {
         }
     }
     if bytes > MAX_TRANSACTION_BYTES {
-        return Err(Error::Invalid(format!("{bytes} bytes, at most {MAX_TRANSACTION_BYTES} are allowed")));
+        return Err(Error::Invalid(format!(
+            "{bytes} bytes, at most {MAX_TRANSACTION_BYTES} are allowed"
+        )));
     }
     Ok(())
 }
@@ -144,7 +162,9 @@ pub(crate) fn check_key(key: &Bytes) -> Result<(), Error> {
     match key.len() {
         0 => Err(Error::Invalid("an empty key".into())),
         1..=MAX_KEY_BYTES => Ok(()),
-        length => Err(Error::Invalid(format!("a key of {length} bytes, at most {MAX_KEY_BYTES} are allowed"))),
+        length => Err(Error::Invalid(format!(
+            "a key of {length} bytes, at most {MAX_KEY_BYTES} are allowed"
+        ))),
     }
 }
 
@@ -162,7 +182,10 @@ pub(crate) fn check_readable(requested: Revision, oldest: Revision, current: Rev
 /// Whether a watch can start behind a revision.
 pub(crate) fn check_watchable(after: Revision, oldest: Revision) -> Result<(), Error> {
     if after.0.saturating_add(1) < oldest.0 {
-        return Err(Error::Compacted { requested: after, oldest });
+        return Err(Error::Compacted {
+            requested: after,
+            oldest,
+        });
     }
     Ok(())
 }

@@ -67,8 +67,14 @@ impl Drop for Subscription {
 impl Hub {
     /// A hub at a revision; `buffer` is the number of transactions that a watcher may lag behind.
     pub(crate) fn new(revision: Revision, buffer: usize) -> Arc<Self> {
-        let watchers = Watchers { dispatched: revision, ..Watchers::default() };
-        Arc::new(Self { watchers: Mutex::new(watchers), buffer: buffer.max(1) })
+        let watchers = Watchers {
+            dispatched: revision,
+            ..Watchers::default()
+        };
+        Arc::new(Self {
+            watchers: Mutex::new(watchers),
+            buffer: buffer.max(1),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Watchers> {
@@ -89,8 +95,20 @@ impl Hub {
         if watchers.closed {
             return None;
         }
-        let id = watchers.add(Watcher { keys: range, prefix, after, sender, lagged: lagged.clone() });
-        Some(Subscription { joined: watchers.dispatched, receiver, lagged, hub: self.clone(), id })
+        let id = watchers.add(Watcher {
+            keys: range,
+            prefix,
+            after,
+            sender,
+            lagged: lagged.clone(),
+        });
+        Some(Subscription {
+            joined: watchers.dispatched,
+            receiver,
+            lagged,
+            hub: self.clone(),
+            id,
+        })
     }
 
     /// Hands on transactions, oldest first, and notes that the store is at `upto`. The transactions are asked for only
@@ -145,7 +163,9 @@ impl Watchers {
     fn deliver(&mut self, events: &Arc<[Event]>) {
         for id in self.concerned(events) {
             let Some(watcher) = self.all.get(&id) else { continue };
-            let Some(part) = within(&watcher.keys, watcher.after, events) else { continue };
+            let Some(part) = within(&watcher.keys, watcher.after, events) else {
+                continue;
+            };
             match watcher.sender.try_send(part) {
                 Ok(()) => {}
                 Err(mpsc::error::TrySendError::Full(_)) => {
@@ -183,6 +203,12 @@ pub(crate) fn within(range: &Range<Bytes>, after: Revision, events: &Arc<[Event]
     match inside {
         0 => None,
         all if all == events.len() => Some(events.clone()),
-        _ => Some(events.iter().filter(|event| keys::contains(range, &event.key)).cloned().collect()),
+        _ => Some(
+            events
+                .iter()
+                .filter(|event| keys::contains(range, &event.key))
+                .cloned()
+                .collect(),
+        ),
     }
 }

@@ -16,7 +16,11 @@ pub(crate) fn is_empty(keys: &Range<Bytes>) -> bool {
 
 /// The range as bounds of a map.
 pub(crate) fn bounds(keys: &Range<Bytes>) -> (Bound<&[u8]>, Bound<&[u8]>) {
-    let end = if keys.end.is_empty() { Bound::Unbounded } else { Bound::Excluded(&keys.end[..]) };
+    let end = if keys.end.is_empty() {
+        Bound::Unbounded
+    } else {
+        Bound::Excluded(&keys.end[..])
+    };
     (Bound::Included(&keys.start[..]), end)
 }
 
@@ -27,7 +31,10 @@ pub(crate) fn common_prefix(keys: &Range<Bytes>) -> Bytes {
     }
     let shared = keys.start.iter().zip(&keys.end).take_while(|(a, b)| a == b).count();
     let successor = keys.end.len() == shared + 1
-        && keys.start.get(shared).is_some_and(|byte| byte.checked_add(1) == Some(keys.end[shared]));
+        && keys
+            .start
+            .get(shared)
+            .is_some_and(|byte| byte.checked_add(1) == Some(keys.end[shared]));
     keys.start.slice(..if successor { shared + 1 } else { shared })
 }
 
@@ -54,7 +61,9 @@ mod tests {
 
     #[test]
     fn every_key_of_a_range_starts_with_its_common_prefix() {
-        let ends: Vec<Bytes> = ["", "a", "a\u{1}", "ab", "abc", "b", "ba", "c"].map(Bytes::from).to_vec();
+        let ends: Vec<Bytes> = ["", "a", "a\u{1}", "ab", "abc", "b", "ba", "c"]
+            .map(Bytes::from)
+            .to_vec();
         for start in &ends {
             for end in &ends {
                 let range = start.clone()..end.clone();

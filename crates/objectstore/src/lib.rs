@@ -250,7 +250,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Carries out a transaction.
     fn transact(&self, transaction: Transaction) -> BoxFuture<'_, Result<Outcome, Error>>;
 
-    /// Every change in the range after `after`, or from now on. A revision in the future is waited for.
+    /// Every change in the range after `after`, or from now on. A revision in the future is waited for. The watch is to
+    /// be read in a tokio runtime with its timer.
     fn watch(&self, keys: Range<Bytes>, after: Option<Revision>) -> BoxFuture<'_, Result<Watch, Error>>;
 
     /// Forgets history: afterwards nothing older than `revision` can be read or watched from. An engine also does so

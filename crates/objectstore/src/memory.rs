@@ -1,6 +1,6 @@
 //! The engine that keeps everything in memory: for tests, and for what may be forgotten with the process.
 //!
-//! It keeps all promises of [`Engine`](crate::Engine) but one: "durable" means as long as the process lives.
+//! It keeps all promises of [`Engine`] but one: "durable" means as long as the process lives.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -28,8 +28,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let window = Window { age: Duration::from_secs(300), bytes: 64 * 1024 * 1024 };
-        Self { window, watch_buffer: 4096 }
+        let window = Window {
+            age: Duration::from_secs(300),
+            bytes: 64 * 1024 * 1024,
+        };
+        Self {
+            window,
+            watch_buffer: 4096,
+        }
     }
 }
 
@@ -44,7 +50,12 @@ pub fn open(options: Options) -> Store {
         closed: false,
     };
     let hub = Hub::new(Revision(0), options.watch_buffer);
-    Arc::new(Memory { shared: Arc::new(Shared { state: Mutex::new(state), hub }) })
+    Arc::new(Memory {
+        shared: Arc::new(Shared {
+            state: Mutex::new(state),
+            hub,
+        }),
+    })
 }
 
 struct Memory {
@@ -105,9 +116,11 @@ impl State {
             return Err(Error::Closed);
         }
         match decide::decide(self, transaction)? {
-            Decision::Refused { compare, current } => {
-                Ok(Outcome::Refused { compare, current, revision: self.revision })
-            }
+            Decision::Refused { compare, current } => Ok(Outcome::Refused {
+                compare,
+                current,
+                revision: self.revision,
+            }),
             Decision::Changes(changes) => {
                 if !changes.is_empty() {
                     let events = self.apply(&changes);
@@ -122,13 +135,17 @@ impl State {
         self.revision.0 += 1;
         let revision = self.revision;
         for change in changes {
-            let version = Version { revision, entry: change.entry(revision) };
+            let version = Version {
+                revision,
+                entry: change.entry(revision),
+            };
             self.keys.entry(change.key.clone()).or_default().push(version);
         }
         let events: Arc<[Event]> = changes.iter().map(|change| change.event(revision)).collect();
         self.history.push_back(events.clone());
         let now = Instant::now();
-        self.clock.record(now, revision, changes.iter().map(Change::weight).sum());
+        self.clock
+            .record(now, revision, changes.iter().map(Change::weight).sum());
         if let Some(oldest) = self.clock.expire(now) {
             self.forget(oldest);
         }
@@ -168,7 +185,10 @@ fn trim(keys: &mut BTreeMap<Bytes, Vec<Version>>, key: &Bytes, oldest: Revision)
     let Some(versions) = keys.get_mut(key) else { return };
     let newer = versions.partition_point(|version| version.revision <= oldest);
     versions.drain(..newer.saturating_sub(1));
-    if versions.first().is_some_and(|version| version.entry.is_none() && version.revision <= oldest) {
+    if versions
+        .first()
+        .is_some_and(|version| version.entry.is_none() && version.revision <= oldest)
+    {
         versions.remove(0);
     }
     if versions.is_empty() {
@@ -204,13 +224,21 @@ impl Source for Shared {
             return Err(Error::Closed);
         }
         decide::check_watchable(after, state.oldest)?;
-        let newer = state.history.partition_point(|events| events.first().is_none_or(|e| e.revision <= after));
+        let newer = state
+            .history
+            .partition_point(|events| events.first().is_none_or(|e| e.revision <= after));
         let part: Vec<_> = state.history.range(newer..).take(limit).collect();
         let upto = match part.last().and_then(|events| events.first()) {
             Some(event) if part.len() == limit => event.revision,
             _ => state.revision,
         };
-        Ok(Changes { transactions: part.into_iter().filter_map(|events| within(keys, after, events)).collect(), upto })
+        Ok(Changes {
+            transactions: part
+                .into_iter()
+                .filter_map(|events| within(keys, after, events))
+                .collect(),
+            upto,
+        })
     }
 
     fn hub(&self) -> &Arc<Hub> {
@@ -239,7 +267,11 @@ impl Engine for Memory {
             let mut rest = state.entries_at(&keys, revision);
             let entries: Vec<_> = rest.by_ref().take(limit).collect();
             let more = rest.next().is_some();
-            Ok(Page { entries, revision, more })
+            Ok(Page {
+                entries,
+                revision,
+                more,
+            })
         }
         .boxed()
     }
@@ -274,7 +306,10 @@ impl Engine for Memory {
                 return Err(Error::Closed);
             }
             if revision > state.revision {
-                return Err(Error::Future { requested: revision, current: state.revision });
+                return Err(Error::Future {
+                    requested: revision,
+                    current: state.revision,
+                });
             }
             state.forget(revision);
             Ok(())

@@ -59,7 +59,14 @@ struct State<S> {
 /// [`Error::Compacted`] when history does not reach back so far, [`Error::Closed`].
 pub(crate) fn start<S: Source>(source: Arc<S>, keys: Range<Bytes>, after: Option<Revision>) -> Result<Watch, Error> {
     let cursor = after.unwrap_or_default();
-    let mut state = State { source, keys, cursor, ready: VecDeque::new(), live: None, ended: false };
+    let mut state = State {
+        source,
+        keys,
+        cursor,
+        ready: VecDeque::new(),
+        live: None,
+        ended: false,
+    };
     match after {
         Some(after) if after <= state.source.revision() => state.read()?,
         _ => state.join(after)?,
@@ -80,14 +87,18 @@ impl<S: Source> State<S> {
     }
 
     fn subscribe(&self, after: Revision) -> Result<Subscription, Error> {
-        self.source.hub().subscribe(self.keys.clone(), after).ok_or(Error::Closed)
+        self.source
+            .hub()
+            .subscribe(self.keys.clone(), after)
+            .ok_or(Error::Closed)
     }
 
     /// Reads the next part of history, and joins the live stream when there is no more.
     fn read(&mut self) -> Result<(), Error> {
         let changes = self.source.changes(&self.keys, self.cursor, CHUNK)?;
         self.cursor = changes.upto;
-        self.ready.extend(changes.transactions.into_iter().map(Delivery::Events));
+        self.ready
+            .extend(changes.transactions.into_iter().map(Delivery::Events));
         if self.live.is_none() && self.cursor >= self.source.revision() {
             self.live = Some(self.subscribe(self.cursor)?);
         }

@@ -38,13 +38,26 @@ pub(crate) struct Clock {
 impl Clock {
     /// Starts at a revision that counts as committed now.
     pub(crate) fn new(window: Window, now: Instant, revision: Revision) -> Self {
-        Self { window, steps: VecDeque::from([Step { at: now, revision, total: 0 }]), started: now, total: 0 }
+        Self {
+            window,
+            steps: VecDeque::from([Step {
+                at: now,
+                revision,
+                total: 0,
+            }]),
+            started: now,
+            total: 0,
+        }
     }
 
     /// Notes that everything up to `revision`, of so many bytes, was committed.
     pub(crate) fn record(&mut self, now: Instant, revision: Revision, bytes: u64) {
         self.total += bytes;
-        let step = Step { at: now, revision, total: self.total };
+        let step = Step {
+            at: now,
+            revision,
+            total: self.total,
+        };
         match self.steps.back_mut() {
             Some(last)
                 if now.duration_since(self.started) < self.window.age / STEPS
@@ -82,7 +95,10 @@ mod tests {
     use super::*;
 
     fn window() -> Window {
-        Window { age: Duration::from_secs(64), bytes: 6400 }
+        Window {
+            age: Duration::from_secs(64),
+            bytes: 6400,
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The keys that seal secrets in the stored state.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use osb_engine::{KEY_BYTES, Keys};
 
@@ -12,7 +12,6 @@ use crate::files;
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) keys: Keys,
-    pub(crate) path: PathBuf,
     /// Whether the key was made now.
     pub(crate) made: bool,
 }
@@ -39,7 +38,7 @@ pub(crate) fn load(folder: &DataDir, elsewhere: Option<&Path>) -> Result<Loaded,
         return Err(HostError::WrongKey { folder: folder.path().to_owned(), path, wanted: wanted.clone() });
     }
     note(folder, sealed_with, &ids)?;
-    Ok(Loaded { keys, path, made })
+    Ok(Loaded { keys, made })
 }
 
 const HOW_TO_MAKE: &str = "A key is a line of 64 hexadecimal digits, as `openssl rand -hex 32` prints";

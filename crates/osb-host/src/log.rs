@@ -5,8 +5,8 @@ use tracing_subscriber::EnvFilter;
 use crate::error::HostError;
 use crate::options::LogFormat;
 
-/// kube's client logs bodies when it cannot read them, above the level of errors only.
-const DEFAULT_FILTER: &str = "info,kube_client=error";
+/// The client of Kubernetes warns with whole bodies when it cannot read them; the store's tables tell of each file.
+const DEFAULT_FILTER: &str = "info,kube_client=error,lsm_tree=warn";
 
 /// Starts logging in this process. A program that has a log of its own keeps it.
 pub(crate) fn start(format: LogFormat) -> Result<(), HostError> {

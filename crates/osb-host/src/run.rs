@@ -99,6 +99,12 @@ impl Signals {
     }
 }
 
+/// How this program was called, if it is `osb`: a person in another shell can call it the same way.
+fn client() -> String {
+    let own = std::env::args().next().filter(|path| std::path::Path::new(path).ends_with("osb"));
+    own.unwrap_or_else(|| "osb".to_owned())
+}
+
 /// What a person needs to know next.
 fn welcome(host: &Host, default_folder: bool) -> String {
     let (info, folder) = (host.info(), host.data_dir());
@@ -123,12 +129,13 @@ fn welcome(host: &Host, default_folder: bool) -> String {
          \n\
          In another shell:\n\
          \n\
-         \x20 osb catalog{option}\n\
-         \x20 osb provision my-instance{option}\n\
-         \x20 osb bind my-instance{option}\n\
+         \x20 {osb} catalog{option}\n\
+         \x20 {osb} provision my-instance{option}\n\
+         \x20 {osb} bind my-instance{option}\n\
          \x20 kubectl --kubeconfig {kubeconfig} get osb\n\
          \n\
          Ctrl-C stops it; everything is kept.\n",
+        osb = client(),
         name = info.broker,
         url = info.url,
         kubernetes = info.kubernetes_url,

@@ -180,8 +180,15 @@ pub(crate) async fn bind(args: BindArgs) -> Result<()> {
     let parameters = args.parameters.as_deref().map(parameters).transpose()?;
     let broker = args.connect.broker()?;
     let ids = broker.ids(&instance, &args.choice).await?;
-    let request =
-        BindRequest { service_id: Some(ids.service), plan_id: Some(ids.plan), parameters, ..BindRequest::default() };
+    let request = BindRequest {
+        service_id: Some(ids.service),
+        plan_id: Some(ids.plan),
+        context: None,
+        app_guid: None,
+        bind_resource: None,
+        parameters,
+        predecessor_binding_id: None,
+    };
     let progress = Progress::start(format!("binding {}", args.instance));
     let (created, body) = match broker.client.bind(&instance, &binding, &request, Incomplete::Accepted).await? {
         Reply::Done(body) => (false, body),

@@ -124,10 +124,10 @@ impl Service for Reference {
     }
 
     async fn bind(&self, op: &Operation, instance: &Instance, order: BindingOrder) -> Result<Binding<Login>> {
-        take_time(op, order.seconds).await?;
-        fail_if_ordered(op, &instance.order).await?;
         // A step: when the bind is tried again, the password is still the same.
         let password = op.step("password", async || Ok(uuid::Uuid::new_v4().simple().to_string())).await?;
+        take_time(op, order.seconds).await?;
+        fail_if_ordered(op, &instance.order).await?;
         let username = op.stable_name("user");
         let uri = format!("reference://{username}:{password}@reference.invalid/{}", instance.name);
         Ok(Binding::new(Login { uri, username, password, label: instance.order.label.clone() }))
@@ -162,15 +162,14 @@ async fn fail_if_ordered(op: &Operation, order: &Order) -> Result<()> {
     if order.fail_at.map(FailAt::verb) != Some(op.verb()) {
         return Ok(());
     }
-    let verb = op.verb().as_str();
     match order.fail_times {
         Some(times) if op.attempt() > times => Ok(()),
         Some(times) => {
-            let text = format!("This {verb} fails as ordered, {} of {times} times.", op.attempt());
+            let text = format!("Fails as ordered, the {}. of {times} times.", op.attempt());
             Err(Error::retry(text).after(Duration::from_millis(100)))
         }
         None if is_removal(op.verb()) => fail_once(op).await,
-        None => Err(Error::failed(format!("This {verb} fails as ordered."))),
+        None => Err(Error::failed("Fails as ordered.")),
     }
 }
 
@@ -182,7 +181,7 @@ async fn fail_once(op: &Operation) -> Result<()> {
         return Ok(());
     }
     op.step(REFUSED, async || Ok(true)).await?;
-    Err(Error::failed(format!("This {} fails as ordered, this once.", op.verb().as_str())))
+    Err(Error::failed("Fails as ordered, this once."))
 }
 
 fn is_removal(verb: Verb) -> bool {

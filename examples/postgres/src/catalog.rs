@@ -1,6 +1,6 @@
 //! What is for sale.
 
-use osb_api::catalog::{Offering, Plan};
+use osb_sdk::{Offering, Plan};
 
 const OFFERING: &str = "1f7ddf0e-6d7c-4b3c-9c0e-2f0b1a5d3b11";
 

@@ -121,8 +121,8 @@ pub(crate) fn put_login(login: &str, owner: &str, verifier: &str, exists: bool) 
     )
 }
 
-/// Run inside of the database: what a session creates after it went back to its login's own role (a `RESET ROLE`, a
-/// connection pool's `DISCARD ALL`) can be used by the other logins of the instance, too.
+/// Run inside of the database: what a session creates after it went back to its login's own role (`SET ROLE NONE`) can
+/// be used by the other logins of the instance, too.
 pub(crate) fn share(login: &str, owner: &str) -> String {
     let (login, owner) = (name(login), name(owner));
     ["TABLES", "SEQUENCES", "ROUTINES", "TYPES", "SCHEMAS"]

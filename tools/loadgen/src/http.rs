@@ -149,7 +149,8 @@ impl Incoming {
     /// # Errors
     /// `InvalidData` for what is no HTTP/1.1 answer.
     pub fn take(&mut self) -> io::Result<Option<Taken>> {
-        self.drop_first(std::mem::take(&mut self.taken));
+        let answered = std::mem::take(&mut self.taken);
+        self.drop_first(answered);
         loop {
             let Some(end) = find(&self.buffer[..self.filled], b"\r\n\r\n") else { return Ok(None) };
             let length = end + 4;

@@ -56,13 +56,31 @@ pub(crate) async fn commit(server: &Server, target: &Target, change: Change) -> 
         Some(value) => Write::Put(change.key, value.bytes().clone()),
         None => Write::Delete(change.key),
     });
-    writes.extend(change.index_before.iter().filter(|entry| !change.index_after.contains(entry)).cloned().map(Write::Delete));
-    writes.extend(change.index_after.iter().filter(|entry| !change.index_before.contains(entry)).cloned().map(|entry| Write::Put(entry, Bytes::new())));
+    writes.extend(
+        change
+            .index_before
+            .iter()
+            .filter(|entry| !change.index_after.contains(entry))
+            .cloned()
+            .map(Write::Delete),
+    );
+    writes.extend(
+        change
+            .index_after
+            .iter()
+            .filter(|entry| !change.index_before.contains(entry))
+            .cloned()
+            .map(|entry| Write::Put(entry, Bytes::new())),
+    );
     writes.extend(change.more);
     match server.store.transact(Transaction { compares, writes }).await? {
         Outcome::Committed(revision) => Ok(Committed::At(revision)),
-        Outcome::Refused { compare: 0, current, .. } => Ok(Committed::Object(current)),
-        Outcome::Refused { compare: 1, current, .. } if has_namespace => {
+        Outcome::Refused {
+            compare: 0, current, ..
+        } => Ok(Committed::Object(current)),
+        Outcome::Refused {
+            compare: 1, current, ..
+        } if has_namespace => {
             server.namespaces.refused(&target.namespace, current.as_ref())?;
             Ok(Committed::Namespace)
         }
@@ -76,6 +94,10 @@ pub(crate) async fn commit(server: &Server, target: &Target, change: Change) -> 
 /// The same request on the resource as it is served now, after its definition has changed.
 pub(crate) fn again(server: &Server, target: &Target) -> Result<Target, Failure> {
     let snapshot = server.registry.snapshot();
-    let resource = snapshot.resource(&target.resource.id.group, &target.resource.id.plural).cloned();
-    resource.and_then(|resource| target.on(resource)).ok_or(Failure::NoSuchPath)
+    let resource = snapshot
+        .resource(&target.resource.id.group, &target.resource.id.plural)
+        .cloned();
+    resource
+        .and_then(|resource| target.on(resource))
+        .ok_or(Failure::NoSuchPath)
 }

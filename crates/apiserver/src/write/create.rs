@@ -9,9 +9,9 @@ use objectstore::Compare;
 use serde_json::Value;
 
 use super::commit::{self, Change, Committed};
+use super::kinds;
 use super::object::{self, Came};
 use super::options::{self, WriteOptions};
-use super::kinds;
 use crate::body::Body;
 use crate::codec::{Draft, Stored};
 use crate::failure::Failure;
@@ -41,7 +41,13 @@ pub(crate) async fn create(server: &Server, target: &Target, request: Request<'_
 }
 
 /// Creates the object of the body; by a PUT its name must be the one of the path.
-pub(crate) async fn create_named(server: &Server, target: &Target, request: Request<'_>, write: WriteOptions, name: Option<&str>) -> Result<Response<Body>, Failure> {
+pub(crate) async fn create_named(
+    server: &Server,
+    target: &Target,
+    request: Request<'_>,
+    write: WriteOptions,
+    name: Option<&str>,
+) -> Result<Response<Body>, Failure> {
     let mut target = target.clone();
     for attempt in 1..=ATTEMPTS {
         let (new, change) = prepare(server, &target, request, write, name).await?;
@@ -57,8 +63,12 @@ pub(crate) async fn create_named(server: &Server, target: &Target, request: Requ
                 return answer(&target, &new, Some(revision), request);
             }
             Committed::Object(Some(_)) if new.generated && attempt < ATTEMPTS => {}
-            Committed::Object(Some(_)) if new.generated => return Err(Status::generate_name_exhausted(&target.resource.id, &new.name).into()),
-            Committed::Object(Some(entry)) => return Err(taken(&target, &new.name, &Stored::read(entry.value)?)?.into()),
+            Committed::Object(Some(_)) if new.generated => {
+                return Err(Status::generate_name_exhausted(&target.resource.id, &new.name).into());
+            }
+            Committed::Object(Some(entry)) => {
+                return Err(taken(&target, &new.name, &Stored::read(entry.value)?)?.into());
+            }
             Committed::Object(None) | Committed::Namespace => {}
             Committed::Definition => target = commit::again(server, &target)?,
         }
@@ -74,17 +84,35 @@ struct New {
     warnings: Vec<String>,
 }
 
-async fn prepare(server: &Server, target: &Target, request: Request<'_>, write: WriteOptions, name: Option<&str>) -> Result<(New, Change), Failure> {
+async fn prepare(
+    server: &Server,
+    target: &Target,
+    request: Request<'_>,
+    write: WriteOptions,
+    name: Option<&str>,
+) -> Result<(New, Change), Failure> {
     let resource = &target.resource;
-    if resource.definition.as_ref().is_some_and(|definition| definition.terminating) {
+    if resource
+        .definition
+        .as_ref()
+        .is_some_and(|definition| definition.terminating)
+    {
         let message = "create not allowed while custom resource definition is terminating";
         return Err(Status::failure(Reason::MethodNotAllowed, message).into());
     }
     let decoded = options::decode(request.headers, request.body)?;
     let mut object = decoded.value;
     let namespace = if resource.namespaced {
-        let given = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-        Some(server.namespaces.admit(&server.store, &target.namespace, &resource.id, given).await?)
+        let given = object
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        Some(
+            server
+                .namespaces
+                .admit(&server.store, &target.namespace, &resource.id, given)
+                .await?,
+        )
     } else {
         None
     };
@@ -107,12 +135,21 @@ async fn prepare(server: &Server, target: &Target, request: Request<'_>, write: 
         index_after: object::index_entries(resource, &target.namespace, &name, &object),
         more: more.writes,
     };
-    Ok((New { name, generated, stored, warnings }, change))
+    Ok((
+        New {
+            name,
+            generated,
+            stored,
+            warnings,
+        },
+        change,
+    ))
 }
 
 /// What the server puts into a new object. Whether its name was generated.
 fn fill_in(target: &Target, object: &mut Value, name: Option<&str>) -> Result<bool, Failure> {
-    if target.version().status && target.resource.rules.special != crate::builtin::Special::Namespace
+    if target.version().status
+        && target.resource.rules.special != crate::builtin::Special::Namespace
         && let Some(members) = object.as_object_mut()
     {
         members.remove("status");
@@ -146,11 +183,25 @@ fn random_numbers() -> impl FnMut() -> u32 {
 fn taken(target: &Target, name: &str, existing: &Stored) -> Result<Status, Failure> {
     let deleting = meta::is_being_deleted(&existing.metadata()?);
     let id = &target.resource.id;
-    Ok(if deleting { Status::being_deleted(id, name) } else { Status::already_exists(id, name) })
+    Ok(if deleting {
+        Status::being_deleted(id, name)
+    } else {
+        Status::already_exists(id, name)
+    })
 }
 
-fn answer(target: &Target, new: &New, revision: Option<objectstore::Revision>, request: Request<'_>) -> Result<Response<Body>, Failure> {
-    let view = View { resource: &target.resource, version: target.version(), form: request.wanted.form, include: include(request.query)? };
+fn answer(
+    target: &Target,
+    new: &New,
+    revision: Option<objectstore::Revision>,
+    request: Request<'_>,
+) -> Result<Response<Body>, Failure> {
+    let view = View {
+        resource: &target.resource,
+        version: target.version(),
+        form: request.wanted.form,
+        include: include(request.query)?,
+    };
     let mut out = Vec::with_capacity(new.stored.len() + 128);
     view.object(&new.stored, revision, true, &mut out)?;
     let mut warnings = deprecation(target);

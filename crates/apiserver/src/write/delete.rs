@@ -46,7 +46,12 @@ pub(crate) async fn delete(server: &Server, target: &Target, request: Request<'_
     match one(server, target, &options).await? {
         Deleted::Gone { uid } => write_json(&Status::deleted(&target.resource.id, &target.name, &uid), &mut out),
         Deleted::Marked { stored, revision } => {
-            let view = View { resource: &target.resource, version: target.version(), form: request.wanted.form, include: include(request.query)? };
+            let view = View {
+                resource: &target.resource,
+                version: target.version(),
+                form: request.wanted.form,
+                include: include(request.query)?,
+            };
             view.object(&stored, Some(revision), true, &mut out)?;
         }
     }
@@ -54,27 +59,50 @@ pub(crate) async fn delete(server: &Server, target: &Target, request: Request<'_
 }
 
 /// DELETE on a collection: every selected object, each on its own. The answer lists them as they were.
-pub(crate) async fn delete_collection(server: &Server, target: &Target, request: Request<'_>) -> Result<Response<Body>, Failure> {
+pub(crate) async fn delete_collection(
+    server: &Server,
+    target: &Target,
+    request: Request<'_>,
+) -> Result<Response<Body>, Failure> {
     let options = DeleteOptions::parse(request.headers, request.body, request.query)?;
     let list = ListOptions::parse(request.query.pairs())?;
     let filter = Filter::new(&target.resource, list.label_selector, list.field_selector)?;
     let limit = list.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let page = read::collect(server, target, &filter, &Start::default(), limit).await?;
-    let parts = page.items.iter().filter_map(|(key, ..)| target.resource.keys.parts(key));
+    let parts = page
+        .items
+        .iter()
+        .filter_map(|(key, ..)| target.resource.keys.parts(key));
     let targets = parts.map(|(namespace, name)| target.named(namespace, name)).collect();
     for deleted in many(server, targets, &options).await {
         deleted?;
     }
-    let items: Vec<(Stored, Revision)> = page.items.into_iter().map(|(_, stored, revision)| (stored, revision)).collect();
-    let metadata = ListMeta { resource_version: server.store.revision().0.to_string(), ..ListMeta::default() };
-    let view = View { resource: &target.resource, version: target.version(), form: request.wanted.form, include: Include::Metadata };
+    let items: Vec<(Stored, Revision)> = page
+        .items
+        .into_iter()
+        .map(|(_, stored, revision)| (stored, revision))
+        .collect();
+    let metadata = ListMeta {
+        resource_version: server.store.revision().0.to_string(),
+        ..ListMeta::default()
+    };
+    let view = View {
+        resource: &target.resource,
+        version: target.version(),
+        form: request.wanted.form,
+        include: Include::Metadata,
+    };
     let mut out = Vec::new();
     view.list(&items, &metadata, &mut out)?;
     render::answer(StatusCode::OK, out, request.wanted.encoding, &read::deprecation(target))
 }
 
 /// Deletes several objects; `None` for one that has gone already.
-pub(crate) async fn many(server: &Server, targets: Vec<Target>, options: &DeleteOptions) -> Vec<Result<Option<Deleted>, Failure>> {
+pub(crate) async fn many(
+    server: &Server,
+    targets: Vec<Target>,
+    options: &DeleteOptions,
+) -> Vec<Result<Option<Deleted>, Failure>> {
     let deletions: Vec<BoxFuture<'_, _>> = targets
         .into_iter()
         .map(|target| {
@@ -87,7 +115,10 @@ pub(crate) async fn many(server: &Server, targets: Vec<Target>, options: &Delete
             deletion.boxed()
         })
         .collect();
-    futures::stream::iter(deletions).buffer_unordered(PARALLEL).collect().await
+    futures::stream::iter(deletions)
+        .buffer_unordered(PARALLEL)
+        .collect()
+        .await
 }
 
 /// Deletes one object, or marks it while finalizers hold it.
@@ -97,7 +128,9 @@ pub(crate) async fn one(server: &Server, target: &Target, options: &DeleteOption
         let entry = server.store.get(target.key(), None).await?;
         let entry = entry.ok_or_else(|| Status::not_found(&target.resource.id, &target.name))?;
         let (deleted, change) = next(&target, &entry, options)?;
-        let Some(change) = change.filter(|_| !options.dry_run) else { return Ok(deleted) };
+        let Some(change) = change.filter(|_| !options.dry_run) else {
+            return Ok(deleted);
+        };
         let removed = change.value.is_none();
         match commit::commit(server, &target, change).await? {
             Committed::At(at) => {
@@ -144,19 +177,39 @@ fn next(target: &Target, entry: &Entry, options: &DeleteOptions) -> Result<(Dele
     let draft = Draft::new(object::members(&object)?);
     let marked = draft.finish(target.version().stamp, object::metadata(&object)?);
     let changed = !marked.same_object(&stored);
-    let deleted = Deleted::Marked { stored: marked.clone(), revision: entry.modified };
-    Ok((deleted, changed.then(|| change(Some(marked), kinds::mark_writes(resource, &target.name)))))
+    let deleted = Deleted::Marked {
+        stored: marked.clone(),
+        revision: entry.modified,
+    };
+    Ok((
+        deleted,
+        changed.then(|| change(Some(marked), kinds::mark_writes(resource, &target.name))),
+    ))
 }
 
-fn check_preconditions(target: &Target, object: &Value, modified: Revision, options: &DeleteOptions) -> Result<(), Failure> {
+fn check_preconditions(
+    target: &Target,
+    object: &Value,
+    modified: Revision,
+    options: &DeleteOptions,
+) -> Result<(), Failure> {
     let uid = meta::text(object::metadata(object)?, "uid");
     let revision = modified.0.to_string();
-    let failed = |precondition: FailedPrecondition<'_>| Failure::from(Status::precondition_failed(&target.resource.kind, &target.name, &precondition));
+    let failed = |precondition: FailedPrecondition<'_>| {
+        Failure::from(Status::precondition_failed(
+            &target.resource.kind,
+            &target.name,
+            &precondition,
+        ))
+    };
     if let Some(wanted) = options.uid.as_deref().filter(|wanted| *wanted != uid) {
         return Err(failed(FailedPrecondition::Uid { wanted, found: uid }));
     }
     match options.resource_version.as_deref().filter(|wanted| *wanted != revision) {
-        Some(wanted) => Err(failed(FailedPrecondition::ResourceVersion { wanted, found: &revision })),
+        Some(wanted) => Err(failed(FailedPrecondition::ResourceVersion {
+            wanted,
+            found: &revision,
+        })),
         None => Ok(()),
     }
 }
@@ -164,7 +217,9 @@ fn check_preconditions(target: &Target, object: &Value, modified: Revision, opti
 /// A background delete takes back an earlier wish to wait for dependents or to keep them.
 fn remove_collection_finalizers(object: &mut Value) -> Result<(), Failure> {
     let metadata = object::metadata_mut(object)?;
-    let Some(Value::Array(finalizers)) = metadata.get_mut("finalizers") else { return Ok(()) };
+    let Some(Value::Array(finalizers)) = metadata.get_mut("finalizers") else {
+        return Ok(());
+    };
     finalizers.retain(|finalizer| !matches!(finalizer.as_str(), Some("orphan" | "foregroundDeletion")));
     if finalizers.is_empty() {
         metadata.remove("finalizers");

@@ -44,7 +44,10 @@ pub(crate) struct More {
 
 impl From<Vec<FieldError>> for More {
     fn from(errors: Vec<FieldError>) -> More {
-        More { errors, writes: Vec::new() }
+        More {
+            errors,
+            writes: Vec::new(),
+        }
     }
 }
 
@@ -53,9 +56,16 @@ pub(crate) fn prepare_create(server: &Server, target: &Target, new: &mut Value) 
     Ok(match target.resource.rules.special {
         Special::Plain | Special::Custom => More::default(),
         Special::Namespace => {
-            let finalizers = new.pointer("/spec/finalizers").and_then(Value::as_array).filter(|list| !list.is_empty()).cloned();
+            let finalizers = new
+                .pointer("/spec/finalizers")
+                .and_then(Value::as_array)
+                .filter(|list| !list.is_empty())
+                .cloned();
             let members = new.as_object_mut().ok_or(Damaged)?;
-            members.insert("spec".to_owned(), json!({"finalizers": finalizers.unwrap_or_else(|| vec![NAMESPACE_FINALIZER.into()])}));
+            members.insert(
+                "spec".to_owned(),
+                json!({"finalizers": finalizers.unwrap_or_else(|| vec![NAMESPACE_FINALIZER.into()])}),
+            );
             members.insert("status".to_owned(), json!({"phase": "Active"}));
             name_label(new)?;
             More::default()
@@ -68,7 +78,12 @@ pub(crate) fn prepare_create(server: &Server, target: &Target, new: &mut Value) 
 }
 
 /// Completes and checks a changed object.
-pub(crate) fn prepare_update(server: &Server, target: &Target, old: Option<&Value>, new: &mut Value) -> Result<More, Failure> {
+pub(crate) fn prepare_update(
+    server: &Server,
+    target: &Target,
+    old: Option<&Value>,
+    new: &mut Value,
+) -> Result<More, Failure> {
     let Some(old) = old else { return Ok(More::default()) };
     Ok(match target.resource.rules.special {
         Special::Plain | Special::Custom => More::default(),
@@ -91,14 +106,22 @@ pub(crate) fn prepare_update(server: &Server, target: &Target, old: Option<&Valu
 /// Some namespaces stay.
 pub(crate) fn may_be_deleted(resource: &Resource, name: &str) -> Result<(), Status> {
     if resource.rules.special == Special::Namespace && PERMANENT.contains(&name) {
-        return Err(Status::forbidden(&resource.id, name, "this namespace may not be deleted"));
+        return Err(Status::forbidden(
+            &resource.id,
+            name,
+            "this namespace may not be deleted",
+        ));
     }
     Ok(())
 }
 
 /// Whether an object without finalizers in its metadata may go.
 pub(crate) fn may_go(resource: &Resource, object: &Value) -> bool {
-    resource.rules.special != Special::Namespace || object.pointer("/spec/finalizers").and_then(Value::as_array).is_none_or(Vec::is_empty)
+    resource.rules.special != Special::Namespace
+        || object
+            .pointer("/spec/finalizers")
+            .and_then(Value::as_array)
+            .is_none_or(Vec::is_empty)
 }
 
 /// Changes an object whose deletion begins.
@@ -140,12 +163,18 @@ fn owns_content(resource: &Resource) -> bool {
 
 /// What is written along when a deletion begins.
 pub(crate) fn mark_writes(resource: &Resource, name: &str) -> Vec<Write> {
-    owns_content(resource).then(|| Write::Put(resource.keys.cleanup(name), Bytes::new())).into_iter().collect()
+    owns_content(resource)
+        .then(|| Write::Put(resource.keys.cleanup(name), Bytes::new()))
+        .into_iter()
+        .collect()
 }
 
 /// What is written along when an object goes.
 pub(crate) fn removal_writes(resource: &Resource, name: &str) -> Vec<Write> {
-    owns_content(resource).then(|| Write::Delete(resource.keys.cleanup(name))).into_iter().collect()
+    owns_content(resource)
+        .then(|| Write::Delete(resource.keys.cleanup(name)))
+        .into_iter()
+        .collect()
 }
 
 /// Lets the rest of the server know of a new object.
@@ -201,7 +230,12 @@ fn secret(new: &mut Value, old: Option<&Value>) -> Result<Vec<FieldError>, Failu
         data_key(&field::key("data", name), name, &mut errors);
         match value.as_str().map(|text| STANDARD.decode(text)) {
             Some(Ok(decoded)) => bytes += decoded.len(),
-            _ => return Err(Status::bad_request("Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data").into()),
+            _ => {
+                return Err(Status::bad_request(
+                    "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data",
+                )
+                .into());
+            }
         }
     }
     too_much(bytes, "data", &mut errors);
@@ -224,8 +258,15 @@ fn config_map(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
             bytes += if map == "data" { text.len() } else { text.len() / 4 * 3 };
         }
     }
-    let both = entries(new, "binaryData").filter(|(name, _)| new.pointer("/data").and_then(|data| data.get(name.as_str())).is_some());
-    errors.extend(both.map(|(name, _)| FieldError::invalid(field::key("data", name), name.as_str(), "duplicate of key present in binaryData")));
+    let both = entries(new, "binaryData")
+        .filter(|(name, _)| new.pointer("/data").and_then(|data| data.get(name.as_str())).is_some());
+    errors.extend(both.map(|(name, _)| {
+        FieldError::invalid(
+            field::key("data", name),
+            name.as_str(),
+            "duplicate of key present in binaryData",
+        )
+    }));
     too_much(bytes, "", &mut errors);
     if let Some(old) = old {
         immutable(old, new, &["data", "binaryData"], &mut errors);
@@ -234,7 +275,11 @@ fn config_map(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
 }
 
 fn entries<'v>(object: &'v Value, map: &str) -> impl Iterator<Item = (&'v String, &'v Value)> {
-    object.get(map).and_then(Value::as_object).into_iter().flat_map(Map::iter)
+    object
+        .get(map)
+        .and_then(Value::as_object)
+        .into_iter()
+        .flat_map(Map::iter)
 }
 
 fn data_key(path: &str, name: &str, errors: &mut Vec<FieldError>) {
@@ -255,7 +300,10 @@ fn immutable(old: &Value, new: &Value, maps: &[&str], errors: &mut Vec<FieldErro
     if old.get("immutable") != Some(&Value::Bool(true)) {
         return;
     }
-    let changed = maps.iter().chain(&["immutable"]).filter(|map| old.get(**map) != new.get(**map));
+    let changed = maps
+        .iter()
+        .chain(&["immutable"])
+        .filter(|map| old.get(**map) != new.get(**map));
     errors.extend(changed.map(|map| FieldError::forbidden(*map, "field is immutable when `immutable` is set")));
 }
 
@@ -266,7 +314,11 @@ fn event(new: &Value) -> Vec<FieldError> {
     if about.is_empty() || about == namespace {
         return Vec::new();
     }
-    vec![FieldError::invalid("involvedObject.namespace", about, "does not match event.namespace")]
+    vec![FieldError::invalid(
+        "involvedObject.namespace",
+        about,
+        "does not match event.namespace",
+    )]
 }
 
 fn new_definition(server: &Server, new: &mut Value) -> Result<More, Failure> {
@@ -277,8 +329,14 @@ fn new_definition(server: &Server, new: &mut Value) -> Result<More, Failure> {
     };
     accept(server, &crd, new);
     let keys = definition_keys(&crd);
-    let writes = labels(&crd).into_iter().map(|label| Write::Put(keys.indexed(&label), Bytes::from_static(INDEX_COMPLETE))).collect();
-    Ok(More { errors: Vec::new(), writes })
+    let writes = labels(&crd)
+        .into_iter()
+        .map(|label| Write::Put(keys.indexed(&label), Bytes::from_static(INDEX_COMPLETE)))
+        .collect();
+    Ok(More {
+        errors: Vec::new(),
+        writes,
+    })
 }
 
 fn changed_definition(server: &Server, old: &Value, new: &mut Value) -> Result<More, Failure> {
@@ -294,13 +352,24 @@ fn changed_definition(server: &Server, old: &Value, new: &mut Value) -> Result<M
     if !meta::is_being_deleted(object::metadata(old)?) {
         accept(server, &crd, new);
     }
-    let before = CustomResourceDefinition::parse(old).map(|before| labels(&before)).unwrap_or_default();
+    let before = CustomResourceDefinition::parse(old)
+        .map(|before| labels(&before))
+        .unwrap_or_default();
     let after = labels(&crd);
     let keys = definition_keys(&crd);
     let mark = |label: &String, value: &'static [u8]| Write::Put(keys.indexed(label), Bytes::from_static(value));
-    let added = after.iter().filter(|label| !before.contains(label)).map(|label| mark(label, INDEX_PENDING));
-    let removed = before.iter().filter(|label| !after.contains(label)).map(|label| mark(label, INDEX_STALE));
-    Ok(More { errors, writes: added.chain(removed).collect() })
+    let added = after
+        .iter()
+        .filter(|label| !before.contains(label))
+        .map(|label| mark(label, INDEX_PENDING));
+    let removed = before
+        .iter()
+        .filter(|label| !after.contains(label))
+        .map(|label| mark(label, INDEX_STALE));
+    Ok(More {
+        errors,
+        writes: added.chain(removed).collect(),
+    })
 }
 
 /// Writes into a definition's status whether its names are accepted and it is served.
@@ -315,9 +384,16 @@ fn accept(server: &Server, crd: &CustomResourceDefinition, object: &mut Value) {
 fn clash(server: &Server, crd: &CustomResourceDefinition) -> Option<String> {
     let snapshot = server.registry.snapshot();
     let others = snapshot.groups().get(&crd.group)?;
-    let names: Vec<&String> = std::iter::once(&crd.names.plural).chain([&crd.names.singular]).chain(&crd.names.short_names).collect();
-    for other in others.values().filter(|other| other.id.plural != crd.names.plural || other.definition.is_none()) {
-        let taken = |name: &String| *name == other.id.plural || *name == other.singular || other.short_names.contains(name);
+    let names: Vec<&String> = std::iter::once(&crd.names.plural)
+        .chain([&crd.names.singular])
+        .chain(&crd.names.short_names)
+        .collect();
+    for other in others
+        .values()
+        .filter(|other| other.id.plural != crd.names.plural || other.definition.is_none())
+    {
+        let taken =
+            |name: &String| *name == other.id.plural || *name == other.singular || other.short_names.contains(name);
         if let Some(name) = names.iter().find(|name| taken(name)) {
             return Some(format!("\"{name}\" is already in use"));
         }
@@ -330,16 +406,27 @@ fn clash(server: &Server, crd: &CustomResourceDefinition) -> Option<String> {
 
 /// Whether a definition's names are those of a built-in kind.
 pub(crate) fn is_builtin(group: &str, plural: &str) -> bool {
-    builtin::TABLE.iter().any(|builtin| builtin.group == group && builtin.plural == plural)
+    builtin::TABLE
+        .iter()
+        .any(|builtin| builtin.group == group && builtin.plural == plural)
 }
 
 fn definition_keys(crd: &CustomResourceDefinition) -> Keys {
-    Keys::new(&crd.group, &crd.names.plural, crd.scope == apimachinery::crd::Scope::Namespaced)
+    Keys::new(
+        &crd.group,
+        &crd.names.plural,
+        crd.scope == apimachinery::crd::Scope::Namespaced,
+    )
 }
 
 /// The selectable fields of all versions.
 fn labels(crd: &CustomResourceDefinition) -> Vec<String> {
-    let mut labels: Vec<String> = crd.versions.iter().flat_map(|version| &version.selectable_fields).map(|field| field.label.clone()).collect();
+    let mut labels: Vec<String> = crd
+        .versions
+        .iter()
+        .flat_map(|version| &version.selectable_fields)
+        .map(|field| field.label.clone())
+        .collect();
     labels.sort_unstable();
     labels.dedup();
     labels

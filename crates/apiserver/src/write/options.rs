@@ -34,32 +34,58 @@ impl WriteOptions {
         let mut errors = Vec::new();
         let dry_run: Vec<&str> = query.all("dryRun").filter(|value| !value.is_empty()).collect();
         dry_run_errors(&dry_run, &mut errors);
-        if kind == "PatchOptions" && query.first("force").is_some_and(|force| force != "false" && !force.is_empty()) {
-            errors.push(FieldError::forbidden("force", "may not be specified for non-apply patch"));
+        if kind == "PatchOptions"
+            && query
+                .first("force")
+                .is_some_and(|force| force != "false" && !force.is_empty())
+        {
+            errors.push(FieldError::forbidden(
+                "force",
+                "may not be specified for non-apply patch",
+            ));
         }
         let manager = query.first("fieldManager").unwrap_or_default();
         if manager.len() > LONGEST_MANAGER {
             errors.push(FieldError::too_long("fieldManager", LONGEST_MANAGER as u64));
         }
         if manager.chars().any(char::is_control) {
-            errors.push(FieldError::invalid("fieldManager", manager, "should only contain printable characters"));
+            errors.push(FieldError::invalid(
+                "fieldManager",
+                manager,
+                "should only contain printable characters",
+            ));
         }
         let validation = match query.first("fieldValidation").unwrap_or_default() {
             "" | "Warn" => Validation::Warn,
             "Ignore" => Validation::Ignore,
             "Strict" => Validation::Strict,
             other => {
-                errors.push(FieldError::not_supported("fieldValidation", other, &["", "Ignore", "Strict", "Warn"]));
+                errors.push(FieldError::not_supported(
+                    "fieldValidation",
+                    other,
+                    &["", "Ignore", "Strict", "Warn"],
+                ));
                 Validation::Warn
             }
         };
-        if errors.is_empty() { Ok(WriteOptions { dry_run: !dry_run.is_empty(), validation }) } else { Err(Status::invalid_options(kind, errors)) }
+        if errors.is_empty() {
+            Ok(WriteOptions {
+                dry_run: !dry_run.is_empty(),
+                validation,
+            })
+        } else {
+            Err(Status::invalid_options(kind, errors))
+        }
     }
 }
 
 fn dry_run_errors(values: &[&str], errors: &mut Vec<FieldError>) {
     if values.iter().any(|value| *value != "All") {
-        errors.push(FieldError::not_supported("dryRun", Value::from(values.to_vec()), &["All"]));
+        errors.push(FieldError::not_supported(
+            "dryRun",
+            Value::from(values.to_vec()),
+            &["All"],
+        ));
     }
 }
 
@@ -75,19 +101,37 @@ pub(crate) struct DeleteOptions {
 impl DeleteOptions {
     /// Reads and checks them; a body wins over the query.
     pub(crate) fn parse(headers: &HeaderMap, body: &Bytes, query: &Query<'_>) -> Result<DeleteOptions, Failure> {
-        let object = if body.is_empty() { from_query(query) } else { delete_body(headers, body)? };
+        let object = if body.is_empty() {
+            from_query(query)
+        } else {
+            delete_body(headers, body)?
+        };
         let text = |at: &str| object.pointer(at).and_then(Value::as_str);
         let mut errors = Vec::new();
-        let dry_run: Vec<&str> = object.get("dryRun").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let dry_run: Vec<&str> = object
+            .get("dryRun")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         dry_run_errors(&dry_run, &mut errors);
         let policy = text("/propagationPolicy");
         let orphan = object.get("orphanDependents").is_some_and(|orphan| !orphan.is_null());
         if let Some(policy) = policy {
             if orphan {
-                errors.push(FieldError::invalid("propagationPolicy", policy, "orphanDependents and deletionPropagation cannot be both set"));
+                errors.push(FieldError::invalid(
+                    "propagationPolicy",
+                    policy,
+                    "orphanDependents and deletionPropagation cannot be both set",
+                ));
             }
             if !matches!(policy, "Foreground" | "Background" | "Orphan") {
-                errors.push(FieldError::not_supported("propagationPolicy", policy, &["Foreground", "Background", "Orphan", "nil"]));
+                errors.push(FieldError::not_supported(
+                    "propagationPolicy",
+                    policy,
+                    &["Foreground", "Background", "Orphan", "nil"],
+                ));
             }
         }
         if !errors.is_empty() {
@@ -164,28 +208,46 @@ pub(crate) fn decode_patch(headers: &HeaderMap, body: &Bytes) -> Result<Patch, F
     match negotiate::body_type(headers) {
         BodyType::JsonPatch => {
             let operations = decode_json(body)?.value;
-            apimachinery::patch::JsonPatch::parse(&operations).map(Patch::Json).map_err(|error| error.status().into())
+            apimachinery::patch::JsonPatch::parse(&operations)
+                .map(Patch::Json)
+                .map_err(|error| error.status().into())
         }
         BodyType::MergePatch => {
             let decoded = decode_json(body)?;
-            if decoded.value.is_object() { Ok(Patch::Merge(decoded)) } else { Err(Status::bad_request("error decoding patch: it is not an object").into()) }
+            if decoded.value.is_object() {
+                Ok(Patch::Merge(decoded))
+            } else {
+                Err(Status::bad_request("error decoding patch: it is not an object").into())
+            }
         }
         BodyType::StrategicMergePatch | BodyType::Apply => Err(Status::unsupported_media_type(&PATCH_TYPES).into()),
-        _ => Err(Status::failure(Reason::UnsupportedMediaType, "415: Unsupported Media Type").with_details(Details::default()).into()),
+        _ => Err(
+            Status::failure(Reason::UnsupportedMediaType, "415: Unsupported Media Type")
+                .with_details(Details::default())
+                .into(),
+        ),
     }
 }
 
 fn decode_json(body: &Bytes) -> Result<Decoded, Failure> {
-    let (value, duplicates) = apimachinery::json::parse_strict(body).map_err(|error| Status::bad_request(error.to_string()))?;
-    Ok(Decoded { value, duplicates: duplicates.iter().map(ToString::to_string).collect() })
+    let (value, duplicates) =
+        apimachinery::json::parse_strict(body).map_err(|error| Status::bad_request(error.to_string()))?;
+    Ok(Decoded {
+        value,
+        duplicates: duplicates.iter().map(ToString::to_string).collect(),
+    })
 }
 
 /// YAML as kubectl and the Go libraries read it. A key that stands twice is an error.
 fn decode_yaml(body: &Bytes) -> Result<Decoded, Failure> {
     let text = std::str::from_utf8(body).map_err(|_| Status::bad_request("the YAML body is not UTF-8"))?;
     let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
-    let value: Value = serde_saphyr::from_str_with_options(text, options).map_err(|_| Status::bad_request("invalid YAML"))?;
-    Ok(Decoded { value, duplicates: Vec::new() })
+    let value: Value =
+        serde_saphyr::from_str_with_options(text, options).map_err(|_| Status::bad_request("invalid YAML"))?;
+    Ok(Decoded {
+        value,
+        duplicates: Vec::new(),
+    })
 }
 
 #[cfg(test)]
@@ -205,20 +267,53 @@ mod tests {
 
     #[test]
     fn a_delete_takes_its_options_from_body_or_query() {
-        let parse = |body: &'static str, query| DeleteOptions::parse(&HeaderMap::new(), &Bytes::from_static(body.as_bytes()), &Query::parse(Some(query)));
+        let parse = |body: &'static str, query| {
+            DeleteOptions::parse(
+                &HeaderMap::new(),
+                &Bytes::from_static(body.as_bytes()),
+                &Query::parse(Some(query)),
+            )
+        };
         assert_eq!(parse("", "").expect("right"), DeleteOptions::default());
-        assert!(parse("", "dryRun=All&propagationPolicy=Background").expect("right").background);
+        assert!(
+            parse("", "dryRun=All&propagationPolicy=Background")
+                .expect("right")
+                .background
+        );
         let options = parse(r#"{"preconditions":{"uid":"x","resourceVersion":"4"}}"#, "dryRun=All").expect("right");
-        assert_eq!((options.uid.as_deref(), options.resource_version.as_deref(), options.dry_run), (Some("x"), Some("4"), false));
-        for wrong in [r#"{"propagationPolicy":"Bogus"}"#, r#"{"dryRun":["Some"]}"#, r#"{"kind":"Pod"}"#, "[]", "{"] {
+        assert_eq!(
+            (
+                options.uid.as_deref(),
+                options.resource_version.as_deref(),
+                options.dry_run
+            ),
+            (Some("x"), Some("4"), false)
+        );
+        for wrong in [
+            r#"{"propagationPolicy":"Bogus"}"#,
+            r#"{"dryRun":["Some"]}"#,
+            r#"{"kind":"Pod"}"#,
+            "[]",
+            "{",
+        ] {
             assert!(parse(wrong, "").is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn yaml_is_read_like_json() {
-        let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/yaml"))]);
-        let decoded = decode(&headers, &Bytes::from_static(b"kind: X\nspec:\n  mode: 0644\n  on: true\n")).expect("right");
-        assert_eq!(decoded.value, serde_json::json!({"kind": "X", "spec": {"mode": 420, "on": true}}));
+        let headers = HeaderMap::from_iter([(
+            http::header::CONTENT_TYPE,
+            http::HeaderValue::from_static("application/yaml"),
+        )]);
+        let decoded = decode(
+            &headers,
+            &Bytes::from_static(b"kind: X\nspec:\n  mode: 0644\n  on: true\n"),
+        )
+        .expect("right");
+        assert_eq!(
+            decoded.value,
+            serde_json::json!({"kind": "X", "spec": {"mode": 420, "on": true}})
+        );
     }
 }

@@ -24,18 +24,39 @@ pub(crate) fn edit(target: &Target, mut object: Value, revision: Revision, edit:
     let scale = target.version().scale.as_ref().ok_or(Failure::NoSuchPath)?;
     let before = view(target, &object, false)?;
     let after = edit.apply(before)?;
-    meta::check_name(meta::of(&after).unwrap_or(&Map::new()), &target.name)?;
+    meta::check_name(
+        meta::of(&after).ok_or_else(|| Status::bad_request("the scale has no metadata"))?,
+        &target.name,
+    )?;
     let replicas = match after.pointer("/spec/replicas") {
         None | Some(Value::Null) => 0,
-        Some(replicas) => replicas.as_i64().and_then(|replicas| i32::try_from(replicas).ok()).filter(|replicas| *replicas >= 0).ok_or_else(|| {
-            let error = apimachinery::field::FieldError::invalid("spec.replicas", replicas.clone(), "should be a non-negative integer");
-            Status::invalid(&apimachinery::gvk::Kind::new("autoscaling", "Scale"), &target.name, vec![error])
-        })?,
+        Some(replicas) => replicas
+            .as_i64()
+            .and_then(|replicas| i32::try_from(replicas).ok())
+            .filter(|replicas| *replicas >= 0)
+            .ok_or_else(|| {
+                let error = apimachinery::field::FieldError::invalid(
+                    "spec.replicas",
+                    replicas.clone(),
+                    "should be a non-negative integer",
+                );
+                Status::invalid(
+                    &apimachinery::gvk::Kind::new("autoscaling", "Scale"),
+                    &target.name,
+                    vec![error],
+                )
+            })?,
     };
     set_path(&mut object, &scale.spec_replicas_path, json!(replicas));
-    let given = after.pointer("/metadata/resourceVersion").and_then(Value::as_str).filter(|given| !given.is_empty());
+    let given = after
+        .pointer("/metadata/resourceVersion")
+        .and_then(Value::as_str)
+        .filter(|given| !given.is_empty());
     if let Some(metadata) = meta::of_mut(&mut object) {
-        metadata.insert("resourceVersion".to_owned(), given.map_or_else(|| revision.0.to_string(), str::to_owned).into());
+        metadata.insert(
+            "resourceVersion".to_owned(),
+            given.map_or_else(|| revision.0.to_string(), str::to_owned).into(),
+        );
     }
     Ok(object)
 }
@@ -45,15 +66,24 @@ fn view(target: &Target, object: &Value, strict: bool) -> Result<Value, Failure>
     let scale = target.version().scale.as_ref().ok_or(Failure::NoSuchPath)?;
     let replicas = at_path(&scale.spec_replicas_path, object).and_then(Value::as_i64);
     if strict && replicas.is_none() {
-        return Err(Status::internal(&format!("the spec replicas field \"{}\" does not exist", scale.spec_replicas_path)).into());
+        return Err(Status::internal(&format!(
+            "the spec replicas field \"{}\" does not exist",
+            scale.spec_replicas_path
+        ))
+        .into());
     }
     let metadata = meta::of(object).ok_or(crate::codec::Damaged)?;
     let kept: Map<String, Value> = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"]
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), metadata.get(name)?.clone())))
         .collect();
-    let mut status = json!({"replicas": at_path(&scale.status_replicas_path, object).and_then(Value::as_i64).unwrap_or(0)});
-    let selector = scale.label_selector_path.as_ref().and_then(|path| at_path(path, object)).and_then(Value::as_str);
+    let mut status =
+        json!({"replicas": at_path(&scale.status_replicas_path, object).and_then(Value::as_i64).unwrap_or(0)});
+    let selector = scale
+        .label_selector_path
+        .as_ref()
+        .and_then(|path| at_path(path, object))
+        .and_then(Value::as_str);
     if let Some(selector) = selector {
         status["selector"] = selector.into();
     }

@@ -77,11 +77,20 @@ pub(crate) async fn patch(server: &Server, target: &Target, request: Request<'_>
     modify(server, target, request, write, &edit).await
 }
 
-async fn modify(server: &Server, target: &Target, request: Request<'_>, write: WriteOptions, edit: &Edit) -> Result<Response<Body>, Failure> {
+async fn modify(
+    server: &Server,
+    target: &Target,
+    request: Request<'_>,
+    write: WriteOptions,
+    edit: &Edit,
+) -> Result<Response<Body>, Failure> {
     let mut target = target.clone();
     for _ in 0..ATTEMPTS {
         let Some(entry) = server.store.get(target.key(), None).await? else {
-            if matches!(edit, Edit::Replace(_)) && target.resource.rules.create_on_update && target.subresource == Subresource::None {
+            if matches!(edit, Edit::Replace(_))
+                && target.resource.rules.create_on_update
+                && target.subresource == Subresource::None
+            {
                 return create::create_named(server, &target, request, write, Some(&target.name)).await;
             }
             return Err(Status::not_found(&target.resource.id, &target.name).into());
@@ -132,12 +141,19 @@ fn next(server: &Server, target: &Target, entry: &Entry, edit: &Edit, write: Wri
     let old = Old {
         metadata: object::metadata(&object)?.clone(),
         index: object::index_entries(resource, &target.namespace, &target.name, &object),
-        status: object.get("status").filter(|_| version.status && matches!(target.subresource, Subresource::None | Subresource::Scale)).cloned(),
+        status: object
+            .get("status")
+            .filter(|_| version.status && matches!(target.subresource, Subresource::None | Subresource::Scale))
+            .cloned(),
         object: (!custom).then(|| object.clone()),
         stored: shown,
     };
     let came = edit.came();
-    let mut new = if target.subresource == Subresource::Scale { scale::edit(target, object, entry.modified, edit)? } else { edit.apply(object)? };
+    let mut new = if target.subresource == Subresource::Scale {
+        scale::edit(target, object, entry.modified, edit)?
+    } else {
+        edit.apply(object)?
+    };
     object::check_type(target, &mut new)?;
     let mut warnings = object::shape(target, &mut new, edit.duplicates(), write.validation, came)?;
     let requested = requested_revision(&new)?;
@@ -153,9 +169,15 @@ fn next(server: &Server, target: &Target, entry: &Entry, edit: &Edit, write: Wri
     let metadata = object::metadata(&new)?;
     let stored = draft.finish(version.stamp, metadata);
     let unchanged = stored.same_object(&old.stored) && before.stamp() == version.stamp;
-    let gone = meta::is_being_deleted(metadata) && meta::finalizers(metadata).next().is_none() && kinds::may_go(resource, &new);
+    let gone = meta::is_being_deleted(metadata)
+        && meta::finalizers(metadata).next().is_none()
+        && kinds::may_go(resource, &new);
     if unchanged && !gone {
-        return Ok(Next { shown: old.stored, change: None, warnings });
+        return Ok(Next {
+            shown: old.stored,
+            change: None,
+            warnings,
+        });
     }
     let change = Change {
         key: entry.key.clone(),
@@ -163,10 +185,22 @@ fn next(server: &Server, target: &Target, entry: &Entry, edit: &Edit, write: Wri
         namespace: None,
         value: (!gone).then(|| stored.clone()),
         index_before: old.index,
-        index_after: if gone { Vec::new() } else { object::index_entries(resource, &target.namespace, &target.name, &new) },
-        more: if gone { kinds::removal_writes(resource, &target.name) } else { more.writes },
+        index_after: if gone {
+            Vec::new()
+        } else {
+            object::index_entries(resource, &target.namespace, &target.name, &new)
+        },
+        more: if gone {
+            kinds::removal_writes(resource, &target.name)
+        } else {
+            more.writes
+        },
     };
-    Ok(Next { shown: stored, change: Some(change), warnings })
+    Ok(Next {
+        shown: stored,
+        change: Some(change),
+        warnings,
+    })
 }
 
 /// Restores what this path may not change.
@@ -209,7 +243,9 @@ fn requested_revision(new: &Value) -> Result<Option<Revision>, Failure> {
     if text.is_empty() || text == "0" {
         return Ok(None);
     }
-    let revision = text.parse().map_err(|_| Status::bad_request("metadata.resourceVersion is not a number"))?;
+    let revision = text
+        .parse()
+        .map_err(|_| Status::bad_request("metadata.resourceVersion is not a number"))?;
     Ok(Some(Revision(revision)))
 }
 
@@ -223,12 +259,23 @@ fn check_revision(target: &Target, requested: Option<Revision>, current: Revisio
     }
 }
 
-fn answer(target: &Target, shown: &Stored, revision: Revision, warnings: Vec<String>, request: Request<'_>) -> Result<Response<Body>, Failure> {
+fn answer(
+    target: &Target,
+    shown: &Stored,
+    revision: Revision,
+    warnings: Vec<String>,
+    request: Request<'_>,
+) -> Result<Response<Body>, Failure> {
     let mut out = Vec::with_capacity(shown.len() + 128);
     if target.subresource == Subresource::Scale {
         scale::write(target, shown, revision, &mut out)?;
     } else {
-        let view = View { resource: &target.resource, version: target.version(), form: request.wanted.form, include: include(request.query)? };
+        let view = View {
+            resource: &target.resource,
+            version: target.version(),
+            form: request.wanted.form,
+            include: include(request.query)?,
+        };
         view.object(shown, Some(revision), true, &mut out)?;
     }
     let mut all = deprecation(target);

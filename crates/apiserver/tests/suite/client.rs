@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use serde_json::json;
 
-use crate::support::{TestServer, instance};
+use super::support::{TestServer, instance};
 
 fn instances(client: kube::Client) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("reference.osb.internal", "v1", "ServiceInstance");

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Events, INSTANCES, TestServer, instance};
+use super::support::{Events, INSTANCES, TestServer, instance};
 
 fn names(list: &Value) -> Vec<&str> {
     list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap()).collect()
@@ -104,7 +104,7 @@ async fn only_simple_fields_of_text_number_and_boolean_are_selectable() {
 #[tokio::test]
 async fn a_status_subresource_splits_the_writes() {
     let server = TestServer::start().await;
-    server.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crate::definitions::widgets()).await.ok();
+    server.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", super::definitions::widgets()).await.ok();
     let path = "/apis/ex.io/v1/namespaces/default/widgets";
     let widget = |size: i64| json!({"apiVersion": "ex.io/v1", "kind": "Widget", "metadata": {"name": "a"}, "spec": {"size": size}, "status": {"phase": "X"}});
     let made = server.post(path, widget(3)).await.ok();

@@ -6,7 +6,7 @@ use http::Method;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{Events, TestServer};
+use super::support::{Events, TestServer};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{INSTANCES, TestServer, instance};
+use super::support::{INSTANCES, TestServer, instance};
 
 #[tokio::test]
 async fn nothing_new_comes_into_a_namespace_that_is_missing_or_goes() {
@@ -41,7 +41,7 @@ async fn a_deleted_namespace_goes_when_its_content_is_gone() {
 
 #[tokio::test]
 async fn a_deletion_goes_on_in_the_next_process() {
-    let store = objectstore::memory::open(objectstore::memory::Options::default());
+    let store = super::support::open_store();
     let first = TestServer::on(store.clone()).await;
     first.define_instances().await;
     first.post(INSTANCES, instance("a")).await.ok();
@@ -57,7 +57,7 @@ async fn a_deletion_goes_on_in_the_next_process() {
 
 #[tokio::test]
 async fn two_servers_on_one_store_see_each_others_namespaces_and_definitions() {
-    let store = objectstore::memory::open(objectstore::memory::Options::default());
+    let store = super::support::open_store();
     let (first, second) = (TestServer::on(store.clone()).await, TestServer::on(store).await);
     first.define_instances().await;
     second.until(async || second.get("/apis/reference.osb.internal/v1").await.code.as_u16(), |code| *code == 200).await;

@@ -24,7 +24,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::support::{Answer, read};
+use crate::memory::support::{Answer, read};
 
 #[derive(serde::Deserialize)]
 struct Recording {
@@ -52,7 +52,9 @@ async fn send(server: &ApiServer, recording: &Recording, known: &Replacements) -
     for (recorded, ours) in known {
         body = body.replace(&format!("\"{recorded}\""), &format!("\"{ours}\""));
     }
-    let mut request = Request::builder().method(Method::from_bytes(recording.method.as_bytes()).unwrap()).uri(&recording.path);
+    let mut request = Request::builder()
+        .method(Method::from_bytes(recording.method.as_bytes()).unwrap())
+        .uri(&recording.path);
     for (name, value) in &recording.headers {
         request = request.header(name, value);
     }
@@ -65,7 +67,14 @@ async fn send(server: &ApiServer, recording: &Recording, known: &Replacements) -
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
     }
-    read(server.service().oneshot(request.body(Full::from(body)).unwrap()).await.unwrap()).await
+    read(
+        server
+            .service()
+            .oneshot(request.body(Full::from(body)).unwrap())
+            .await
+            .unwrap(),
+    )
+    .await
 }
 
 fn learn(recorded: &Value, ours: &Value, known: &mut Replacements) {
@@ -81,7 +90,10 @@ fn learn(recorded: &Value, ours: &Value, known: &mut Replacements) {
                 }
             }
         }
-        (Value::Array(recorded), Value::Array(ours)) => recorded.iter().zip(ours).for_each(|(recorded, ours)| learn(recorded, ours, known)),
+        (Value::Array(recorded), Value::Array(ours)) => recorded
+            .iter()
+            .zip(ours)
+            .for_each(|(recorded, ours)| learn(recorded, ours, known)),
         _ => {}
     }
 }
@@ -90,7 +102,14 @@ fn learn(recorded: &Value, ours: &Value, known: &mut Replacements) {
 fn normal(value: &mut Value) {
     match value {
         Value::Object(members) => {
-            for name in ["remainingItemCount", "storageVersionHash", "managedFields", "description", "message", "gitVersion"] {
+            for name in [
+                "remainingItemCount",
+                "storageVersionHash",
+                "managedFields",
+                "description",
+                "message",
+                "gitVersion",
+            ] {
                 members.remove(name);
             }
             // A real server says so when a list of custom resources goes no further.
@@ -98,7 +117,15 @@ fn normal(value: &mut Value) {
                 members.remove("continue");
             }
             for (name, member) in members.iter_mut() {
-                let varies = matches!(name.as_str(), "uid" | "resourceVersion" | "creationTimestamp" | "deletionTimestamp" | "lastTransitionTime" | "continue");
+                let varies = matches!(
+                    name.as_str(),
+                    "uid"
+                        | "resourceVersion"
+                        | "creationTimestamp"
+                        | "deletionTimestamp"
+                        | "lastTransitionTime"
+                        | "continue"
+                );
                 if varies && member.is_string() {
                     *member = json!("varies");
                 } else if name == "cells" {
@@ -120,7 +147,9 @@ fn normal(value: &mut Value) {
 }
 
 fn age(cell: &mut Value) {
-    let is_age = cell.as_str().is_some_and(|text| text.ends_with(['s', 'm', 'h', 'd']) && text.starts_with(|first: char| first.is_ascii_digit()));
+    let is_age = cell.as_str().is_some_and(|text| {
+        text.ends_with(['s', 'm', 'h', 'd']) && text.starts_with(|first: char| first.is_ascii_digit())
+    });
     if is_age {
         *cell = json!("age");
     }
@@ -129,7 +158,12 @@ fn age(cell: &mut Value) {
 fn differences(recording: &Recording, ours: &Answer) -> Vec<String> {
     let mut found = Vec::new();
     if ours.code.as_u16() != recording.code {
-        found.push(format!("code {} instead of {}: {}", ours.code, recording.code, String::from_utf8_lossy(&ours.body)));
+        found.push(format!(
+            "code {} instead of {}: {}",
+            ours.code,
+            recording.code,
+            String::from_utf8_lossy(&ours.body)
+        ));
         return found;
     }
     if let Some(text) = &recording.text
@@ -140,11 +174,15 @@ fn differences(recording: &Recording, ours: &Answer) -> Vec<String> {
     // Of several warnings the recording holds the last one, and refusals of a real server may carry some.
     let warnings = ours.warnings();
     match &recording.warnings {
-        Some(recorded) if recording.code < 400 && !warnings.contains(&recorded.as_str()) => found.push(format!("warnings {warnings:?}")),
+        Some(recorded) if recording.code < 400 && !warnings.contains(&recorded.as_str()) => {
+            found.push(format!("warnings {warnings:?}"))
+        }
         None if !warnings.is_empty() => found.push(format!("warnings {warnings:?}")),
         _ => {}
     }
-    let Some(expected) = &recording.answer else { return found };
+    let Some(expected) = &recording.answer else {
+        return found;
+    };
     let (mut expected, mut ours) = (expected.clone(), ours.json());
     if let Some(only) = &recording.only {
         (expected, ours) = (expected[only].clone(), ours[only].clone());
@@ -166,17 +204,44 @@ fn differences(recording: &Recording, ours: &Answer) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn recorded_exchanges_are_answered_alike() {
     let admin = UserInfo::admin();
-    let tokens = [("admin".to_owned(), admin), ("bob".to_owned(), UserInfo::new("bob", ["dev"]))];
-    let options = Options { authenticator: std::sync::Arc::new(Tokens::new(tokens)), ..Options::default() };
-    let server = ApiServer::open(objectstore::memory::open(objectstore::memory::Options::default()), options).await.unwrap();
-    let recordings: Vec<Recording> = include_str!("../data/recordings.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let tokens = [
+        ("admin".to_owned(), admin),
+        ("bob".to_owned(), UserInfo::new("bob", ["dev"])),
+    ];
+    let options = Options {
+        authenticator: std::sync::Arc::new(Tokens::new(tokens)),
+        ..Options::default()
+    };
+    let server = ApiServer::open(
+        objectstore::memory::open(objectstore::memory::Options::default()),
+        options,
+    )
+    .await
+    .unwrap();
+    let recordings: Vec<Recording> = include_str!("../data/recordings.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let mut known = Replacements::new();
     // The recordings start with one object in place, and revisions well above the small ones that they name as stale.
     for filler in 0..20 {
         let body = format!(r#"{{"metadata":{{"name":"filler-{filler}"}}}}"#);
-        send(&server, &setup("/api/v1/namespaces/kube-public/configmaps", body), &known).await;
+        send(
+            &server,
+            &setup("/api/v1/namespaces/kube-public/configmaps", body),
+            &known,
+        )
+        .await;
     }
-    send(&server, &setup("/api/v1/namespaces/default/configmaps", r#"{"metadata":{"name":"a"}}"#.into()), &known).await;
+    send(
+        &server,
+        &setup(
+            "/api/v1/namespaces/default/configmaps",
+            r#"{"metadata":{"name":"a"}}"#.into(),
+        ),
+        &known,
+    )
+    .await;
     let mut failures = Vec::new();
     for recording in &recordings {
         let mut answer = send(&server, recording, &known).await;
@@ -191,10 +256,18 @@ async fn recorded_exchanges_are_answered_alike() {
             learn(recorded, &answer.json(), &mut known);
         }
         for difference in differences(recording, &answer) {
-            failures.push(format!("{} {} {}\n  {} {difference}", recording.n, recording.method, recording.path, recording.body));
+            failures.push(format!(
+                "{} {} {}\n  {} {difference}",
+                recording.n, recording.method, recording.path, recording.body
+            ));
         }
     }
-    assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} differences:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }
 
 /// A create before the recordings begin.

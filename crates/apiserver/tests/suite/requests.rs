@@ -6,7 +6,7 @@ use http_body_util::Full;
 use serde_json::json;
 use tower::ServiceExt as _;
 
-use crate::support::{INSTANCES, TestServer, instance, read};
+use super::support::{INSTANCES, TestServer, instance, read};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 

@@ -7,10 +7,38 @@ use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+/// A new store of the engine that these tests run on, and the folder it lies in, if any.
+#[derive(Clone)]
+pub(crate) struct TestStore {
+    pub(crate) store: objectstore::Store,
+    _folder: Option<std::sync::Arc<tempfile::TempDir>>,
+}
+
+impl std::ops::Deref for TestStore {
+    type Target = objectstore::Store;
+
+    fn deref(&self) -> &objectstore::Store {
+        &self.store
+    }
+}
+
+/// A new, empty store.
+pub(crate) fn open_store() -> TestStore {
+    if super::DURABLE {
+        let folder = tempfile::tempdir().unwrap();
+        // A test ends by taking the folder away from under the store; any other failure shows in the answers, since the store is closed then.
+        let options = objectstore::embedded::Options { on_fatal: std::sync::Arc::new(|_| {}), ..Default::default() };
+        let store = objectstore::embedded::open(folder.path(), options).unwrap();
+        TestStore { store, _folder: Some(std::sync::Arc::new(folder)) }
+    } else {
+        TestStore { store: objectstore::memory::open(objectstore::memory::Options::default()), _folder: None }
+    }
+}
+
 /// A server on a store of its own.
 pub(crate) struct TestServer {
     pub(crate) api: ApiServer,
-    pub(crate) store: objectstore::Store,
+    pub(crate) store: TestStore,
 }
 
 /// An answer, read whole.
@@ -47,11 +75,11 @@ impl Answer {
 
 impl TestServer {
     pub(crate) async fn start() -> TestServer {
-        TestServer::on(objectstore::memory::open(objectstore::memory::Options::default())).await
+        TestServer::on(open_store()).await
     }
 
-    pub(crate) async fn on(store: objectstore::Store) -> TestServer {
-        let api = ApiServer::open(store.clone(), Options::default()).await.unwrap();
+    pub(crate) async fn on(store: TestStore) -> TestServer {
+        let api = ApiServer::open(store.store.clone(), Options::default()).await.unwrap();
         TestServer { api, store }
     }
 

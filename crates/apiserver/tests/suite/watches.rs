@@ -4,7 +4,7 @@ use http::Method;
 use objectstore::Revision;
 use serde_json::json;
 
-use crate::support::{Events, TestServer};
+use super::support::{Events, TestServer};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 

@@ -151,7 +151,9 @@ impl Committer {
         let (folder, reserve) = (&self.core.folder.path, self.core.options.reserve_bytes);
         match self.core.options.disk.free_bytes(folder) {
             Ok(free) if free >= reserve => None,
-            Ok(free) => Some(format!("the disk is full: {free} bytes are free, {reserve} are held in reserve")),
+            Ok(free) => Some(format!(
+                "the disk is full: {free} bytes are free, {reserve} are held in reserve"
+            )),
             Err(error) => Some(format!("the disk takes no writes: {error}")),
         }
     }
@@ -199,7 +201,12 @@ impl Committer {
             self.core.publish(group.revision);
             self.core.hub.dispatch(group.revision, group.commits.iter().map(events));
         }
-        let weight = group.commits.iter().flat_map(|(_, changes)| changes).map(Change::weight).sum();
+        let weight = group
+            .commits
+            .iter()
+            .flat_map(|(_, changes)| changes)
+            .map(Change::weight)
+            .sum();
         let revision = group.revision;
         self.buffer = group.answer();
         self.buffer.clear();
@@ -226,7 +233,10 @@ impl Committer {
         }
         let applied = self.core.published();
         self.upkeep.add_segment(self.log.seal(applied));
-        self.tables.seal(Checkpoint { applied, oldest: self.core.oldest() });
+        self.tables.seal(Checkpoint {
+            applied,
+            oldest: self.core.oldest(),
+        });
         self.upkeep.request_flush(applied);
     }
 }
@@ -277,7 +287,10 @@ impl<'a> Group<'a> {
             }
             Request::Compact(revision, reply) => {
                 if revision > self.revision {
-                    let error = Error::Future { requested: revision, current: self.revision };
+                    let error = Error::Future {
+                        requested: revision,
+                        current: self.revision,
+                    };
                     return drop(reply.send(Err(error)));
                 }
                 self.oldest = self.oldest.max(revision);
@@ -288,9 +301,11 @@ impl<'a> Group<'a> {
 
     fn decide(&mut self, transaction: Transaction) -> Result<Outcome, Error> {
         match decide::decide(self, transaction)? {
-            Decision::Refused { compare, current } => {
-                Ok(Outcome::Refused { compare, current, revision: self.revision })
-            }
+            Decision::Refused { compare, current } => Ok(Outcome::Refused {
+                compare,
+                current,
+                revision: self.revision,
+            }),
             Decision::Changes(changes) if changes.is_empty() => Ok(Outcome::Committed(self.revision)),
             Decision::Changes(changes) => {
                 self.revision.0 += 1;
@@ -341,7 +356,10 @@ impl View for Group<'_> {
         if keys::is_empty(range) {
             return Ok(None);
         }
-        let changed = self.overlay.range::<[u8], _>(keys::bounds(range)).find_map(|(_, entry)| entry.clone());
+        let changed = self
+            .overlay
+            .range::<[u8], _>(keys::bounds(range))
+            .find_map(|(_, entry)| entry.clone());
         for stored in self.tables.entries(range, self.base) {
             let stored = stored?;
             if changed.as_ref().is_some_and(|changed| changed.key <= stored.key) {

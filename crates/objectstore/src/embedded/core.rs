@@ -64,7 +64,10 @@ impl Core {
         if self.failed.swap(true, Ordering::AcqRel) {
             return;
         }
-        let message = format!("the store in {} has failed and stops: {what}", self.folder.path.display());
+        let message = format!(
+            "the store in {} has failed and stops: {what}",
+            self.folder.path.display()
+        );
         tracing::error!("{message}");
         (self.options.on_fatal)(&message);
     }
@@ -125,7 +128,11 @@ impl Core {
     }
 
     pub(super) fn range(&self, keys: &Range<Bytes>, limit: usize, at: Option<Revision>) -> Result<Page, Error> {
-        let mut page = Page { entries: Vec::new(), revision: Revision(0), more: false };
+        let mut page = Page {
+            entries: Vec::new(),
+            revision: Revision(0),
+            more: false,
+        };
         self.scan(keys, at, |revision, entry| {
             page.revision = revision;
             let Some(entry) = entry else { return true };
@@ -199,7 +206,10 @@ fn damaged(what: &str) -> Error {
 
 /// What was first replaced at the key after a revision.
 fn replaced_after(tables: &Tables, key: &Bytes, at: Revision, newest: Revision) -> Result<Option<Entry>, Error> {
-    let first = tables.range(records::history_after(key, at), newest).next().transpose()?;
+    let first = tables
+        .range(records::history_after(key, at), newest)
+        .next()
+        .transpose()?;
     first.map(|(_, record)| entry(key.clone(), record)).transpose()
 }
 
@@ -214,7 +224,10 @@ fn changes_after(
     newest: Revision,
     limit: usize,
 ) -> Result<Changes, Error> {
-    let mut changes = Changes { transactions: Vec::new(), upto: newest };
+    let mut changes = Changes {
+        transactions: Vec::new(),
+        upto: newest,
+    };
     let mut left = limit;
     for group in tables.range(records::changes_between(after, newest), newest) {
         let group = records::decode_changes(group?.1).ok_or_else(|| damaged("a change record"))?;
@@ -240,15 +253,28 @@ fn event_of(tables: &Tables, change: records::Changed, revision: Revision, newes
     let previous = tables.get(&records::history_key(&key, revision), newest)?;
     let previous = previous.map(|record| entry(key.clone(), record)).transpose()?;
     if change.deleted {
-        return Ok(Event { revision, key, value: None, previous });
+        return Ok(Event {
+            revision,
+            key,
+            value: None,
+            previous,
+        });
     }
     let written = match replaced_after(tables, &key, revision, newest)? {
         Some(entry) => Some(entry),
         None => tables.entry(&key, newest)?,
     };
     match written.filter(|entry| entry.modified == revision) {
-        Some(entry) => Ok(Event { revision, key, value: Some(entry.value), previous }),
-        None => Err(Error::Damaged(format!("a value written by revision {} is missing", revision.0))),
+        Some(entry) => Ok(Event {
+            revision,
+            key,
+            value: Some(entry.value),
+            previous,
+        }),
+        None => Err(Error::Damaged(format!(
+            "a value written by revision {} is missing",
+            revision.0
+        ))),
     }
 }
 

@@ -42,8 +42,16 @@ impl Folder {
         let lock = lock(path)?;
         // Again, now that nobody else can be making it.
         let fresh = check_format(path)? == Format::Missing;
-        let acked = if fresh { create(path).map_err(wrap)? } else { open_acked(path)? };
-        Ok(Self { path: path.to_owned(), lock, acked })
+        let acked = if fresh {
+            create(path).map_err(wrap)?
+        } else {
+            open_acked(path)?
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            lock,
+            acked,
+        })
     }
 
     pub(super) fn log(&self) -> PathBuf {
@@ -57,7 +65,9 @@ impl Folder {
     /// The newest revision known to have been acknowledged.
     pub(super) fn acked(&self) -> Result<Revision, OpenError> {
         let mut bytes = [0; ACKED_BYTES];
-        self.acked.read_exact_at(&mut bytes, 0).map_err(|source| OpenError::io(&self.path, source))?;
+        self.acked
+            .read_exact_at(&mut bytes, 0)
+            .map_err(|source| OpenError::io(&self.path, source))?;
         decode_acked(&bytes).ok_or_else(|| OpenError::corrupt(&self.path, "the file `acked` is damaged"))
     }
 
@@ -85,17 +95,23 @@ fn check_format(path: &Path) -> Result<Format, OpenError> {
     let mut text = Vec::new();
     match File::open(path.join("format")) {
         Ok(file) => {
-            file.take(256).read_to_end(&mut text).map_err(|source| OpenError::io(path, source))?;
+            file.take(256)
+                .read_to_end(&mut text)
+                .map_err(|source| OpenError::io(path, source))?;
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return check_unformatted(path),
         Err(source) => return Err(OpenError::io(path, source)),
     }
     match std::str::from_utf8(&text) {
         Ok(FORMAT) => Ok(Format::Known),
-        Ok(text) if text.starts_with(FORMAT_NAME) => {
-            Err(OpenError::Format { path: path.to_owned(), found: text.trim_end().to_owned() })
-        }
-        _ => Err(OpenError::corrupt(path, "the file `format` does not name a format of this store")),
+        Ok(text) if text.starts_with(FORMAT_NAME) => Err(OpenError::Format {
+            path: path.to_owned(),
+            found: text.trim_end().to_owned(),
+        }),
+        _ => Err(OpenError::corrupt(
+            path,
+            "the file `format` does not name a format of this store",
+        )),
     }
 }
 
@@ -103,8 +119,14 @@ fn check_format(path: &Path) -> Result<Format, OpenError> {
 fn check_unformatted(path: &Path) -> Result<Format, OpenError> {
     for entry in fs::read_dir(path).map_err(|source| OpenError::io(path, source))? {
         let name = entry.map_err(|source| OpenError::io(path, source))?.file_name();
-        if !["lock", "acked", "log", "tree", "format.new"].iter().any(|known| name == *known) {
-            return Err(OpenError::Foreign { path: path.to_owned(), found: name.to_string_lossy().into_owned() });
+        if !["lock", "acked", "log", "tree", "format.new"]
+            .iter()
+            .any(|known| name == *known)
+        {
+            return Err(OpenError::Foreign {
+                path: path.to_owned(),
+                found: name.to_string_lossy().into_owned(),
+            });
         }
     }
     // The log is used only once `format` has been written.
@@ -134,7 +156,10 @@ fn lock(path: &Path) -> Result<File, OpenError> {
             let mut owner = String::new();
             // Only for the message; the lock itself says all that matters.
             let _ = file.take(32).read_to_string(&mut owner);
-            return Err(OpenError::Locked { path: path.to_owned(), owner: owner.trim().to_owned() });
+            return Err(OpenError::Locked {
+                path: path.to_owned(),
+                owner: owner.trim().to_owned(),
+            });
         }
         Err(fs::TryLockError::Error(source)) => return Err(OpenError::io(path, source)),
     }
@@ -147,8 +172,12 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 fn create(path: &Path) -> io::Result<File> {
     fs::create_dir_all(path.join("log"))?;
     fs::create_dir_all(path.join("tree"))?;
-    let acked =
-        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path.join("acked"))?;
+    let acked = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path.join("acked"))?;
     acked.write_all_at(&encode_acked(Revision(0)), 0)?;
     acked.sync_all()?;
     let mut format = File::create(path.join("format.new"))?;

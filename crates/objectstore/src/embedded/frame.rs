@@ -67,7 +67,12 @@ impl Segment {
         let (body, mut crc) = bytes.get(..SEGMENT_HEADER)?.split_at(SEGMENT_HEADER - 4);
         let mut rest = body.strip_prefix(SEGMENT_MAGIC)?;
         let found = (rest.get_u64_le(), rest.get_u64_le());
-        let segment = Self { number, nonce, first: Revision(rest.get_u64_le()), chain: rest.get_u32_le() };
+        let segment = Self {
+            number,
+            nonce,
+            first: Revision(rest.get_u64_le()),
+            chain: rest.get_u32_le(),
+        };
         (crc.get_u32_le() == crc32fast::hash(body) && found == (number, nonce)).then_some(segment)
     }
 }
@@ -182,7 +187,12 @@ impl Frame {
 
     /// The last revision of the frame; the one before its first when it has no transactions.
     pub(super) fn last(&self) -> Revision {
-        Revision(self.first.0.saturating_add(u64::from(self.transactions)).saturating_sub(1))
+        Revision(
+            self.first
+                .0
+                .saturating_add(u64::from(self.transactions))
+                .saturating_sub(1),
+        )
     }
 
     /// The transactions. `None` when the payload makes no sense.
@@ -225,7 +235,11 @@ mod tests {
     use super::*;
 
     fn change(key: &'static str, value: Option<&'static str>) -> Change {
-        Change { key: Bytes::from(key), value: value.map(Bytes::from), previous: None }
+        Change {
+            key: Bytes::from(key),
+            value: value.map(Bytes::from),
+            previous: None,
+        }
     }
 
     fn frame() -> Bytes {
@@ -238,9 +252,15 @@ mod tests {
     #[test]
     fn a_frame_comes_back_as_it_was() {
         let read = Frame::decode(&frame(), 7).expect("it is whole");
-        assert_eq!((read.first, read.last(), read.chain, read.oldest), (Revision(5), Revision(6), 42, Revision(3)));
+        assert_eq!(
+            (read.first, read.last(), read.chain, read.oldest),
+            (Revision(5), Revision(6), 42, Revision(3))
+        );
         let b = |text: &'static str| Bytes::from(text);
-        let expected = vec![vec![(b("a"), Some(b("1"))), (b("b"), None)], vec![(b("c"), Some(b("")))]];
+        let expected = vec![
+            vec![(b("a"), Some(b("1"))), (b("b"), None)],
+            vec![(b("c"), Some(b("")))],
+        ];
         assert_eq!(read.decode_transactions(), Some(expected));
     }
 
@@ -266,7 +286,12 @@ mod tests {
 
     #[test]
     fn a_segment_header_belongs_to_its_file() {
-        let segment = Segment { number: 3, nonce: 9, first: Revision(8), chain: 5 };
+        let segment = Segment {
+            number: 3,
+            nonce: 9,
+            first: Revision(8),
+            chain: 5,
+        };
         let bytes = segment.encode();
         assert_eq!(Segment::decode(&bytes, 3, 9), Some(segment));
         assert_eq!(Segment::decode(&bytes, 4, 9), None);

@@ -54,7 +54,14 @@ struct Open {
 impl Writer {
     /// Goes on with a new segment, once there is something to write.
     pub(super) fn new(folder: PathBuf, disk: Arc<dyn Disk>, segment_bytes: u64, next_number: u64) -> Self {
-        Self { folder, disk, segment_bytes, open: None, next_number, chain: 0 }
+        Self {
+            folder,
+            disk,
+            segment_bytes,
+            open: None,
+            next_number,
+            chain: 0,
+        }
     }
 
     /// Appends a frame whose transactions start at `first`, and syncs it. Gives the segment that was full, if one was.
@@ -65,16 +72,23 @@ impl Writer {
         oldest: Revision,
     ) -> Result<Option<Sealed>, AppendError> {
         let mut sealed = None;
-        let full = self.open.as_ref().is_some_and(|open| open.position + frame.len() as u64 > self.segment_bytes);
+        let full = self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.position + frame.len() as u64 > self.segment_bytes);
         if full {
             sealed = self.seal(Revision(first.0 - 1));
         }
         if self.open.is_none() {
             self.open = Some(self.start_segment(first)?);
         }
-        let Some(open) = &mut self.open else { unreachable!("a segment was started above") };
+        let Some(open) = &mut self.open else {
+            unreachable!("a segment was started above")
+        };
         let (bytes, crc) = frame.finish(open.nonce, first, self.chain, oldest);
-        open.file.write_all_at(bytes, open.position).map_err(AppendError::Broken)?;
+        open.file
+            .write_all_at(bytes, open.position)
+            .map_err(AppendError::Broken)?;
         self.disk.sync(&open.file).map_err(AppendError::Broken)?;
         open.position += bytes.len() as u64;
         self.chain = crc;
@@ -92,7 +106,13 @@ impl Writer {
         let path = self.folder.join(Segment::file_name(number, nonce));
         // Room first: without it the log stays as it is.
         let file = allocate(&self.folder, self.segment_bytes).map_err(AppendError::NoRoom)?;
-        let header = Segment { number, nonce, first, chain: self.chain }.encode();
+        let header = Segment {
+            number,
+            nonce,
+            first,
+            chain: self.chain,
+        }
+        .encode();
         let publish = || {
             file.write_all_at(&header, 0)?;
             file.sync_all()?;
@@ -101,14 +121,24 @@ impl Writer {
         };
         publish().map_err(AppendError::Broken)?;
         self.next_number += 1;
-        Ok(Open { file, path, nonce, position: SEGMENT_HEADER as u64 })
+        Ok(Open {
+            file,
+            path,
+            nonce,
+            position: SEGMENT_HEADER as u64,
+        })
     }
 }
 
 /// Takes or makes the spare file, with all its blocks allocated.
 fn allocate(folder: &Path, bytes: u64) -> io::Result<File> {
     let path = folder.join(SPARE);
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)?;
     let enough = file.metadata()?.len() >= bytes;
     let allocated = match enough {
         true => Ok(()),

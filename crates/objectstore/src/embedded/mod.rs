@@ -1,9 +1,9 @@
 //! The durable engine: one folder, one process.
 //!
-//! A transaction goes first into a log ([`frame`] has its format), which is synced once for all transactions that
-//! waited; then into tables in memory and, in the background, on disk ([`records`]; the tables themselves are those of
-//! the crate `lsm-tree`). Nothing is read into memory when a store is opened: after a clean stop there is nothing to do,
-//! after a crash the rest of the log is written to a table. [`folder`] names the files.
+//! A transaction goes first into a log (`embedded/frame.rs` has its format), which is synced once for all transactions
+//! that waited; then into tables in memory and, in the background, on disk (`embedded/records.rs`; the tables
+//! themselves are those of the crate `lsm-tree`). Nothing is read into memory when a store is opened: after a clean stop
+//! there is nothing to do, after a crash the rest of the log is written to a table. `embedded/folder.rs` names the files.
 //!
 //! - A group that was torn by a crash, and so had not been acknowledged, is left out. Damage to anything before is
 //!   reported when the store is opened ([`OpenError::Corrupt`]), damage to a table at the latest when the damaged part
@@ -81,7 +81,10 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            window: Window { age: Duration::from_secs(300), bytes: 1 << 30 },
+            window: Window {
+                age: Duration::from_secs(300),
+                bytes: 1 << 30,
+            },
             watch_buffer: 4096,
             queue: 8192,
             memory_bytes: 16 << 20,
@@ -156,11 +159,17 @@ pub enum OpenError {
 
 impl OpenError {
     fn io(path: &Path, source: io::Error) -> Self {
-        Self::Io { path: path.to_owned(), source }
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
     }
 
     fn corrupt(path: &Path, what: impl Into<String>) -> Self {
-        Self::Corrupt { path: path.to_owned(), what: what.into() }
+        Self::Corrupt {
+            path: path.to_owned(),
+            what: what.into(),
+        }
     }
 
     fn tables(path: &Path, error: lsm_tree::Error) -> Self {
@@ -192,11 +201,18 @@ pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Store, OpenError
     let checkpoint = tables.checkpoint().map_err(|error| OpenError::read(&path, &error))?;
     let (next_segment, state) = recover(&folder, &tables, checkpoint, acked, &options)?;
 
-    let log = Writer::new(folder.log(), options.disk.clone(), segment_bytes(&options), next_segment);
+    let log = Writer::new(
+        folder.log(),
+        options.disk.clone(),
+        segment_bytes(&options),
+        next_segment,
+    );
     let clock = Clock::new(options.window, Instant::now(), state.applied);
     let permits = Arc::new(Semaphore::new(options.queue.max(1)));
     let core = Arc::new(Core::new(options, folder, tables, state.applied, state.oldest));
-    let Some(tables) = core.tables() else { unreachable!("a new core is open") };
+    let Some(tables) = core.tables() else {
+        unreachable!("a new core is open")
+    };
     let queue = Arc::new(Queue::default());
     let start = |source| OpenError::io(path.as_ref(), source);
     let upkeep = Upkeep::start(core.clone(), tables.clone()).map_err(start)?;
@@ -208,12 +224,22 @@ pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Store, OpenError
         upkeep,
         clock,
         buffer: Vec::new(),
-        room: Room { checked: None, lack: None },
+        room: Room {
+            checked: None,
+            lack: None,
+        },
         dirty: false,
     };
-    let thread = std::thread::Builder::new().name("store-commit".into()).spawn(move || committer.run());
+    let thread = std::thread::Builder::new()
+        .name("store-commit".into())
+        .spawn(move || committer.run());
     let thread = Mutex::new(Some(thread.map_err(start)?));
-    Ok(Arc::new(Embedded { core, queue, permits, thread }))
+    Ok(Arc::new(Embedded {
+        core,
+        queue,
+        permits,
+        thread,
+    }))
 }
 
 /// A segment holds about what one part in memory holds, so that its file lives about as long.
@@ -235,14 +261,18 @@ fn recover(
         replay_frame(&path, tables, frame, &mut state)?;
         if tables.active_bytes() >= options.memory_bytes {
             tables.seal(state);
-            tables.flush().map_err(|error| OpenError::tables(&folder.tree(), error))?;
+            tables
+                .flush()
+                .map_err(|error| OpenError::tables(&folder.tree(), error))?;
         }
         Ok(())
     })?;
     state.applied = replayed.last;
     if state != checkpoint {
         tables.seal(state);
-        tables.flush().map_err(|error| OpenError::tables(&folder.tree(), error))?;
+        tables
+            .flush()
+            .map_err(|error| OpenError::tables(&folder.tree(), error))?;
     }
     for file in &replayed.files {
         std::fs::remove_file(file).map_err(|source| OpenError::io(file, source))?;
@@ -256,7 +286,10 @@ fn recover(
 
 fn replay_frame(path: &Path, tables: &Tables, frame: &Frame, state: &mut Checkpoint) -> Result<(), OpenError> {
     let Some(transactions) = frame.decode_transactions() else {
-        return Err(OpenError::corrupt(path, format!("the group at revision {} makes no sense", frame.first.0)));
+        return Err(OpenError::corrupt(
+            path,
+            format!("the group at revision {} makes no sense", frame.first.0),
+        ));
     };
     for (revision, changes) in (frame.first.0..).map(Revision).zip(transactions) {
         if revision <= state.applied {
@@ -266,7 +299,9 @@ fn replay_frame(path: &Path, tables: &Tables, frame: &Frame, state: &mut Checkpo
             let previous = tables.entry(&key, state.applied)?;
             Ok(Change { key, value, previous })
         });
-        let changes: Vec<_> = changes.collect::<Result<_, _>>().map_err(|error| OpenError::read(path, &error))?;
+        let changes: Vec<_> = changes
+            .collect::<Result<_, _>>()
+            .map_err(|error| OpenError::read(path, &error))?;
         tables.apply(&[(revision, changes)]);
         state.applied = revision;
     }
@@ -314,7 +349,11 @@ impl Engine for Embedded {
             decide::check(&transaction)?;
             let permit = self.permits.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
             let (reply, answer) = oneshot::channel();
-            self.queue.push(Request::Transact(Pending { transaction, reply, _permit: permit }));
+            self.queue.push(Request::Transact(Pending {
+                transaction,
+                reply,
+                _permit: permit,
+            }));
             answer.await.unwrap_or(Err(Error::Closed))
         }
         .boxed()

@@ -83,6 +83,9 @@ impl Queue {
             state.waiting = false;
         }
         std::mem::swap(&mut state.requests, &mut spent);
-        Work { requests: spent, closing: state.closed }
+        Work {
+            requests: spent,
+            closing: state.closed,
+        }
     }
 }

@@ -38,7 +38,11 @@ pub(super) fn key_of_object(record: &Bytes) -> Bytes {
 
 /// The bounds of the current entries of a range.
 pub(super) fn objects(start: &[u8], end: &[u8]) -> (Bound<Bytes>, Bound<Bytes>) {
-    let end = if end.is_empty() { Bytes::from_static(&[OBJECTS + 1]) } else { object_key(end) };
+    let end = if end.is_empty() {
+        Bytes::from_static(&[OBJECTS + 1])
+    } else {
+        object_key(end)
+    };
     (Bound::Included(object_key(start)), Bound::Excluded(end))
 }
 
@@ -67,7 +71,10 @@ pub(super) fn history_key(key: &[u8], revision: Revision) -> Bytes {
 
 /// The bounds of what stood at one key until a transaction after `revision`.
 pub(super) fn history_after(key: &[u8], revision: Revision) -> (Bound<Bytes>, Bound<Bytes>) {
-    (Bound::Excluded(history_key(key, revision)), Bound::Included(history_key(key, Revision(u64::MAX))))
+    (
+        Bound::Excluded(history_key(key, revision)),
+        Bound::Included(history_key(key, Revision(u64::MAX))),
+    )
 }
 
 /// The bounds of the history of a range of keys.
@@ -78,7 +85,11 @@ pub(super) fn history(start: &[u8], end: &[u8]) -> (Bound<Bytes>, Bound<Bytes>) 
         put_escaped(&mut record, key);
         record.freeze()
     };
-    let end = if end.is_empty() { Bytes::from_static(&[HISTORY + 1]) } else { bound(end) };
+    let end = if end.is_empty() {
+        Bytes::from_static(&[HISTORY + 1])
+    } else {
+        bound(end)
+    };
     (Bound::Included(bound(start)), Bound::Excluded(end))
 }
 
@@ -138,7 +149,12 @@ pub(super) fn decode_entry(key: Bytes, mut record: Bytes) -> Option<Entry> {
         return None;
     }
     let (created, modified) = (Revision(record.get_u64()), Revision(record.get_u64()));
-    Some(Entry { key, value: record, created, modified })
+    Some(Entry {
+        key,
+        value: record,
+        created,
+        modified,
+    })
 }
 
 /// A key that a transaction changed.
@@ -182,7 +198,10 @@ pub(super) fn decode_changes(mut record: Bytes) -> Option<Vec<(Revision, Vec<Cha
             if length > record.len() {
                 return None;
             }
-            changes.push(Changed { key: record.split_to(length), deleted });
+            changes.push(Changed {
+                key: record.split_to(length),
+                deleted,
+            });
         }
         transactions.push((revision, changes));
     }
@@ -202,7 +221,10 @@ impl Checkpoint {
     /// The bounds of all checkpoints; the last one counts.
     pub(super) fn all() -> (Bound<Bytes>, Bound<Bytes>) {
         let bound = |byte| Bytes::copy_from_slice(&[byte]);
-        (Bound::Included(bound(CHECKPOINTS)), Bound::Excluded(bound(CHECKPOINTS + 1)))
+        (
+            Bound::Included(bound(CHECKPOINTS)),
+            Bound::Excluded(bound(CHECKPOINTS + 1)),
+        )
     }
 
     /// Key and value. `oldest` is part of the key because it may change without a new revision.
@@ -216,7 +238,10 @@ impl Checkpoint {
     pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
         let oldest = u64::from_be_bytes(key.get(1..)?.try_into().ok()?);
         let applied = u64::from_be_bytes(value.try_into().ok()?);
-        Some(Self { applied: Revision(applied), oldest: Revision(oldest) })
+        Some(Self {
+            applied: Revision(applied),
+            oldest: Revision(oldest),
+        })
     }
 }
 
@@ -272,7 +297,10 @@ mod tests {
             (Revision(3), vec![change("a", Some("x")), change("bc", None)]),
             (Revision(4), vec![change("a", None)]),
         ];
-        let changed = |key: &'static str, deleted| Changed { key: Bytes::from(key), deleted };
+        let changed = |key: &'static str, deleted| Changed {
+            key: Bytes::from(key),
+            deleted,
+        };
         let expected = [
             (Revision(3), vec![changed("a", false), changed("bc", true)]),
             (Revision(4), vec![changed("a", true)]),

@@ -42,17 +42,29 @@ pub(super) fn read(
     mut visit: impl FnMut(&Frame) -> Result<(), OpenError>,
 ) -> Result<Replayed, OpenError> {
     let segments = list(folder)?;
-    let mut reader = Reader { folder, applied, last: None, chain: None };
+    let mut reader = Reader {
+        folder,
+        applied,
+        last: None,
+        chain: None,
+    };
     for found in &segments {
         reader.segment(found, &mut visit)?;
     }
     let last = reader.last.unwrap_or(applied).max(applied);
     if last < acked {
-        let what = format!("it ends at revision {}, but revision {} was acknowledged", last.0, acked.0);
+        let what = format!(
+            "it ends at revision {}, but revision {} was acknowledged",
+            last.0, acked.0
+        );
         return Err(OpenError::corrupt(folder, what));
     }
     let next_number = segments.last().map_or(1, |found| found.number + 1);
-    Ok(Replayed { last, next_number, files: segments.into_iter().map(|found| found.path).collect() })
+    Ok(Replayed {
+        last,
+        next_number,
+        files: segments.into_iter().map(|found| found.path).collect(),
+    })
 }
 
 fn list(folder: &Path) -> Result<Vec<Found>, OpenError> {
@@ -70,7 +82,11 @@ fn list(folder: &Path) -> Result<Vec<Found>, OpenError> {
                 found: name.to_string_lossy().into_owned(),
             });
         };
-        segments.push(Found { number, nonce, path: entry.path() });
+        segments.push(Found {
+            number,
+            nonce,
+            path: entry.path(),
+        });
     }
     segments.sort_by_key(|found| found.number);
     Ok(segments)
@@ -97,7 +113,8 @@ impl Reader<'_> {
             return Err(self.damage(found, 0, "its header is damaged"));
         };
         self.check_continues(found, &header)?;
-        self.last.get_or_insert_with(|| Revision(header.first.0.saturating_sub(1)));
+        self.last
+            .get_or_insert_with(|| Revision(header.first.0.saturating_sub(1)));
         self.chain = Some(header.chain);
         let mut position = SEGMENT_HEADER;
         while let Some(frame) = Frame::decode(&bytes.slice(position..), found.nonce) {
@@ -120,7 +137,11 @@ impl Reader<'_> {
             (Some(last), Some(chain)) => header.first.0 == last.0 + 1 && header.chain == chain,
             _ => header.first.0 <= self.applied.0 + 1,
         };
-        if whole { Ok(()) } else { Err(self.damage(found, 0, "what should precede it is damaged or missing")) }
+        if whole {
+            Ok(())
+        } else {
+            Err(self.damage(found, 0, "what should precede it is damaged or missing"))
+        }
     }
 
     fn frame(&mut self, found: &Found, position: usize, frame: &Frame) -> Result<(), OpenError> {

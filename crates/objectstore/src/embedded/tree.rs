@@ -52,9 +52,16 @@ impl Tables {
             .data_block_size_policy(BlockSizePolicy::all(4096))
             .filter_block_pinning_policy(PinningPolicy::new([true, true, false]))
             .index_block_pinning_policy(PinningPolicy::new([true, true, false]))
-            .with_compaction_filter_factory(Some(Arc::new(Expiry { oldest: expired.clone() })))
+            .with_compaction_filter_factory(Some(Arc::new(Expiry {
+                oldest: expired.clone(),
+            })))
             .open()?;
-        Ok(Self { tree, sealed: AtomicU64::new(0), oldest: AtomicU64::new(0), expired })
+        Ok(Self {
+            tree,
+            sealed: AtomicU64::new(0),
+            oldest: AtomicU64::new(0),
+            expired,
+        })
     }
 
     /// Checks the list of tables, which the library reads without looking at its checksum, before it reads it: damage
@@ -68,10 +75,15 @@ impl Tables {
             Err(error) => return Err(format!("the file `current` cannot be read: {error}")),
         };
         // The number of the list, its checksum, and the kind of the checksum.
-        let parts = current.split_first_chunk::<8>().and_then(|(number, rest)| Some((number, rest.split_first_chunk::<16>()?)));
-        let Some((number, (checksum, &[0]))) = parts else { return Err("the file `current` is damaged".into()) };
+        let parts = current
+            .split_first_chunk::<8>()
+            .and_then(|(number, rest)| Some((number, rest.split_first_chunk::<16>()?)));
+        let Some((number, (checksum, &[0]))) = parts else {
+            return Err("the file `current` is damaged".into());
+        };
         let name = format!("v{}", u64::from_le_bytes(*number));
-        let list = std::fs::read(path.join(&name)).map_err(|error| format!("the file `{name}` cannot be read: {error}"))?;
+        let list =
+            std::fs::read(path.join(&name)).map_err(|error| format!("the file `{name}` cannot be read: {error}"))?;
         if xxhash_rust::xxh3::xxh3_128(&list) != u128::from_le_bytes(*checksum) {
             return Err(format!("the file `{name}`, or `current`, is damaged"));
         }
@@ -98,7 +110,11 @@ impl Tables {
 
     /// The record as of a revision.
     pub(super) fn get(&self, record: &[u8], at: Revision) -> Result<Option<Bytes>, Error> {
-        Ok(self.tree.get(record, visible(at)).map_err(|e| damaged(&e))?.map(Bytes::from))
+        Ok(self
+            .tree
+            .get(record, visible(at))
+            .map_err(|e| damaged(&e))?
+            .map(Bytes::from))
     }
 
     /// The records between two bounds as of a revision, in order.
@@ -112,7 +128,9 @@ impl Tables {
 
     /// The current entry of a key as of a revision that is the newest one.
     pub(super) fn entry(&self, key: &Bytes, at: Revision) -> Result<Option<Entry>, Error> {
-        let Some(record) = self.get(&records::object_key(key), at)? else { return Ok(None) };
+        let Some(record) = self.get(&records::object_key(key), at)? else {
+            return Ok(None);
+        };
         decoded(key.clone(), record).map(Some)
     }
 
@@ -137,7 +155,11 @@ impl Tables {
             }
         }
         if let Some((last, _)) = commits.last() {
-            self.tree.insert(records::changes_key(*last), records::encode_changes(commits), BASE + last.0);
+            self.tree.insert(
+                records::changes_key(*last),
+                records::encode_changes(commits),
+                BASE + last.0,
+            );
         }
     }
 
@@ -204,7 +226,11 @@ impl Tables {
             let keys = &table.metadata.key_range;
             keys.min()[..] >= start[..] && keys.max()[..] < end[..]
         });
-        if holds_one { self.tree.drop_range(start..end) } else { Ok(()) }
+        if holds_one {
+            self.tree.drop_range(start..end)
+        } else {
+            Ok(())
+        }
     }
 
     /// Only the newest version of a record counts, below this sequence number.
@@ -237,7 +263,9 @@ impl Factory for Expiry {
     }
 
     fn make_filter(&self, _context: &filter::Context) -> Box<dyn CompactionFilter> {
-        Box::new(ExpiryFilter { oldest: Revision(self.oldest.load(Ordering::Acquire)) })
+        Box::new(ExpiryFilter {
+            oldest: Revision(self.oldest.load(Ordering::Acquire)),
+        })
     }
 }
 
@@ -250,5 +278,63 @@ impl CompactionFilter for ExpiryFilter {
         let expired = records::is_expired(item.key(), self.oldest);
         // These records are written once, under a key of their own: nothing older can come to light.
         Ok(if expired { Verdict::Destroy } else { Verdict::Keep })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(previous: Option<Entry>) -> Vec<Change> {
+        vec![Change {
+            key: Bytes::from("a"),
+            value: Some(Bytes::from("value")),
+            previous,
+        }]
+    }
+
+    #[test]
+    fn a_read_that_was_overtaken_by_a_flush_knows_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let tables = Tables::open(folder.path(), 1 << 20).unwrap();
+        let key = Bytes::from("a");
+        tables.apply(&[(Revision(1), put(None))]);
+        let first = tables.entry(&key, Revision(1)).unwrap();
+        assert_eq!(first.as_ref().map(|entry| entry.modified), Some(Revision(1)));
+        assert!(tables.is_complete_at(Revision(1)));
+
+        tables.apply(&[(Revision(2), put(first.clone()))]);
+        assert_eq!(tables.entry(&key, Revision(1)).unwrap(), first, "not yet published");
+        tables.seal(Checkpoint {
+            applied: Revision(2),
+            oldest: Revision(0),
+        });
+        tables.flush().unwrap();
+        assert_eq!(
+            tables.entry(&key, Revision(1)).unwrap(),
+            None,
+            "the table has only the newest version"
+        );
+        assert!(!tables.is_complete_at(Revision(1)) && tables.is_complete_at(Revision(2)));
+        assert_eq!(tables.checkpoint().unwrap().applied, Revision(2));
+    }
+
+    #[test]
+    fn tables_of_nothing_but_expired_changes_are_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let tables = Tables::open(folder.path(), 1 << 20).unwrap();
+        let key = |revision| Slice::from(records::changes_key(Revision(revision)));
+        for revision in 1..=2 {
+            tables.tree.insert(key(revision), "changes", BASE + revision);
+            tables.tree.rotate_memtable();
+            tables.flush().unwrap();
+        }
+        tables.expired.store(2, Ordering::Release);
+        tables.drop_expired().unwrap();
+        let left: Vec<_> = tables
+            .range(records::changes_between(Revision(0), Revision(9)), Revision(9))
+            .collect();
+        let left: Vec<_> = left.into_iter().map(|pair| pair.unwrap().0).collect();
+        assert_eq!(left, [records::changes_key(Revision(2))]);
     }
 }

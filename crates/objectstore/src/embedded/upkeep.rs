@@ -50,8 +50,16 @@ pub(super) struct Upkeep {
 impl Upkeep {
     pub(super) fn start(core: Arc<Core>, tables: Arc<Tables>) -> io::Result<Self> {
         // Tables that were left unmerged are looked after once.
-        let state = Mutex::new(State { merge: true, ..State::default() });
-        let shared = Arc::new(Shared { state, changed: Condvar::new(), core, tables });
+        let state = Mutex::new(State {
+            merge: true,
+            ..State::default()
+        });
+        let shared = Arc::new(Shared {
+            state,
+            changed: Condvar::new(),
+            core,
+            tables,
+        });
         let threads = vec![
             spawn("store-flush", shared.clone(), Shared::run_flush)?,
             spawn("store-merge", shared.clone(), Shared::run_merge)?,
@@ -98,10 +106,13 @@ impl Upkeep {
 }
 
 fn spawn(name: &str, shared: Arc<Shared>, run: impl FnOnce(&Shared) + Send + 'static) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.into()).stack_size(STACK_BYTES).spawn(move || {
-        let _alarm = Alarm(shared.core.clone());
-        run(&shared);
-    })
+    std::thread::Builder::new()
+        .name(name.into())
+        .stack_size(STACK_BYTES)
+        .spawn(move || {
+            let _alarm = Alarm(shared.core.clone());
+            run(&shared);
+        })
 }
 
 /// A thread that panics takes the store with it: nobody would do its work.
@@ -121,7 +132,10 @@ impl Shared {
     }
 
     fn wait<'a>(&self, state: MutexGuard<'a, State>, patience: Duration) -> MutexGuard<'a, State> {
-        self.changed.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0
+        self.changed
+            .wait_timeout(state, patience)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
     }
 
     fn is_crowded(&self, state: &State) -> bool {
@@ -165,7 +179,9 @@ impl Shared {
         let mut state = self.lock();
         state.full = None;
         state.merge = true;
-        let (done, rest) = std::mem::take(&mut state.segments).into_iter().partition(|s: &Sealed| s.last <= sealed);
+        let (done, rest) = std::mem::take(&mut state.segments)
+            .into_iter()
+            .partition(|s: &Sealed| s.last <= sealed);
         state.segments = rest;
         self.changed.notify_all();
         done

@@ -18,7 +18,9 @@ const WRITERS: usize = 8;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs as a child of the tests below"]
 async fn child() {
-    let (Ok(folder), Ok(round)) = (std::env::var(FOLDER), std::env::var(ROUND)) else { return };
+    let (Ok(folder), Ok(round)) = (std::env::var(FOLDER), std::env::var(ROUND)) else {
+        return;
+    };
     let store = embedded::open(folder, small()).unwrap();
     let writers = (0..WRITERS).map(|writer| {
         let (store, round) = (store.clone(), round.clone());
@@ -42,7 +44,10 @@ fn spawn_child(folder: &Path, round: usize, limit: Option<u32>) -> Child {
     // Without the signal a write beyond the limit fails as it does on a full disk.
     let script = limit.map_or(String::new(), |blocks| format!("trap '' XFSZ; ulimit -f {blocks}; "));
     Command::new("sh")
-        .args(["-c", &format!("{script}exec \"$0\" --exact crash::child --ignored --nocapture")])
+        .args([
+            "-c",
+            &format!("{script}exec \"$0\" --exact crash::child --ignored --nocapture"),
+        ])
         .arg(program)
         .env(FOLDER, folder)
         .env(ROUND, round.to_string())
@@ -56,7 +61,9 @@ fn spawn_child(folder: &Path, round: usize, limit: Option<u32>) -> Child {
 type Acked = BTreeMap<usize, (u64, u64)>;
 
 fn read_line(line: &str, acked: &mut Acked) {
-    let Some(fields) = line.strip_prefix("acked ") else { return };
+    let Some(fields) = line.strip_prefix("acked ") else {
+        return;
+    };
     let fields: Vec<u64> = fields.split(' ').map_while(|field| field.parse().ok()).collect();
     if let [writer, revision, number] = fields[..] {
         acked.insert(writer as usize, (revision, number));
@@ -88,7 +95,11 @@ fn run_until_killed(folder: &Path, round: usize, patience: Duration) -> Acked {
 async fn check(folder: &Path, round: usize, acked: &Acked) {
     let store = open(folder);
     let newest = acked.values().map(|(revision, _)| *revision).max().unwrap();
-    assert!(store.revision() >= Revision(newest), "{:?} < {newest}", store.revision());
+    assert!(
+        store.revision() >= Revision(newest),
+        "{:?} < {newest}",
+        store.revision()
+    );
     for (writer, (revision, number)) in acked {
         let one = get(&store, &format!("a/{writer}"), None).await.unwrap();
         let two = get(&store, &format!("b/{writer}"), None).await.unwrap();
@@ -97,7 +108,10 @@ async fn check(folder: &Path, round: usize, acked: &Acked) {
         let value = String::from_utf8(one.value.to_vec()).unwrap();
         let found = value.split([' ', '.']).nth(1).unwrap().parse::<u64>().unwrap();
         assert!(value.starts_with(&format!("{round}.")), "{value}");
-        assert!(found == *number || found == number + 1, "writer {writer}: {found} after {number}");
+        assert!(
+            found == *number || found == number + 1,
+            "writer {writer}: {found} after {number}"
+        );
         assert!(one.modified >= Revision(*revision));
     }
     let mut watch = store.watch(prefix(b""), Some(Revision(0))).await.unwrap();

@@ -23,7 +23,10 @@ struct Image {
 }
 
 fn roomy() -> embedded::Options {
-    embedded::Options { memory_bytes: 1 << 20, ..small() }
+    embedded::Options {
+        memory_bytes: 1 << 20,
+        ..small()
+    }
 }
 
 impl Image {
@@ -42,7 +45,14 @@ impl Image {
         let frames = frames(&bytes);
         assert_eq!(frames.len(), 6, "each in a group of its own");
         let acked = fs::read(image.join("acked")).unwrap();
-        Self { folder, segment, bytes, frames, acked_before, acked }
+        Self {
+            folder,
+            segment,
+            bytes,
+            frames,
+            acked_before,
+            acked,
+        }
     }
 
     fn path(&self) -> PathBuf {
@@ -63,7 +73,9 @@ impl Image {
 
     /// The last group, whatever became of it, was never acknowledged: the store opens without it.
     async fn opens_without_the_last(&self, what: &str, segment: &[u8]) {
-        let store = self.open(&self.acked_before, segment).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let store = self
+            .open(&self.acked_before, segment)
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(store.revision(), Revision(4), "{what}");
         assert_eq!(store.count(prefix(b"key"), None).await.unwrap(), 4, "{what}");
         assert_eq!(put(&store, "key6", "later").await, Revision(5), "{what}");
@@ -93,7 +105,9 @@ async fn a_last_group_cut_at_any_byte_is_left_out() {
     let image = Image::new().await;
     let (start, end) = (image.frames[4], image.frames[5]);
     for cut in start..end {
-        image.opens_without_the_last(&format!("cut at {cut}"), &image.bytes[..cut]).await;
+        image
+            .opens_without_the_last(&format!("cut at {cut}"), &image.bytes[..cut])
+            .await;
     }
 }
 
@@ -104,12 +118,22 @@ async fn a_last_group_with_zeros_or_rubbish_anywhere_is_left_out() {
     for byte in start..end {
         let mut bytes = image.bytes.clone();
         bytes[byte] ^= 0xff;
-        image.opens_without_the_last(&format!("byte {byte} changed"), &bytes).await;
+        image
+            .opens_without_the_last(&format!("byte {byte} changed"), &bytes)
+            .await;
     }
-    for (from, to) in [(start, end), (start, start + 36), (start + 36, end), (start, start + 4), (end - 4, end)] {
+    for (from, to) in [
+        (start, end),
+        (start, start + 36),
+        (start + 36, end),
+        (start, start + 4),
+        (end - 4, end),
+    ] {
         let mut bytes = image.bytes.clone();
         bytes[from..to].fill(0);
-        image.opens_without_the_last(&format!("{from}..{to} zero"), &bytes).await;
+        image
+            .opens_without_the_last(&format!("{from}..{to} zero"), &bytes)
+            .await;
     }
 }
 
@@ -124,7 +148,10 @@ async fn a_last_group_that_was_acknowledged_must_be_there() {
     }
     image.is_refused("cut", &image.acked, &image.bytes[..start]);
     fs::remove_file(&image.segment).unwrap();
-    assert!(matches!(embedded::open(image.path(), roomy()), Err(OpenError::Corrupt { .. })));
+    assert!(matches!(
+        embedded::open(image.path(), roomy()),
+        Err(OpenError::Corrupt { .. })
+    ));
 }
 
 /// Even if `acked` had lost its latest writes, as it can when the machine goes down.
@@ -180,7 +207,10 @@ async fn a_missing_segment_is_noticed() {
     assert!(several, "two segments at once");
     let names = segments(&image);
     fs::remove_file(&names[names.len() - 1]).unwrap();
-    assert!(matches!(embedded::open(&image, roomy()), Err(OpenError::Corrupt { .. })), "the last");
+    assert!(
+        matches!(embedded::open(&image, roomy()), Err(OpenError::Corrupt { .. })),
+        "the last"
+    );
 }
 
 #[tokio::test]
@@ -193,7 +223,10 @@ async fn damaged_small_files_are_refused() {
     }
     image.is_refused("acked cut", &image.acked[..4], &image.bytes);
     fs::remove_file(image.path().join("acked")).unwrap();
-    assert!(matches!(embedded::open(image.path(), roomy()), Err(OpenError::Corrupt { .. })));
+    assert!(matches!(
+        embedded::open(image.path(), roomy()),
+        Err(OpenError::Corrupt { .. })
+    ));
 }
 
 /// A cleanly stopped store with its data in tables, one byte of one file changed: it does not open, or a read says so,

@@ -39,7 +39,11 @@ impl Disk for Moody {
 }
 
 fn options(disk: &Arc<Moody>) -> embedded::Options {
-    embedded::Options { disk: disk.clone(), reserve_bytes: 1000, ..small() }
+    embedded::Options {
+        disk: disk.clone(),
+        reserve_bytes: 1000,
+        ..small()
+    }
 }
 
 fn try_put(store: &objectstore::Store) -> impl Future<Output = Result<objectstore::Outcome, Error>> {
@@ -50,13 +54,19 @@ fn try_put(store: &objectstore::Store) -> impl Future<Output = Result<objectstor
 #[tokio::test]
 async fn a_full_or_read_only_disk_refuses_writes_until_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = Arc::new(Moody { free: AtomicU64::new(5000), ..Moody::default() });
+    let disk = Arc::new(Moody {
+        free: AtomicU64::new(5000),
+        ..Moody::default()
+    });
     let store = embedded::open(folder.path(), options(&disk)).unwrap();
     put(&store, "a", "1").await;
     for (free, read_only) in [(999, false), (5000, true)] {
         disk.free.store(free, Ordering::SeqCst);
         disk.read_only.store(read_only, Ordering::SeqCst);
-        eventually("refused", async || matches!(try_put(&store).await, Err(Error::Unavailable(_)))).await;
+        eventually("refused", async || {
+            matches!(try_put(&store).await, Err(Error::Unavailable(_)))
+        })
+        .await;
         let before = store.revision();
         let why = try_put(&store).await.unwrap_err().to_string();
         assert!(why.contains("disk"), "{why}");
@@ -76,11 +86,21 @@ async fn a_full_or_read_only_disk_refuses_writes_until_there_is_room() {
 #[tokio::test]
 async fn a_failed_sync_ends_the_store_and_is_not_tried_again() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = Arc::new(Moody { free: AtomicU64::new(1 << 40), ..Moody::default() });
+    let disk = Arc::new(Moody {
+        free: AtomicU64::new(1 << 40),
+        ..Moody::default()
+    });
     let fatal = Arc::new(Mutex::new(Vec::new()));
     let heard = fatal.clone();
     let on_fatal = Arc::new(move |message: &str| heard.lock().unwrap().push(message.to_owned()));
-    let store = embedded::open(folder.path(), embedded::Options { on_fatal, ..options(&disk) }).unwrap();
+    let store = embedded::open(
+        folder.path(),
+        embedded::Options {
+            on_fatal,
+            ..options(&disk)
+        },
+    )
+    .unwrap();
     put(&store, "a", "1").await;
     let mut watch = store.watch(prefix(b""), Some(Revision(1))).await.unwrap();
 
@@ -91,9 +111,15 @@ async fn a_failed_sync_ends_the_store_and_is_not_tried_again() {
     assert_eq!(disk.syncs.load(Ordering::SeqCst), syncs + 1, "one sync, not repeated");
     let messages = fatal.lock().unwrap().clone();
     assert_eq!(messages.len(), 1, "{messages:?}");
-    assert!(messages[0].contains("the disk is gone") && messages[0].contains("stops"), "{messages:?}");
+    assert!(
+        messages[0].contains("the disk is gone") && messages[0].contains("stops"),
+        "{messages:?}"
+    );
     while let Some(delivery) = watch.next().await {
-        assert!(!matches!(delivery, Ok(Delivery::Events(_))), "nothing that was not durable: {delivery:?}");
+        assert!(
+            !matches!(delivery, Ok(Delivery::Events(_))),
+            "nothing that was not durable: {delivery:?}"
+        );
     }
     drop(store);
     // What was acknowledged is there; what was not may be.
@@ -104,8 +130,18 @@ async fn a_failed_sync_ends_the_store_and_is_not_tried_again() {
 #[tokio::test]
 async fn one_sync_serves_all_that_wait() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = Arc::new(Moody { free: AtomicU64::new(1 << 40), ..Moody::default() });
-    let store = embedded::open(folder.path(), embedded::Options { memory_bytes: 1 << 20, ..options(&disk) }).unwrap();
+    let disk = Arc::new(Moody {
+        free: AtomicU64::new(1 << 40),
+        ..Moody::default()
+    });
+    let store = embedded::open(
+        folder.path(),
+        embedded::Options {
+            memory_bytes: 1 << 20,
+            ..options(&disk)
+        },
+    )
+    .unwrap();
     put(&store, "first", "1").await;
     let before = disk.syncs.load(Ordering::SeqCst);
     let writes = (0..1000).map(|n| store.transact(Transaction::default().put(format!("k{n}"), "v")));

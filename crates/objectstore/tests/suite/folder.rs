@@ -17,7 +17,10 @@ async fn a_folder_that_is_in_use_says_by_whom() {
     let error = open_error(folder.path());
     assert!(matches!(error, OpenError::Locked { .. }), "{error}");
     let message = error.to_string();
-    assert!(message.contains(&std::process::id().to_string()) && message.contains("stop that process"), "{message}");
+    assert!(
+        message.contains(&std::process::id().to_string()) && message.contains("stop that process"),
+        "{message}"
+    );
     put(&store, "a", "1").await;
     drop(store);
     assert_eq!(get(&open(folder.path()), "a", None).await, Some(entry("a", "1", 1, 1)));
@@ -37,8 +40,14 @@ fn a_folder_of_something_else_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("thesis.txt"), "years of work").unwrap();
     let error = open_error(folder.path());
-    assert!(matches!(&error, OpenError::Foreign { found, .. } if found == "thesis.txt"), "{error}");
-    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(
+        matches!(&error, OpenError::Foreign { found, .. } if found == "thesis.txt"),
+        "{error}"
+    );
+    let names: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(names, ["thesis.txt"]);
 }
 
@@ -49,7 +58,10 @@ fn a_newer_format_is_not_touched() {
     fs::write(folder.path().join("format"), "objectstore embedded 2\n").unwrap();
     let before = contents(folder.path());
     let error = open_error(folder.path());
-    assert!(matches!(&error, OpenError::Format { found, .. } if found == "objectstore embedded 2"), "{error}");
+    assert!(
+        matches!(&error, OpenError::Format { found, .. } if found == "objectstore embedded 2"),
+        "{error}"
+    );
     assert_eq!(contents(folder.path()), before);
 }
 

@@ -24,7 +24,12 @@ async fn every_kept_revision_shows_what_it_was() {
             Some(entry("a", "3", 5, 5)),
         ];
         for (revision, entry) in (0..).zip(expected) {
-            assert_eq!(get(&case.store, "a", at(revision)).await, entry, "{} at {revision}", case.name);
+            assert_eq!(
+                get(&case.store, "a", at(revision)).await,
+                entry,
+                "{} at {revision}",
+                case.name
+            );
             let page = case.store.range(b("a")..b("b"), 10, at(revision)).await.unwrap();
             assert_eq!(page.entries, Vec::from_iter(entry), "{} at {revision}", case.name);
             assert_eq!(page.revision, Revision(revision));
@@ -38,7 +43,10 @@ async fn a_revision_in_the_future_cannot_be_read() {
     for case in engines() {
         put(&case.store, "a", "1").await;
         let error = case.store.get(b("a"), Some(Revision(2))).await.unwrap_err();
-        let expected = Error::Future { requested: Revision(2), current: Revision(1) };
+        let expected = Error::Future {
+            requested: Revision(2),
+            current: Revision(1),
+        };
         assert_eq!(format!("{error:?}"), format!("{expected:?}"), "{}", case.name);
         assert!(case.store.range(prefix(b""), 1, Some(Revision(2))).await.is_err());
         assert!(case.store.compact(Revision(2)).await.is_err());
@@ -60,7 +68,11 @@ async fn pages_go_on_where_the_last_one_ended_at_its_revision() {
         let mut from = [&first.entries[3].key[..], b"\0"].concat();
         let mut seen = first.entries;
         loop {
-            let page = case.store.range(b(&from)..prefix(b"k").end, 3, Some(first.revision)).await.unwrap();
+            let page = case
+                .store
+                .range(b(&from)..prefix(b"k").end, 3, Some(first.revision))
+                .await
+                .unwrap();
             from = [&page.entries.last().unwrap().key[..], b"\0"].concat();
             seen.extend(page.entries);
             if !page.more {
@@ -114,8 +126,16 @@ async fn compacted_revisions_are_gone_and_all_others_stay() {
         let list = case.store.range(prefix(b""), 9, Some(Revision(3))).await.map(|_| None);
         let watch = case.store.watch(prefix(b""), Some(Revision(2))).await.map(|_| None);
         for (result, requested) in [(read, 3), (list, 3), (watch, 2)] {
-            let error = Error::Compacted { requested: Revision(requested), oldest: Revision(4) };
-            assert_eq!(format!("{:?}", result.unwrap_err()), format!("{error:?}"), "{}", case.name);
+            let error = Error::Compacted {
+                requested: Revision(requested),
+                oldest: Revision(4),
+            };
+            assert_eq!(
+                format!("{:?}", result.unwrap_err()),
+                format!("{error:?}"),
+                "{}",
+                case.name
+            );
         }
         let mut watch = case.store.watch(prefix(b""), Some(Revision(3))).await.unwrap();
         let events = events_until(&mut watch, Revision(7)).await;
@@ -147,7 +167,11 @@ async fn reads_under_load_show_one_revision_each() {
                     while store.revision() < Revision(600) {
                         let page = store.range(prefix(b""), 100, None).await.unwrap();
                         let (a, b) = page.entries.split_at(page.entries.len() / 2);
-                        assert!(a.iter().zip(b).all(|(a, b)| (&a.value, a.modified) == (&b.value, b.modified)));
+                        assert!(
+                            a.iter()
+                                .zip(b)
+                                .all(|(a, b)| (&a.value, a.modified) == (&b.value, b.modified))
+                        );
                         let newest = page.entries.iter().map(|entry| entry.modified).max();
                         assert_eq!(newest.unwrap_or_default(), page.revision);
                         let again = store.range(prefix(b""), 100, Some(page.revision)).await.unwrap();
@@ -165,7 +189,10 @@ async fn reads_under_load_show_one_revision_each() {
 
 #[tokio::test]
 async fn history_is_forgotten_by_age() {
-    let window = Window { age: Duration::from_millis(200), bytes: 1 << 30 };
+    let window = Window {
+        age: Duration::from_millis(200),
+        bytes: 1 << 30,
+    };
     for case in engines_with(window, 16) {
         put(&case.store, "a", "1").await;
         put(&case.store, "a", "2").await;
@@ -174,21 +201,32 @@ async fn history_is_forgotten_by_age() {
             case.store.oldest() > Revision(2)
         })
         .await;
-        assert!(case.store.get(b("a"), Some(Revision(1))).await.is_err(), "{}", case.name);
+        assert!(
+            case.store.get(b("a"), Some(Revision(1))).await.is_err(),
+            "{}",
+            case.name
+        );
         assert_eq!(get(&case.store, "a", None).await, Some(entry("a", "2", 1, 2)));
     }
 }
 
 #[tokio::test]
 async fn history_is_forgotten_by_size() {
-    let window = Window { age: Duration::from_secs(600), bytes: 20_000 };
+    let window = Window {
+        age: Duration::from_secs(600),
+        bytes: 20_000,
+    };
     for case in engines_with(window, 16) {
         let value = "v".repeat(1000);
         for _ in 0..50 {
             put(&case.store, "a", &value).await;
         }
         let oldest = case.store.oldest();
-        assert!(oldest > Revision(20) && oldest < Revision(50), "{} {oldest:?}", case.name);
+        assert!(
+            oldest > Revision(20) && oldest < Revision(50),
+            "{} {oldest:?}",
+            case.name
+        );
         assert!(get(&case.store, "a", Some(oldest)).await.is_some());
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
-use objectstore::{Compare, Entry, Error, Event, Outcome, Revision, Store, Transaction, Window, Write, embedded, memory};
+use objectstore::{
+    Compare, Entry, Error, Event, Outcome, Revision, Store, Transaction, Window, Write, embedded, memory,
+};
 use proptest::prelude::*;
 
 use crate::support::*;
@@ -20,7 +22,10 @@ struct Model {
 
 impl Model {
     fn new() -> Self {
-        Self { states: vec![BTreeMap::new()], ..Self::default() }
+        Self {
+            states: vec![BTreeMap::new()],
+            ..Self::default()
+        }
     }
 
     fn revision(&self) -> Revision {
@@ -48,7 +53,11 @@ impl Model {
                 }
             };
             if !holds {
-                return Outcome::Refused { compare: index, current: current.cloned(), revision: self.revision() };
+                return Outcome::Refused {
+                    compare: index,
+                    current: current.cloned(),
+                    revision: self.revision(),
+                };
             }
         }
         let revision = Revision(self.revision().0 + 1);
@@ -61,11 +70,24 @@ impl Model {
             let previous = next.remove(key);
             if let Some(value) = value.clone() {
                 let created = previous.as_ref().map_or(revision, |entry| entry.created);
-                next.insert(key.clone(), Entry { key: key.clone(), value, created, modified: revision });
+                next.insert(
+                    key.clone(),
+                    Entry {
+                        key: key.clone(),
+                        value,
+                        created,
+                        modified: revision,
+                    },
+                );
             } else if previous.is_none() {
                 continue;
             }
-            events.push(Event { revision, key: key.clone(), value, previous });
+            events.push(Event {
+                revision,
+                key: key.clone(),
+                value,
+                previous,
+            });
         }
         if !events.is_empty() {
             self.states.push(next);
@@ -97,7 +119,10 @@ fn key() -> impl Strategy<Value = Bytes> {
 
 fn range() -> impl Strategy<Value = Range<Bytes>> {
     let end = prop_oneof![key(), Just(Bytes::new())];
-    prop_oneof![(key(), end).prop_map(|(a, b)| a..b), key().prop_map(|key| objectstore::prefix(&key[..1]))]
+    prop_oneof![
+        (key(), end).prop_map(|(a, b)| a..b),
+        key().prop_map(|key| objectstore::prefix(&key[..1]))
+    ]
 }
 
 fn compare() -> impl Strategy<Value = Compare> {
@@ -118,7 +143,10 @@ fn transaction() -> impl Strategy<Value = Transaction> {
             true => Write::Put(key, Bytes::from(format!("value {n}"))),
             false => Write::Delete(key),
         });
-        Transaction { compares, writes: writes.collect() }
+        Transaction {
+            compares,
+            writes: writes.collect(),
+        }
     })
 }
 
@@ -173,7 +201,9 @@ impl Run {
     }
 
     async fn transact(&mut self, transactions: Vec<Transaction>) {
-        let outcomes = transactions.iter().map(|transaction| self.store.transact(transaction.clone()));
+        let outcomes = transactions
+            .iter()
+            .map(|transaction| self.store.transact(transaction.clone()));
         let outcomes = futures::future::join_all(outcomes).await;
         for (transaction, outcome) in transactions.iter().zip(outcomes) {
             assert_eq!(outcome.unwrap(), self.model.transact(transaction), "{transaction:?}");
@@ -188,9 +218,15 @@ impl Run {
         let entry = self.store.get(keys.start.clone(), at.map(Revision)).await;
         let shown = at.unwrap_or(newest);
         if shown > newest {
-            assert!(matches!((page, entry), (Err(Error::Future { .. }), Err(Error::Future { .. }))));
+            assert!(matches!(
+                (page, entry),
+                (Err(Error::Future { .. }), Err(Error::Future { .. }))
+            ));
         } else if shown < self.model.oldest {
-            assert!(matches!((page, entry), (Err(Error::Compacted { .. }), Err(Error::Compacted { .. }))));
+            assert!(matches!(
+                (page, entry),
+                (Err(Error::Compacted { .. }), Err(Error::Compacted { .. }))
+            ));
         } else {
             let state = &self.model.states[shown as usize];
             let expected: Vec<_> = Model::within(state, &keys).cloned().collect();
@@ -218,17 +254,31 @@ impl Run {
 }
 
 fn run(case: usize, steps: Vec<Step>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let window = Window { ..window() };
         let mut run = match case {
             0 => {
-                let options = memory::Options { window, ..memory::Options::default() };
-                Run { store: memory::open(options), model: Model::new(), folder: None }
+                let options = memory::Options {
+                    window,
+                    ..memory::Options::default()
+                };
+                Run {
+                    store: memory::open(options),
+                    model: Model::new(),
+                    folder: None,
+                }
             }
             _ => {
                 let folder = tempfile::tempdir().unwrap();
-                Run { store: open(folder.path()), model: Model::new(), folder: Some(folder) }
+                Run {
+                    store: open(folder.path()),
+                    model: Model::new(),
+                    folder: Some(folder),
+                }
             }
         };
         let mut live = run.store.watch(objectstore::prefix(b""), None).await.unwrap();
@@ -242,7 +292,11 @@ fn run(case: usize, steps: Vec<Step>) {
             }
             run.step(step).await;
             if reopens {
-                live = run.store.watch(objectstore::prefix(b""), Some(Revision(watched_from))).await.unwrap();
+                live = run
+                    .store
+                    .watch(objectstore::prefix(b""), Some(Revision(watched_from)))
+                    .await
+                    .unwrap();
             }
         }
         if run.model.revision().0 > watched_from {

@@ -37,7 +37,10 @@ async fn everything_is_there_again_without_a_stop() {
     assert_eq!(store.revision(), Revision(3));
     assert_eq!(get(&store, "a", None).await, Some(entry("a", "2", 1, 2)));
     assert_eq!(get(&store, "b", Some(Revision(2))).await, Some(entry("b", "1", 2, 2)));
-    assert!(segments(&folder.path().join("crashed")).is_empty(), "the log was emptied");
+    assert!(
+        segments(&folder.path().join("crashed")).is_empty(),
+        "the log was emptied"
+    );
 }
 
 #[tokio::test]
@@ -57,7 +60,13 @@ async fn a_watch_goes_on_from_an_old_revision_after_a_restart() {
     put(&store, "k0", "new").await;
     let events = next_events(&mut watch).await;
     assert_eq!(events[0].revision, Revision(301));
-    assert_eq!(events[0].previous, before[295].value.clone().map(|v| entry("k0", &String::from_utf8_lossy(&v), 1, 296)));
+    assert_eq!(
+        events[0].previous,
+        before[295]
+            .value
+            .clone()
+            .map(|v| entry("k0", &String::from_utf8_lossy(&v), 1, 296))
+    );
 }
 
 #[tokio::test]
@@ -74,7 +83,10 @@ async fn what_was_compacted_stays_so_even_without_a_stop() {
     for path in [live, crashed] {
         let store = open(&path);
         assert_eq!((store.revision(), store.oldest()), (Revision(5), Revision(4)));
-        assert!(matches!(store.get(b("a"), Some(Revision(3))).await, Err(Error::Compacted { .. })));
+        assert!(matches!(
+            store.get(b("a"), Some(Revision(3))).await,
+            Err(Error::Compacted { .. })
+        ));
         assert_eq!(get(&store, "a", Some(Revision(4))).await, Some(entry("a", "3", 1, 4)));
     }
 }
@@ -104,7 +116,10 @@ async fn many_tables_and_merges_change_nothing() {
     let check = async |store: &objectstore::Store| {
         let page = store.range(prefix(b"k"), usize::MAX, None).await.unwrap();
         let keys: Vec<_> = page.entries.iter().map(|entry| entry.key.clone()).collect();
-        let expected: Vec<_> = (0..600).filter(|n| (n + 5) % 3 != 0).map(|n| b(format!("k{n:04}"))).collect();
+        let expected: Vec<_> = (0..600)
+            .filter(|n| (n + 5) % 3 != 0)
+            .map(|n| b(format!("k{n:04}")))
+            .collect();
         assert_eq!(keys, expected);
         assert!(page.entries.iter().all(|entry| entry.value.starts_with(b"5 ")));
     };
@@ -118,7 +133,10 @@ async fn many_tables_and_merges_change_nothing() {
 #[tokio::test]
 async fn a_part_of_the_log_is_used_again() {
     let folder = tempfile::tempdir().unwrap();
-    let options = || embedded::Options { memory_bytes: 1 << 20, ..small() };
+    let options = || embedded::Options {
+        memory_bytes: 1 << 20,
+        ..small()
+    };
     let store = embedded::open(folder.path(), options()).unwrap();
     let value = "v".repeat(100_000);
     for n in 0..60 {

@@ -18,23 +18,42 @@ pub(crate) struct Case {
 
 /// A durable store that writes tables early, so that small tests meet them; a failure ends the test's process.
 pub(crate) fn small() -> embedded::Options {
-    embedded::Options { memory_bytes: 16 << 10, reserve_bytes: 0, ..embedded::Options::default() }
+    embedded::Options {
+        memory_bytes: 16 << 10,
+        reserve_bytes: 0,
+        ..embedded::Options::default()
+    }
 }
 
 /// Both engines, empty, with so many deliveries buffered for each watcher.
 pub(crate) fn engines_with(window: Window, watch_buffer: usize) -> Vec<Case> {
     let folder = tempfile::tempdir().unwrap();
-    let options = embedded::Options { window, watch_buffer, ..small() };
+    let options = embedded::Options {
+        window,
+        watch_buffer,
+        ..small()
+    };
     let durable = embedded::open(folder.path().join("data"), options).unwrap();
     let memory = memory::open(memory::Options { window, watch_buffer });
     vec![
-        Case { name: "memory", store: memory, _folder: None },
-        Case { name: "embedded", store: durable, _folder: Some(folder) },
+        Case {
+            name: "memory",
+            store: memory,
+            _folder: None,
+        },
+        Case {
+            name: "embedded",
+            store: durable,
+            _folder: Some(folder),
+        },
     ]
 }
 
 pub(crate) fn window() -> Window {
-    Window { age: Duration::from_secs(600), bytes: 1 << 30 }
+    Window {
+        age: Duration::from_secs(600),
+        bytes: 1 << 30,
+    }
 }
 
 /// Both engines, empty.
@@ -70,13 +89,21 @@ pub(crate) async fn get(store: &Store, key: &str, at: Option<Revision>) -> Optio
 }
 
 pub(crate) fn entry(key: &str, value: &str, created: u64, modified: u64) -> Entry {
-    Entry { key: b(key), value: b(value), created: Revision(created), modified: Revision(modified) }
+    Entry {
+        key: b(key),
+        value: b(value),
+        created: Revision(created),
+        modified: Revision(modified),
+    }
 }
 
 /// The keys of all entries, as text.
 pub(crate) async fn all_keys(store: &Store, at: Option<Revision>) -> Vec<String> {
     let page = store.range(objectstore::prefix(b""), usize::MAX, at).await.unwrap();
-    page.entries.iter().map(|entry| String::from_utf8(entry.key.to_vec()).unwrap()).collect()
+    page.entries
+        .iter()
+        .map(|entry| String::from_utf8(entry.key.to_vec()).unwrap())
+        .collect()
 }
 
 /// The next delivery; a watch that brings nothing fails the test.
@@ -157,8 +184,12 @@ pub(crate) fn contents(folder: &Path) -> std::collections::BTreeMap<std::path::P
 
 /// The segments of a folder's log, oldest first.
 pub(crate) fn segments(folder: &Path) -> Vec<std::path::PathBuf> {
-    let files = std::fs::read_dir(folder.join("log")).unwrap().map(|entry| entry.unwrap().path());
-    let mut segments: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "log")).collect();
+    let files = std::fs::read_dir(folder.join("log"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut segments: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|e| e == "log"))
+        .collect();
     segments.sort();
     segments
 }

@@ -33,7 +33,12 @@ async fn an_entry_knows_who_created_and_who_modified_it() {
     for case in engines() {
         put(&case.store, "a", "1").await;
         put(&case.store, "a", "2").await;
-        assert_eq!(get(&case.store, "a", None).await, Some(entry("a", "2", 1, 2)), "{}", case.name);
+        assert_eq!(
+            get(&case.store, "a", None).await,
+            Some(entry("a", "2", 1, 2)),
+            "{}",
+            case.name
+        );
         delete(&case.store, "a").await;
         assert_eq!(get(&case.store, "a", None).await, None);
         put(&case.store, "a", "3").await;
@@ -45,7 +50,11 @@ async fn an_entry_knows_who_created_and_who_modified_it() {
 async fn all_writes_of_a_transaction_come_under_one_revision() {
     for case in engines() {
         put(&case.store, "old", "x").await;
-        commit(&case.store, Transaction::default().put("a", "1").delete("old").put("b", "2")).await;
+        commit(
+            &case.store,
+            Transaction::default().put("a", "1").delete("old").put("b", "2"),
+        )
+        .await;
         assert_eq!(all_keys(&case.store, None).await, ["a", "b"], "{}", case.name);
         assert_eq!(get(&case.store, "b", None).await, Some(entry("b", "2", 2, 2)));
     }
@@ -71,7 +80,11 @@ async fn a_compare_that_does_not_hold_stops_the_transaction_and_says_what_stands
                 .put("a", "changed")
                 .put("c", "new");
             let outcome = case.store.transact(transaction).await.unwrap();
-            let expected = Outcome::Refused { compare: 1, current, revision: Revision(2) };
+            let expected = Outcome::Refused {
+                compare: 1,
+                current,
+                revision: Revision(2),
+            };
             assert_eq!(outcome, expected, "{} {compare:?}", case.name);
         }
         assert_eq!(all_keys(&case.store, None).await, ["a", "p/x"]);
@@ -105,7 +118,10 @@ async fn of_many_that_create_one_key_at_once_one_succeeds() {
             case.store.transact(transaction)
         };
         let outcomes = futures::future::join_all((0..50).map(create)).await;
-        let won = outcomes.iter().filter(|o| matches!(o, Ok(Outcome::Committed(_)))).count();
+        let won = outcomes
+            .iter()
+            .filter(|o| matches!(o, Ok(Outcome::Committed(_))))
+            .count();
         assert_eq!((won, case.store.revision()), (1, Revision(1)), "{}", case.name);
     }
 }
@@ -122,7 +138,11 @@ async fn a_group_sees_its_own_deletions_and_creations_in_ranges() {
         let committed = case.store.transact(empty());
         let (_, refused, _, committed) = futures::join!(one, refused, two, committed);
         let first = Some(entry("p/b", "1", 2, 2));
-        let expected = Outcome::Refused { compare: 0, current: first, revision: Revision(3) };
+        let expected = Outcome::Refused {
+            compare: 0,
+            current: first,
+            revision: Revision(3),
+        };
         assert_eq!(refused.unwrap(), expected, "{}", case.name);
         assert_eq!(committed.unwrap(), Outcome::Committed(Revision(5)));
     }
@@ -142,7 +162,11 @@ async fn what_can_never_be_carried_out_is_refused() {
         ];
         for (index, transaction) in table.into_iter().enumerate() {
             let outcome = case.store.transact(transaction).await;
-            assert!(matches!(outcome, Err(Error::Invalid(_))), "{} {index}: {outcome:?}", case.name);
+            assert!(
+                matches!(outcome, Err(Error::Invalid(_))),
+                "{} {index}: {outcome:?}",
+                case.name
+            );
         }
         let longest = Transaction::default().put(vec![0; MAX_KEY_BYTES], "1");
         assert_eq!(commit(&case.store, longest).await, Revision(1));
@@ -161,7 +185,10 @@ async fn a_closed_store_answers_nothing() {
         closed("get", case.store.get(b("a"), None).await.err());
         closed("range", case.store.range(prefix(b""), 1, None).await.err());
         closed("count", case.store.count(prefix(b""), None).await.err());
-        closed("transact", case.store.transact(Transaction::default().put("a", "2")).await.err());
+        closed(
+            "transact",
+            case.store.transact(Transaction::default().put("a", "2")).await.err(),
+        );
         closed("compact", case.store.compact(Revision(1)).await.err());
         closed("watch", case.store.watch(prefix(b""), None).await.err());
         closed("watch", case.store.watch(prefix(b""), Some(Revision(0))).await.err());

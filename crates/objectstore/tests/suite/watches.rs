@@ -8,7 +8,12 @@ use objectstore::{Delivery, Error, Event, Revision, Transaction, prefix};
 use crate::support::*;
 
 fn event(revision: u64, key: &str, value: Option<&str>, previous: Option<objectstore::Entry>) -> Event {
-    Event { revision: Revision(revision), key: b(key), value: value.map(b), previous }
+    Event {
+        revision: Revision(revision),
+        key: b(key),
+        value: value.map(b),
+        previous,
+    }
 }
 
 #[tokio::test]
@@ -19,9 +24,19 @@ async fn a_watch_from_now_brings_what_comes() {
         put(&case.store, "a", "2").await;
         delete(&case.store, "a").await;
         let first = next_events(&mut watch).await;
-        assert_eq!(first[..], [event(2, "a", Some("2"), Some(entry("a", "1", 1, 1)))], "{}", case.name);
+        assert_eq!(
+            first[..],
+            [event(2, "a", Some("2"), Some(entry("a", "1", 1, 1)))],
+            "{}",
+            case.name
+        );
         let second = next_events(&mut watch).await;
-        assert_eq!(second[..], [event(3, "a", None, Some(entry("a", "2", 1, 2)))], "{}", case.name);
+        assert_eq!(
+            second[..],
+            [event(3, "a", None, Some(entry("a", "2", 1, 2)))],
+            "{}",
+            case.name
+        );
         assert!(is_quiet(&mut watch));
     }
 }
@@ -64,8 +79,21 @@ async fn only_the_range_is_watched_and_a_transaction_stays_together() {
         let mut inner = case.store.watch(prefix(b"p/"), None).await.unwrap();
         let mut all = case.store.watch(prefix(b""), None).await.unwrap();
         let mut part = case.store.watch(b("p/b")..b("q/b"), None).await.unwrap();
-        commit(&case.store, Transaction::default().put("o", "1").put("p/c", "1").put("p/a", "1").put("q/a", "1")).await;
-        let keys = |events: Arc<[Event]>| events.iter().map(|e| String::from_utf8_lossy(&e.key).into_owned()).collect();
+        commit(
+            &case.store,
+            Transaction::default()
+                .put("o", "1")
+                .put("p/c", "1")
+                .put("p/a", "1")
+                .put("q/a", "1"),
+        )
+        .await;
+        let keys = |events: Arc<[Event]>| {
+            events
+                .iter()
+                .map(|e| String::from_utf8_lossy(&e.key).into_owned())
+                .collect()
+        };
         let found: Vec<String> = keys(next_events(&mut inner).await);
         assert_eq!(found, ["p/c", "p/a"], "{}", case.name);
         let found: Vec<String> = keys(next_events(&mut all).await);
@@ -96,8 +124,17 @@ async fn a_watcher_that_has_caught_up_is_told_so() {
         put(&case.store, "a", "1").await;
         put(&case.store, "b", "1").await;
         let mut watch = case.store.watch(prefix(b"a"), Some(Revision(0))).await.unwrap();
-        assert!(matches!(next(&mut watch).await, Ok(Delivery::Events(_))), "{}", case.name);
-        assert_eq!(next(&mut watch).await.unwrap(), Delivery::Progress(Revision(2)), "{}", case.name);
+        assert!(
+            matches!(next(&mut watch).await, Ok(Delivery::Events(_))),
+            "{}",
+            case.name
+        );
+        assert_eq!(
+            next(&mut watch).await.unwrap(),
+            Delivery::Progress(Revision(2)),
+            "{}",
+            case.name
+        );
     }
 }
 
@@ -107,7 +144,12 @@ async fn progress_elsewhere_is_told_in_the_end() {
         let mut watch = case.store.watch(prefix(b"a"), None).await.unwrap();
         assert_eq!(next(&mut watch).await.unwrap(), Delivery::Progress(Revision(0)));
         put(&case.store, "b", "1").await;
-        assert_eq!(next(&mut watch).await.unwrap(), Delivery::Progress(Revision(1)), "{}", case.name);
+        assert_eq!(
+            next(&mut watch).await.unwrap(),
+            Delivery::Progress(Revision(1)),
+            "{}",
+            case.name
+        );
     }
 }
 
@@ -147,7 +189,17 @@ async fn a_watcher_that_is_overtaken_by_compaction_is_told_so() {
                 break error;
             }
         };
-        assert!(matches!(error, Error::Compacted { oldest: Revision(590), .. }), "{} {error:?}", case.name);
+        assert!(
+            matches!(
+                error,
+                Error::Compacted {
+                    oldest: Revision(590),
+                    ..
+                }
+            ),
+            "{} {error:?}",
+            case.name
+        );
         assert!(watch.next().await.is_none());
     }
 }

@@ -50,7 +50,10 @@ pub(crate) async fn work_lane(inner: Arc<Inner>, key: LaneKey) {
                 tracing::warn!(%error, object = %target.name, "the home did not let an operation go on; trying again");
                 inner.again(key.clone(), target, attempt, HOME_PAUSE);
             }
-            Err(_) => tracing::error!(object = %target.name, "the engine broke down while it worked on an object"),
+            Err(_) => {
+                tracing::error!(object = %target.name, "the engine broke down while it worked on an object");
+                inner.again(key.clone(), target, attempt + 1, inner.pause_after(attempt));
+            }
         }
     }
 }
@@ -151,11 +154,11 @@ impl Inner {
         }
     }
 
-    /// Everything that a call needs; `Err` when the object cannot be read, and then the operation has failed.
+    /// Everything that a call needs, of an operation on an instance or on a binding of `instance`; `None` when the object cannot be read, and then the operation has failed.
     fn make_ready(
         &self,
         stored: Stored,
-        instance: &Stored,
+        instance: Option<&Stored>,
         found: Found,
         attempt: u32,
         cancelled: CancellationToken,
@@ -171,7 +174,7 @@ impl Inner {
                 return None;
             }
         };
-        let facts = objects::facts(&self.keys, platform, &found.plan.plan, instance, &stored, running, &request);
+        let facts = objects::facts(&self.keys, platform, &found.plan.plan, instance.unwrap_or(&stored), &stored, running, &request);
         let deadline = deadline(running.accepted_at, if running.verb.removes() {
             found.plan.removal_deadline
         } else {
@@ -201,8 +204,7 @@ impl Inner {
         attempt: u32,
         cancelled: CancellationToken,
     ) -> Result<(), HomeError> {
-        let instance = stored.clone();
-        let Some(ready) = self.make_ready(stored, &instance, found, attempt, cancelled) else { return Ok(()) };
+        let Some(ready) = self.make_ready(stored, None, found, attempt, cancelled) else { return Ok(()) };
         let Some(_slot) = ready.slot().await else { return Ok(()) };
         let service = &ready.found.registration.service;
         let function = service.provision(&ready.operation, ready.request.parameters.clone());
@@ -235,7 +237,7 @@ impl Inner {
         });
         let state = usable.as_ref().map(|instance| objects::data(&self.keys, instance));
         let (Some(instance), Some(Ok(Some(state)))) = (usable, state) else { return self.refuse_bind(&stored).await };
-        let Some(ready) = self.make_ready(stored, &instance, found, attempt, cancelled) else { return Ok(()) };
+        let Some(ready) = self.make_ready(stored, Some(&instance), found, attempt, cancelled) else { return Ok(()) };
         let Some(_slot) = ready.slot().await else { return Ok(()) };
         let service = &ready.found.registration.service;
         let function = service.bind(&ready.operation, state, ready.request.parameters.clone());
@@ -270,7 +272,7 @@ impl Inner {
         cancelled: CancellationToken,
     ) -> Result<(), HomeError> {
         let instance: Option<Stored> = self.home.get(Kind::Instance, &key.namespace, &key.instance).await?;
-        match self.undo_binding(stored.clone(), instance.as_ref(), found, attempt, cancelled).await? {
+        match self.undo_binding(stored, instance.as_ref(), found, attempt, cancelled).await? {
             Undone::Yes(stored) => self.removed(&stored, Ok(())).await,
             Undone::No(ready, error) => self.failed(key, &ready, error).await,
             Undone::Late(ready) => self.store_failure(&ready, late()).await,
@@ -291,7 +293,7 @@ impl Inner {
             tracing::warn!(binding = %stored.metadata.name, "unbound without its instance, which is gone");
             return Ok(Undone::Yes(stored));
         };
-        let Some(ready) = self.make_ready(stored, instance, found, attempt, cancelled) else {
+        let Some(ready) = self.make_ready(stored, Some(instance), found, attempt, cancelled) else {
             return Ok(Undone::Cancelled);
         };
         let unreadable = |error| Error::retry("The stored state cannot be read.").caused_by(error);
@@ -328,7 +330,7 @@ impl Inner {
     ) -> Result<(), HomeError> {
         let state = objects::data(&self.keys, &stored);
         let instance = stored.clone();
-        let Some(ready) = self.make_ready(stored, &instance, found, attempt, cancelled) else { return Ok(()) };
+        let Some(ready) = self.make_ready(stored, Some(&instance), found, attempt, cancelled) else { return Ok(()) };
         if let Some(error) = self.unbind_all(key, &instance, &ready).await? {
             return self.failed(key, &ready, error).await;
         }
@@ -477,10 +479,10 @@ impl Inner {
         let facts = &ready.operation.facts;
         let status = objects::status_after(&ready.stored, facts.verb, outcome, description.as_deref(), now);
         let ended = objects::ended(facts.id.clone(), facts.verb, outcome, description, now);
-        let record = ready.stored.record.clone().unwrap_or_default();
+        let Some(record) = &ready.stored.record else { return Err(RecordError::Lost) };
         let mut pause = HOME_PAUSE;
         loop {
-            let stored = ready.recorder.store_outcome(&record, ended.clone(), &status, &write).await;
+            let stored = ready.recorder.store_outcome(record, ended.clone(), &status, &write).await;
             match stored {
                 Err(RecordError::Home(error)) if !self.stopping.is_cancelled() => {
                     tracing::warn!(%error, object = %ready.stored.metadata.name, "an outcome cannot be stored; trying again");
@@ -539,6 +541,7 @@ impl Ready {
 }
 
 /// How an unbind went.
+#[expect(clippy::large_enum_variant, reason = "it is short-lived, and the large one is the usual one")]
 enum Undone {
     Yes(Stored),
     No(Box<Ready>, Error),

@@ -141,6 +141,11 @@ impl Journal {
         self.gate(instance).add_permits(1_000);
     }
 
+    /// Blocks what begins from now on for an instance.
+    pub(crate) fn close(&self, instance: &str) {
+        self.gate(instance).forget_permits(usize::MAX);
+    }
+
     /// Waits until a verb has been called for an instance.
     pub(crate) async fn started(&self, verb: &str, instance: &str) {
         eventually("an author's function is called", || !self.keys(verb, instance).is_empty()).await;

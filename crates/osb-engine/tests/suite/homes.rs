@@ -23,7 +23,7 @@ static ORACLE: OnceLock<Option<Oracle>> = OnceLock::new();
 
 enum Where {
     Embedded(apiserver::ApiServer),
-    Kubernetes(KubeConfig),
+    Kubernetes(Box<KubeConfig>),
 }
 
 pub(crate) struct TestHome {
@@ -47,7 +47,7 @@ impl TestHome {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let kubeconfig = Kubeconfig::read_from(oracle.kubeconfig()).expect("a kubeconfig");
         let config = KubeConfig::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-        Some(Self::made(Where::Kubernetes(config.expect("a usable kubeconfig"))).await)
+        Some(Self::made(Where::Kubernetes(Box::new(config.expect("a usable kubeconfig")))).await)
     }
 
     async fn made(place: Where) -> Self {
@@ -78,7 +78,7 @@ impl TestHome {
                 kube::Client::new(tower::Layer::layer(&layer, service), "default")
             }
             Where::Kubernetes(config) => {
-                ClientBuilder::try_from(config.clone()).expect("a client").with_layer(&layer).build()
+                ClientBuilder::try_from((**config).clone()).expect("a client").with_layer(&layer).build()
             }
         }
     }

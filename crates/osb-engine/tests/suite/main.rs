@@ -7,6 +7,7 @@ mod crashes;
 mod faults;
 mod homes;
 mod instances;
+mod model;
 mod platform;
 mod repeats;
 mod secrets;

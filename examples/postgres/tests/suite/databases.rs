@@ -61,7 +61,7 @@ async fn what_a_login_makes_in_its_own_role_is_shared_and_outlives_it() {
     broker.buy("shop").await;
     let (one, two) = (broker.bind("shop", "one").await, broker.bind("shop", "two").await);
     let first = login(&one).await;
-    first.batch_execute("RESET ROLE").await.expect("its own role");
+    first.batch_execute("SET ROLE NONE").await.expect("its own role");
     first.batch_execute("CREATE TABLE goods (id serial, name text)").await.expect("a table");
     first.batch_execute("CREATE SCHEMA s; CREATE TABLE s.t (); SELECT lo_create(0)").await.expect("other things");
     let owner = "SELECT count(*) FROM pg_class JOIN pg_roles r ON r.oid = relowner WHERE rolname = session_user";
@@ -191,7 +191,7 @@ async fn a_login_without_superuser_is_enough() {
     broker.provision("shop", SMALL, json!({"extensions": ["hstore"]})).await.expect("provisioned");
     let (one, two) = (broker.bind("shop", "one").await, broker.bind("shop", "two").await);
     let first = login(&one).await;
-    first.batch_execute("RESET ROLE; CREATE TABLE goods ()").await.expect("written");
+    first.batch_execute("SET ROLE NONE; CREATE TABLE goods ()").await.expect("written");
     broker.unbind("shop", "one").await.expect("unbound");
     let second = login(&two).await;
     second.batch_execute("DROP TABLE goods").await.expect("the instance owns it");
@@ -208,7 +208,7 @@ async fn leftovers_in_the_brokers_own_database_are_removed() {
     let credentials = broker.bind("shop", "one").await;
     let elsewhere = connect(&credentials.uri.replace(&credentials.database, "postgres")).await.expect("open to all");
     elsewhere.batch_execute("SELECT lo_create(0)").await.expect("of the owner's");
-    elsewhere.batch_execute("RESET ROLE; SELECT lo_create(0)").await.expect("of the login's");
+    elsewhere.batch_execute("SET ROLE NONE; SELECT lo_create(0)").await.expect("of the login's");
     broker.unbind("shop", "one").await.expect("unbound");
     broker.deprovision("shop").await.expect("deprovisioned");
     assert_eq!(operator.roles().await, [] as [&str; 0]);

@@ -25,16 +25,15 @@ async fn hangs(broker: &Broker, instance: &str, proxy: &Proxy, message: usize) -
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deprovision_leaves_nothing_of_a_provision_that_hangs_anywhere() {
-    let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).try_init();
     let Some(postgres) = need(Postgres::start()) else { return };
-    let (world, operator) = (World::new().await, Operator::of(&postgres).await);
+    let (world, operator) = (World::new().await, Operator::impatient(&postgres).await);
     let proxy = Proxy::to(postgres.port()).await;
     let broker = world.broker(&proxy.url(&postgres.url(), postgres.port())).await;
     for message in 1..=MOST_MESSAGES {
         let instance = format!("i{message}");
         let hung = hangs(&broker, &instance, &proxy, message).await;
         broker.deprovision(&instance).await.expect("deprovisioned");
-        eprintln!("MSG {message}"); proxy.revive();
+        proxy.revive();
         broker.idle().await;
         assert_eq!((operator.databases().await, operator.roles().await), (vec![], vec![]), "at message {message}");
         if !hung {
@@ -47,9 +46,8 @@ async fn a_deprovision_leaves_nothing_of_a_provision_that_hangs_anywhere() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_was_taken_for_dead_cannot_undo_what_its_successor_did() {
-    let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).try_init();
     let Some(postgres) = need(Postgres::start()) else { return };
-    let (world, operator) = (World::new().await, Operator::of(&postgres).await);
+    let (world, operator) = (World::new().await, Operator::impatient(&postgres).await);
     let proxy = Proxy::to(postgres.port()).await;
     for message in 1..=MOST_MESSAGES {
         let instance = format!("i{message}");
@@ -57,11 +55,11 @@ async fn a_process_that_was_taken_for_dead_cannot_undo_what_its_successor_did() 
         let hung = hangs(&old, &instance, &proxy, message).await;
 
         let new = world.broker(&postgres.url()).await;
-        eprintln!("START {message}"); new.idle().await; eprintln!("IDLE");
+        new.idle().await;
         new.buy(&instance).await;
         assert_eq!(operator.databases().await.len(), 1, "at message {message}");
-        eprintln!("DEPRO {message}"); new.deprovision(&instance).await.expect("deprovisioned");
-        eprintln!("MSG {message}"); proxy.revive();
+        new.deprovision(&instance).await.expect("deprovisioned");
+        proxy.revive();
         old.idle().await;
         assert_eq!((operator.databases().await, operator.roles().await), (vec![], vec![]), "at message {message}");
         if !hung {

@@ -3,5 +3,6 @@
 mod databases;
 mod hanging;
 mod interrupted;
+mod killed;
 mod platform;
 mod proxy;

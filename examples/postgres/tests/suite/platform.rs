@@ -8,7 +8,7 @@ use osb_api::error::{BindError, DeprovisionError, ProvisionError, UnbindError};
 use osb_api::id::{BindingId, InstanceId, OfferingId, PlanId};
 use osb_api::request::{BindRequest, Incomplete, MissingOrganization, ProvisionRequest, RemovalQuery};
 use osb_api::version::ApiVersion;
-use osb_sdk::{Config, Engine, Home, Keys, Tenants};
+use osb_engine::{Config, Engine, Home, Keys, Tenants};
 use osb_server::{Broker as _, Caller, Platform};
 use postgres_broker::{Login, Settings};
 use serde_json::{Value, json};
@@ -161,6 +161,16 @@ pub(crate) struct Operator {
 impl Operator {
     pub(crate) async fn of(postgres: &Postgres) -> Self {
         Self { client: connect(&postgres.url()).await.expect("the operator logs in") }
+    }
+
+    /// A server drops no database while a session hangs in the middle of its login; it ends such a session after a
+    /// minute. Where sessions are left hanging that has to be sooner.
+    pub(crate) async fn impatient(postgres: &Postgres) -> Self {
+        let operator = Self::of(postgres).await;
+        for statement in ["ALTER SYSTEM SET authentication_timeout = '3s'", "SELECT pg_reload_conf()"] {
+            operator.client.batch_execute(statement).await.expect("set");
+        }
+        operator
     }
 
     async fn names(&self, query: &str) -> Vec<String> {

@@ -1,0 +1,187 @@
+//! `PUT …/service_bindings/:binding_id`.
+
+use std::sync::Arc;
+
+use osb_api::answer::{BindingBody, Bound};
+use osb_api::error::{BindError, Fault};
+use osb_api::id::{BindingId, InstanceId};
+use osb_api::request::{BindRequest, Incomplete};
+use osb_server::Caller;
+
+use super::wait::Pending;
+use super::{
+    Created, TRIES, elsewhere, failed, fault, fault_of_accept, fault_of_seal, foreign, other_attributes, too_slow,
+};
+use crate::decide::{self, OnExisting, Usable};
+use crate::definition::{Execution, Found};
+use crate::engine::Inner;
+use crate::names;
+use crate::objects::{self, MakeError};
+use crate::removal::AcceptError;
+use crate::resource::{Kind, Stored, Verb};
+use crate::waiters::Settled;
+
+impl Inner {
+    pub(super) async fn bind(
+        self: &Arc<Self>,
+        caller: &Caller,
+        instance_id: &InstanceId,
+        id: &BindingId,
+        request: &BindRequest,
+        incomplete: Incomplete,
+    ) -> Result<Bound, BindError> {
+        let namespace = self.tenant(caller)?;
+        let instance_name = names::instance(instance_id);
+        let Some(epoch) = self.shards.epoch(&instance_name) else { return Err(elsewhere().into()) };
+        let canonical = objects::canonical_bind(request);
+        let name = names::binding(instance_id, id);
+        for _ in 0..TRIES {
+            let instance: Option<Stored> = self.home.get(Kind::Instance, namespace, &instance_name).await.map_err(fault)?;
+            let instance = instance.ok_or(BindError::NoInstance)?;
+            let usable = decide::usable(&instance, instance.spec.instance_id == *instance_id);
+            if usable == Usable::Absent || self.is_gone(&instance).await.map_err(fault)? {
+                return Err(BindError::NoInstance);
+            }
+            let found = self.bindable(&instance, request)?;
+            let refusal = refuse_bind(&found, request, usable, incomplete);
+            let existing: Option<Stored> = if refusal.is_some() {
+                self.home.get(Kind::Binding, namespace, &name).await.map_err(fault)?
+            } else {
+                self.admit()?;
+                let new = self.new_object(namespace, epoch, &canonical, caller);
+                let object = new.binding(&instance, id, request).map_err(|error| match error {
+                    MakeError::TooLarge => BindError::Invalid(error.to_string()),
+                    MakeError::Seal(error) => fault_of_seal(&error).into(),
+                })?;
+                match self.create(object).await? {
+                    Created::New(stored) => return self.binding(stored, &found, incomplete, true).await,
+                    Created::Taken => self.home.get(Kind::Binding, namespace, &name).await.map_err(fault)?,
+                }
+            };
+            let Some(existing) = existing else {
+                match refusal {
+                    Some(refusal) => return Err(refusal),
+                    None => continue,
+                }
+            };
+            let same_ids = existing.spec.binding_id.as_ref() == Some(id) && existing.spec.instance_id == *instance_id;
+            match decide::put(&existing, same_ids, self.is_same(&existing, &canonical)) {
+                OnExisting::Conflict => return Err(BindError::Conflict(other_attributes("binding"))),
+                OnExisting::Foreign => return Err(BindError::Conflict(foreign("binding"))),
+                OnExisting::Exists => {
+                    self.metrics.repeat(Verb::Bind);
+                    let body: Option<BindingBody> = objects::outputs(&self.keys, &existing).map_err(|e| fault_of_seal(&e))?;
+                    return Ok(Bound::Exists(body.unwrap_or_default()));
+                }
+                // A 202 is all that could be said now, and this request does not take one (OSB-ASY-03).
+                OnExisting::Join(_) if refusal == Some(BindError::AsyncRequired) => {
+                    return Err(BindError::AsyncRequired);
+                }
+                OnExisting::Join(_) => {
+                    self.metrics.repeat(Verb::Bind);
+                    return self.binding(existing, &found, incomplete, false).await;
+                }
+                OnExisting::Busy => {
+                    if !self.is_buried(&existing).await.map_err(fault)? {
+                        return Err(BindError::Concurrency);
+                    }
+                    self.finish_removal(&existing, || ()).await.map_err(fault)?;
+                }
+                OnExisting::Restart => {
+                    if let Some(refusal) = refusal {
+                        return Err(refusal);
+                    }
+                    match self.accept(&existing, Verb::Bind, epoch, caller.identity.as_deref()).await {
+                        Ok(stored) => return self.binding(stored, &found, incomplete, true).await,
+                        Err(AcceptError::Changed) => {}
+                        Err(error) => return Err(fault_of_accept(error).into()),
+                    }
+                }
+            }
+        }
+        Err(BindError::Concurrency)
+    }
+
+    /// Answers for a bind that runs.
+    async fn binding(
+        self: &Arc<Self>,
+        stored: Stored,
+        found: &Found,
+        incomplete: Incomplete,
+        begun: bool,
+    ) -> Result<Bound, BindError> {
+        let pending = Pending::of(&stored)?;
+        let (namespace, name) = (stored.metadata.namespace.clone(), stored.metadata.name.clone());
+        let incomplete = bind_mode(found, incomplete);
+        let at_once = incomplete == Incomplete::Accepted && (!begun || found.plan.policy.bind == Execution::Async);
+        match self.run_and_wait(&pending, begun.then_some(stored), at_once, incomplete).await? {
+            Some(Settled::Succeeded(body)) => {
+                let body = match body {
+                    Some(body) => Arc::unwrap_or_clone(body),
+                    None => self.binding_body(&namespace, &name).await?,
+                };
+                Ok(if begun { Bound::Created(body) } else { Bound::Exists(body) })
+            }
+            Some(Settled::Failed(text)) => Err(failed(text).into()),
+            Some(Settled::Superseded) => Err(failed(None).into()),
+            None if incomplete == Incomplete::Accepted => Ok(Bound::Accepted(pending.operation)),
+            None => {
+                if begun {
+                    self.clean_up(&pending, Verb::Unbind).await;
+                }
+                Err(too_slow().into())
+            }
+        }
+    }
+
+    /// The plan of an instance, if the request names it rightly and it can be bound.
+    fn bindable(&self, instance: &Stored, request: &BindRequest) -> Result<Found, BindError> {
+        let named = (request.service_id.as_ref(), request.plan_id.as_ref());
+        if named != (Some(&instance.spec.service_id), Some(&instance.spec.plan_id)) {
+            let text = "service_id or plan_id is not that of the instance".to_owned();
+            return Err(BindError::Invalid(text));
+        }
+        let found = self.found(&instance.spec.service_id, &instance.spec.plan_id).map_err(BindError::Invalid)?;
+        if !found.plan.bindable {
+            return Err(BindError::Invalid("instances of this plan cannot be bound".to_owned()));
+        }
+        Ok(found)
+    }
+
+    async fn binding_body(&self, namespace: &str, name: &str) -> Result<BindingBody, Fault> {
+        let found: Option<Stored> = self.home.get(Kind::Binding, namespace, name).await.map_err(fault)?;
+        let body = found.map(|found| objects::outputs(&self.keys, &found)).transpose();
+        Ok(body.map_err(|error| fault_of_seal(&error))?.flatten().unwrap_or_default())
+    }
+}
+
+fn refuse_bind(
+    found: &Found,
+    request: &BindRequest,
+    usable: Usable,
+    incomplete: Incomplete,
+) -> Option<BindError> {
+    if request.predecessor_binding_id.is_some() {
+        return Some(BindError::Invalid("predecessor_binding_id: bindings of this plan cannot be rotated".to_owned()));
+    }
+    if found.plan.policy.requires_app && request.app_guid().is_none() {
+        return Some(BindError::RequiresApp);
+    }
+    if found.plan.policy.bind == Execution::Async && incomplete == Incomplete::Refused {
+        return Some(BindError::AsyncRequired);
+    }
+    match usable {
+        Usable::Yes => {}
+        Usable::Busy => return Some(BindError::Concurrency),
+        Usable::Failed => return Some(BindError::Invalid("the provision of the instance has failed".to_owned())),
+        Usable::Absent => return Some(BindError::NoInstance),
+    }
+    let parameters = objects::parameters(request.parameters.as_ref());
+    found.registration.check_bind(&parameters).err().map(BindError::Invalid)
+}
+
+/// A bind is answered with a 202 only where the platform can fetch the credentials later (OSB-BIND-19).
+fn bind_mode(found: &Found, incomplete: Incomplete) -> Incomplete {
+    if found.bindings_retrievable { incomplete } else { Incomplete::Refused }
+}
+

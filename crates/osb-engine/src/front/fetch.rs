@@ -1,0 +1,69 @@
+//! `GET` of instances and bindings, where the catalog promises it. Parameters are left out: they may be secret
+//! (OSB-GETI-06, OSB-GETB-05).
+
+use osb_api::answer::{BindingBody, BindingDetails, InstanceBody, InstanceDetails};
+use osb_api::error::FetchError;
+use osb_api::id::{BindingId, InstanceId};
+use osb_api::request::MaintenanceVersion;
+use osb_server::Caller;
+
+use super::{fault, fault_of_seal};
+use crate::engine::Inner;
+use crate::names;
+use crate::objects;
+use crate::resource::{Kind, Stored};
+
+impl Inner {
+    pub(super) async fn fetch_instance(&self, caller: &Caller, id: &InstanceId) -> Result<InstanceDetails, FetchError> {
+        let stored = self.complete(caller, Kind::Instance, &names::instance(id), id, None).await?;
+        let body: Option<InstanceBody> =
+            objects::outputs(&self.keys, &stored).map_err(|error| fault_of_seal(&error))?;
+        let body = body.unwrap_or_default();
+        Ok(InstanceDetails {
+            service_id: Some(stored.spec.service_id),
+            plan_id: Some(stored.spec.plan_id),
+            dashboard_url: body.dashboard_url,
+            parameters: None,
+            maintenance_info: stored.spec.maintenance.map(|version| MaintenanceVersion { version }),
+            metadata: body.metadata,
+        })
+    }
+
+    pub(super) async fn fetch_binding(
+        &self,
+        caller: &Caller,
+        instance: &InstanceId,
+        id: &BindingId,
+    ) -> Result<BindingDetails, FetchError> {
+        let name = names::binding(instance, id);
+        let stored = self.complete(caller, Kind::Binding, &name, instance, Some(id)).await?;
+        let body: Option<BindingBody> =
+            objects::outputs(&self.keys, &stored).map_err(|error| fault_of_seal(&error))?;
+        Ok(BindingDetails { body: body.unwrap_or_default(), parameters: None })
+    }
+
+    /// The object, if it is complete and its offering promises that it can be fetched (OSB-GETI-04, OSB-GETI-09,
+    /// OSB-GETB-02).
+    async fn complete(
+        &self,
+        caller: &Caller,
+        kind: Kind,
+        name: &str,
+        instance: &InstanceId,
+        binding: Option<&BindingId>,
+    ) -> Result<Stored, FetchError> {
+        let namespace = self.tenant(caller)?;
+        let found: Option<Stored> = self.home.get(kind, namespace, name).await.map_err(fault)?;
+        let stored = found.ok_or(FetchError::NotFound)?;
+        let same_ids = stored.spec.instance_id == *instance && stored.spec.binding_id.as_ref() == binding;
+        if !same_ids || !stored.is_complete() || self.is_gone(&stored).await.map_err(fault)? {
+            return Err(FetchError::NotFound);
+        }
+        let offering = self.services.catalog.offering(&stored.spec.service_id).ok_or(FetchError::NotFound)?;
+        let retrievable = match kind {
+            Kind::Binding => offering.bindings_retrievable,
+            _ => offering.instances_retrievable,
+        };
+        if retrievable { Ok(stored) } else { Err(FetchError::NotFound) }
+    }
+}

@@ -1,0 +1,120 @@
+//! `DELETE` of instances and bindings.
+
+use std::sync::Arc;
+
+use osb_api::answer::Removed;
+use osb_api::error::Fault;
+use osb_api::id::{BindingId, InstanceId, OperationId};
+use osb_api::request::{Incomplete, RemovalQuery};
+use osb_server::Caller;
+
+use super::wait::Pending;
+use super::{TRIES, elsewhere, failed, fault, fault_of_accept, too_slow};
+use crate::decide::{self, OnRemoval};
+use crate::definition::Execution;
+use crate::engine::Inner;
+use crate::names;
+use crate::removal::AcceptError;
+use crate::resource::{Kind, Stored, Verb};
+use crate::waiters::Settled;
+
+/// What is to be removed.
+#[derive(Clone, Copy)]
+pub(super) struct Removal<'a> {
+    pub(super) kind: Kind,
+    pub(super) name: &'a str,
+    pub(super) instance: &'a InstanceId,
+    pub(super) binding: Option<&'a BindingId>,
+}
+
+/// Why a removal is not done; deprovision and unbind have the same reasons.
+pub(super) enum Refusal {
+    Invalid(String),
+    Gone,
+    AsyncRequired,
+    Fault(Fault),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl Inner {
+    pub(super) async fn remove(
+        self: &Arc<Self>,
+        caller: &Caller,
+        what: Removal<'_>,
+        query: &RemovalQuery,
+        incomplete: Incomplete,
+    ) -> Result<Removed, Refusal> {
+        let namespace = self.tenant(caller)?;
+        let Some(epoch) = self.shards.epoch(&names::instance(what.instance)) else { return Err(elsewhere().into()) };
+        let verb = if what.kind == Kind::Binding { Verb::Unbind } else { Verb::Deprovision };
+        for _ in 0..TRIES {
+            let existing: Option<Stored> = self.home.get(what.kind, namespace, what.name).await.map_err(fault)?;
+            let Some(existing) = existing else { return Err(Refusal::Gone) };
+            let same_ids =
+                existing.spec.instance_id == *what.instance && existing.spec.binding_id.as_ref() == what.binding;
+            let decision = decide::removal(&existing, same_ids);
+            if decision == OnRemoval::Absent {
+                return Err(Refusal::Gone);
+            }
+            if existing.spec.service_id != query.service_id || existing.spec.plan_id != query.plan_id {
+                let text = "service_id or plan_id is not that of what is to be deleted".to_owned();
+                return Err(Refusal::Invalid(text));
+            }
+            let execution = self.removal_execution(&existing, verb);
+            if execution == Execution::Async && incomplete == Incomplete::Refused {
+                return Err(Refusal::AsyncRequired);
+            }
+            match decision {
+                OnRemoval::Absent => return Err(Refusal::Gone),
+                OnRemoval::Join(operation) => {
+                    self.metrics.repeat(verb);
+                    if self.is_buried(&existing).await.map_err(fault)? {
+                        return Err(Refusal::Gone);
+                    }
+                    let at_once = incomplete == Incomplete::Accepted;
+                    let pending = Pending::of(&existing)?;
+                    return match self.run_and_wait(&pending, None, at_once, incomplete).await? {
+                        // Of several deletes one reports 200 (OSB-BLK-04).
+                        Some(Settled::Succeeded(_)) => Err(Refusal::Gone),
+                        settled => removed(settled, operation, incomplete),
+                    };
+                }
+                OnRemoval::Accept => match self.accept(&existing, verb, epoch, caller.identity.as_deref()).await {
+                    Ok(stored) => {
+                        let pending = Pending::of(&stored)?;
+                        let at_once = incomplete == Incomplete::Accepted && execution == Execution::Async;
+                        let settled = self.run_and_wait(&pending, Some(stored), at_once, incomplete).await?;
+                        return removed(settled, pending.operation, incomplete);
+                    }
+                    Err(AcceptError::Changed) => {}
+                    Err(error) => return Err(fault_of_accept(error).into()),
+                },
+            }
+        }
+        Err(Refusal::Fault(Fault::Unavailable("The object is being changed by many at a time.".to_owned())))
+    }
+
+    fn removal_execution(&self, existing: &Stored, verb: Verb) -> Execution {
+        match self.services.find(&existing.spec.service_id, &existing.spec.plan_id) {
+            Some(found) if verb == Verb::Unbind => found.plan.policy.unbind,
+            Some(found) => found.plan.policy.deprovision,
+            None => Execution::Auto,
+        }
+    }
+}
+
+fn removed(settled: Option<Settled>, operation: OperationId, incomplete: Incomplete) -> Result<Removed, Refusal> {
+    match settled {
+        Some(Settled::Succeeded(_)) => Ok(Removed::Done),
+        Some(Settled::Failed(text)) => Err(failed(text).into()),
+        Some(Settled::Superseded) => Err(failed(None).into()),
+        None if incomplete == Incomplete::Accepted => Ok(Removed::Accepted(operation)),
+        None => Err(too_slow().into()),
+    }
+}
+

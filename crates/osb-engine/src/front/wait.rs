@@ -1,0 +1,116 @@
+//! Waiting for the outcome of an operation, and undoing what cannot be waited for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use osb_api::answer::State;
+use osb_api::error::Fault;
+use osb_api::id::OperationId;
+use osb_api::request::Incomplete;
+use tokio::time::Instant;
+
+use super::{TRIES, fault};
+use crate::decide::{self, OnPoll};
+use crate::engine::Inner;
+use crate::lanes::{Job, LaneKey};
+use crate::removal::AcceptError;
+use crate::resource::{Kind, Stored, Verb};
+use crate::waiters::Settled;
+
+/// How often a request that waits for an operation of another request, or of another process, looks at it.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How often a request that waits for its own operation looks at it, should another process carry it out.
+const OWN_LOOK: Duration = Duration::from_secs(2);
+
+/// The operation that a request waits for, and where it stands.
+pub(super) struct Pending {
+    pub(super) operation: OperationId,
+    kind: Kind,
+    key: LaneKey,
+    name: String,
+}
+
+impl Pending {
+    /// The running operation of an object.
+    pub(super) fn of(stored: &Stored) -> Result<Self, Fault> {
+        let unreadable = || Fault::Unavailable("The state of the object cannot be read.".to_owned());
+        let running = stored.running().ok_or_else(unreadable)?;
+        let key =
+            LaneKey { namespace: stored.metadata.namespace.as_str().into(), instance: stored.instance_name().into() };
+        let name = stored.metadata.name.clone();
+        Ok(Self { operation: running.id.clone(), kind: stored.which(), key, name })
+    }
+}
+
+impl Inner {
+    /// Has a just accepted operation carried out, and waits for its outcome as long as the request may. An operation
+    /// that another request began (`begun` is none) is only waited for.
+    pub(super) async fn run_and_wait(
+        self: &Arc<Self>,
+        pending: &Pending,
+        begun: Option<Stored>,
+        at_once: bool,
+        incomplete: Incomplete,
+    ) -> Result<Option<Settled>, Fault> {
+        let budget = match incomplete {
+            Incomplete::Accepted => self.config.budget_incomplete,
+            Incomplete::Refused => self.config.budget_complete,
+        };
+        // The owner of a joined operation may be another process, or have finished before we registered.
+        let look = if begun.is_some() { OWN_LOOK } else { LOOK };
+        let receiver = (!at_once).then(|| self.waiters.register(&pending.operation));
+        if let Some(stored) = begun {
+            self.push(pending.key.clone(), Job::accepted(stored));
+        }
+        let Some(mut receiver) = receiver else { return Ok(None) };
+        let deadline = Instant::now() + budget;
+        loop {
+            match tokio::time::timeout_at(deadline.min(Instant::now() + look), &mut receiver).await {
+                Ok(Ok(settled)) => return Ok(Some(settled)),
+                Ok(Err(_)) | Err(_) if Instant::now() >= deadline => break,
+                Ok(Err(_)) => receiver = self.waiters.register(&pending.operation),
+                Err(_) => {}
+            }
+            if let Some(settled) = self.settled_meanwhile(pending).await? {
+                return Ok(Some(settled));
+            }
+        }
+        drop(receiver);
+        self.waiters.forget(&pending.operation);
+        Ok(None)
+    }
+
+    async fn settled_meanwhile(&self, pending: &Pending) -> Result<Option<Settled>, Fault> {
+        let (namespace, name, operation) = (&pending.key.namespace, &pending.name, Some(&pending.operation));
+        let polled = match self.home.get::<Stored>(pending.kind, namespace, name).await.map_err(fault)? {
+            Some(found) => decide::poll(&found, true, operation),
+            None => match self.tombstone(namespace, name).await.map_err(fault)? {
+                Some(tombstone) => decide::poll_removed(&tombstone.spec.history, true, operation),
+                None => OnPoll::Gone,
+            },
+        };
+        Ok(match polled {
+            OnPoll::State(State::InProgress, _) => None,
+            OnPoll::State(State::Succeeded, _) => Some(Settled::Succeeded(None)),
+            OnPoll::State(State::Failed, text) => Some(Settled::Failed(text)),
+            OnPoll::Gone | OnPoll::NotFound | OnPoll::UnknownOperation => Some(Settled::Superseded),
+        })
+    }
+
+    /// Undoes what a request began that cannot wait any longer.
+    pub(super) async fn clean_up(self: &Arc<Self>, pending: &Pending, verb: Verb) {
+        for _ in 0..TRIES {
+            let found = self.home.get::<Stored>(pending.kind, &pending.key.namespace, &pending.name).await;
+            let Ok(Some(found)) = found else { return };
+            let still_runs = found.running().is_some_and(|running| running.id == pending.operation);
+            let Some(epoch) = self.shards.epoch(&pending.key.instance).filter(|_| still_runs) else { return };
+            match self.accept(&found, verb, epoch, None).await {
+                Ok(stored) => return self.push(pending.key.clone(), Job::accepted(stored)),
+                Err(AcceptError::Changed) => {}
+                // The platform's own clean-up comes: a 5xx is answered.
+                Err(_) => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,646 @@
+//! What OSB 2.17 says of one instance and its bindings, in the form of a machine that may be in several states at a
+//! time: work ends at moments that the platform does not see, so an answer narrows down where the broker can be.
+//!
+//! The machine knows ids and credentials only from the answers. Calls that were sent together are explained by trying
+//! every order of them, with work that ends in between.
+
+use std::collections::HashSet;
+
+use crate::author::{ASYNC, AUTO, Behaviour, UNBINDABLE};
+
+/// The bindings of an instance.
+pub(super) const BINDINGS: usize = 2;
+
+/// So many ended operations are remembered for certain.
+const REMEMBERED: usize = 16;
+
+pub(super) const PLANS: [&str; 3] = [AUTO, ASYNC, UNBINDABLE];
+
+/// Parameters, and what the author's functions do with them.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) parameters: &'static str,
+    make: Behaviour,
+    remove: Behaviour,
+    valid: bool,
+}
+
+const fn wish(parameters: &'static str, make: Behaviour, remove: Behaviour) -> Wish {
+    Wish { parameters, make, remove, valid: true }
+}
+
+const fn invalid(parameters: &'static str) -> Wish {
+    Wish { parameters, make: Behaviour::Succeed, remove: Behaviour::Succeed, valid: false }
+}
+
+pub(super) const WISHES: [Wish; 10] = [
+    wish("{}", Behaviour::Succeed, Behaviour::Succeed),
+    wish(r#"{"provision": "block"}"#, Behaviour::Block, Behaviour::Succeed),
+    wish(r#"{"deprovision": "block"}"#, Behaviour::Succeed, Behaviour::Block),
+    wish(r#"{"provision": "fail"}"#, Behaviour::Fail, Behaviour::Succeed),
+    wish(r#"{"deprovision": "fail"}"#, Behaviour::Succeed, Behaviour::Fail),
+    wish(r#"{"provision": "hiccup", "deprovision": "hiccup"}"#, Behaviour::Hiccup, Behaviour::Hiccup),
+    wish(r#"{"provision": "steps", "deprovision": "block"}"#, Behaviour::Steps, Behaviour::Block),
+    wish(r#"{"provision": "panic"}"#, Behaviour::Panic, Behaviour::Succeed),
+    wish(r#"{"size": 2}"#, Behaviour::Succeed, Behaviour::Succeed),
+    invalid(r#"{"size": 0}"#),
+];
+
+pub(super) const BIND_WISHES: [Wish; 8] = [
+    wish("{}", Behaviour::Succeed, Behaviour::Succeed),
+    wish(r#"{"bind": "block"}"#, Behaviour::Block, Behaviour::Succeed),
+    wish(r#"{"unbind": "block"}"#, Behaviour::Succeed, Behaviour::Block),
+    wish(r#"{"bind": "fail"}"#, Behaviour::Fail, Behaviour::Succeed),
+    wish(r#"{"unbind": "fail"}"#, Behaviour::Succeed, Behaviour::Fail),
+    wish(r#"{"bind": "hiccup", "unbind": "hiccup"}"#, Behaviour::Hiccup, Behaviour::Hiccup),
+    wish(r#"{"bind": "steps"}"#, Behaviour::Steps, Behaviour::Succeed),
+    invalid(r#"{"bind": 5}"#),
+];
+
+/// What an object is made with: equal ones are identical requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Asked {
+    pub(super) plan: &'static str,
+    /// Which of the wishes.
+    pub(super) wish: usize,
+}
+
+/// One call of a platform for an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Call {
+    Provision { asked: Asked, accepts: bool },
+    Deprovision { plan: &'static str, accepts: bool },
+    Bind { binding: usize, asked: Asked },
+    Unbind { binding: usize, plan: &'static str, accepts: bool },
+    Poll { binding: Option<usize>, which: Which },
+}
+
+/// The operation that a poll names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Which {
+    Newest,
+    /// One that a 202 gave out.
+    Given(String),
+    Unknown,
+}
+
+/// The kind of an answer, with what has to be the same each time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Answer {
+    /// 201, with the password of a binding.
+    Created(Option<String>),
+    /// 200 to a PUT.
+    Exists(Option<String>),
+    /// 202 with the operation.
+    Accepted(String),
+    /// 200 to a DELETE.
+    Done,
+    /// 400.
+    Invalid,
+    /// 404.
+    NotFound,
+    /// 409.
+    Conflict,
+    /// 410.
+    Gone,
+    /// 422 `AsyncRequired`.
+    AsyncRequired,
+    /// 422 `ConcurrencyError`.
+    Concurrency,
+    /// 500.
+    Failed,
+    /// 200 to a poll.
+    InProgress,
+    Succeeded,
+    OperationFailed,
+    /// What no broker of these tests answers.
+    Other(String),
+}
+
+/// An instance with its bindings, as the platform could know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Slot {
+    instance: Entry,
+    bindings: [Entry; BINDINGS],
+    /// The number of the next operation.
+    next: u32,
+    /// A binding that could not be removed fails the deprovision.
+    doomed: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Entry {
+    life: Option<Life>,
+    /// The operations of the life before, if there was one that ended with a removal.
+    buried: Option<Vec<Ended>>,
+    /// The passwords of earlier lives.
+    passwords: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Life {
+    asked: Asked,
+    complete: bool,
+    running: Option<Running>,
+    ended: Vec<Ended>,
+    password: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Running {
+    op: u32,
+    id: Option<String>,
+    removes: bool,
+    /// A DELETE of the platform began it, and not the deprovision of the instance.
+    asked_for: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Outcome {
+    Succeeded,
+    Failed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Ended {
+    id: Option<String>,
+    outcome: Outcome,
+}
+
+/// An operation that has ended.
+type Event = (u32, Outcome);
+
+/// Which entry: the instance's, or that of a binding.
+type Place = Option<usize>;
+
+/// How far a call is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Progress {
+    ToDo,
+    /// A bind has looked at its instance; what it got is the refusal of a new bind.
+    Looked(Option<Answer>),
+    Waits { op: u32, begun: bool },
+    Answered,
+}
+
+/// What the rules say to a call.
+enum Rule {
+    Is(Answer),
+    Exists,
+    Looked(Option<Answer>),
+    /// The operation answers, at once with a 202 or with its outcome.
+    Runs { op: u32, begun: bool, accepts: bool, at_once: bool },
+    /// Nothing is said of polls of operations that may be forgotten.
+    Any,
+}
+
+impl Entry {
+    fn running(&self) -> Option<&Running> {
+        self.life.as_ref()?.running.as_ref()
+    }
+
+    fn removing(&self) -> bool {
+        self.running().is_some_and(|running| running.removes)
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &String> {
+        let ended = self.life.iter().flat_map(|life| &life.ended).chain(self.buried.iter().flatten());
+        ended.filter_map(|ended| ended.id.as_ref()).chain(self.running().and_then(|running| running.id.as_ref()))
+    }
+
+    fn poll(&self, which: &Which) -> Rule {
+        let of = |ended: &Ended| {
+            Rule::Is(if ended.outcome == Outcome::Succeeded { Answer::Succeeded } else { Answer::OperationFailed })
+        };
+        let buried = |id: &String| self.buried.iter().flatten().find(|ended| ended.id.as_ref() == Some(id)).map(of);
+        let Some(life) = &self.life else {
+            return match which {
+                _ if self.buried.is_none() => Rule::Is(Answer::NotFound),
+                Which::Given(id) => buried(id).unwrap_or(Rule::Is(Answer::Gone)),
+                Which::Newest | Which::Unknown => Rule::Is(Answer::Gone),
+            };
+        };
+        match (which, &life.running) {
+            (Which::Newest, Some(_)) => Rule::Is(Answer::InProgress),
+            (Which::Newest, None) => life.ended.last().map_or(Rule::Any, of),
+            (Which::Unknown, _) => Rule::Is(Answer::Invalid),
+            (Which::Given(id), Some(running)) if running.id.as_ref() == Some(id) => Rule::Is(Answer::InProgress),
+            (Which::Given(_), _) if life.ended.len() >= REMEMBERED => Rule::Any,
+            (Which::Given(id), _) => {
+                let here = life.ended.iter().find(|ended| ended.id.as_ref() == Some(id)).map(of);
+                here.or_else(|| buried(id)).unwrap_or(Rule::Is(Answer::Invalid))
+            }
+        }
+    }
+}
+
+/// What an author's function comes to; `None` while it waits.
+fn outcome(behaviour: Behaviour, open: bool) -> Option<Outcome> {
+    match behaviour {
+        Behaviour::Succeed | Behaviour::Hiccup => Some(Outcome::Succeeded),
+        Behaviour::Fail | Behaviour::Panic | Behaviour::Blab => Some(Outcome::Failed),
+        Behaviour::Block | Behaviour::Hang | Behaviour::Steps => open.then_some(Outcome::Succeeded),
+    }
+}
+
+fn wish_of(place: Place, asked: Asked) -> &'static Wish {
+    if place.is_some() { &BIND_WISHES[asked.wish] } else { &WISHES[asked.wish] }
+}
+
+impl Slot {
+    fn entry(&self, place: Place) -> &Entry {
+        place.map_or(&self.instance, |binding| &self.bindings[binding])
+    }
+
+    fn entry_mut(&mut self, place: Place) -> &mut Entry {
+        match place {
+            Some(binding) => &mut self.bindings[binding],
+            None => &mut self.instance,
+        }
+    }
+
+    fn places() -> impl Iterator<Item = Place> {
+        std::iter::once(None).chain((0..BINDINGS).map(Some))
+    }
+
+    /// Whether nothing runs.
+    pub(super) fn is_quiet(&self) -> bool {
+        Self::places().all(|place| self.entry(place).running().is_none())
+    }
+
+    /// What is stored of the instance and of each binding: whether it is complete.
+    pub(super) fn stored(&self) -> Vec<Option<bool>> {
+        Self::places().map(|place| self.entry(place).life.as_ref().map(|life| life.complete)).collect()
+    }
+
+    // What can happen to an entry.
+
+    fn create(&mut self, place: Place, asked: Asked) -> u32 {
+        let life = Life { asked, complete: false, running: None, ended: Vec::new(), password: None };
+        self.entry_mut(place).life = Some(life);
+        self.start(place, false, true).0
+    }
+
+    /// Begins an operation; what runs is superseded.
+    fn start(&mut self, place: Place, removes: bool, asked_for: bool) -> (u32, Option<Event>) {
+        let event = self.entry(place).running().is_some().then(|| self.end(place, Outcome::Failed));
+        self.next += 1;
+        let op = self.next;
+        if let Some(life) = &mut self.entry_mut(place).life {
+            life.running = Some(Running { op, id: None, removes, asked_for });
+        }
+        (op, event)
+    }
+
+    fn end(&mut self, place: Place, outcome: Outcome) -> Event {
+        let life = self.entry_mut(place).life.as_mut().expect("only what lives ends");
+        let running = life.running.take().expect("only what runs ends");
+        if !running.removes && outcome == Outcome::Succeeded {
+            life.complete = true;
+        }
+        life.ended.push(Ended { id: running.id, outcome });
+        (running.op, outcome)
+    }
+
+    /// A removal has succeeded.
+    fn bury(&mut self, place: Place) -> Event {
+        let event = self.end(place, Outcome::Succeeded);
+        let entry = self.entry_mut(place);
+        let life = entry.life.take().expect("only what lives is buried");
+        entry.passwords.extend(life.password);
+        entry.buried = Some(life.ended);
+        event
+    }
+
+    /// A bind was too late: nothing was made, and nothing is remembered.
+    fn vanish(&mut self, place: Place) -> Event {
+        let event = self.end(place, Outcome::Failed);
+        self.entry_mut(place).life = None;
+        event
+    }
+
+    // What the broker does by itself.
+
+    /// Everything that may happen next, with the operations that it ends. `open` says whether functions that wait may
+    /// go on.
+    fn steps(&self, open: bool) -> Vec<(Slot, Vec<Event>)> {
+        let mut steps = Vec::new();
+        let mut step = |change: &dyn Fn(&mut Slot) -> Vec<Event>| {
+            let mut next = self.clone();
+            let events = change(&mut next);
+            steps.push((next, events));
+        };
+        match self.instance.running() {
+            Some(running) if running.removes => self.deprovision_steps(open, &mut step),
+            Some(_) => {
+                let asked = self.instance.life.as_ref().expect("it runs").asked;
+                if let Some(outcome) = outcome(wish_of(None, asked).make, open) {
+                    step(&|slot| vec![slot.end(None, outcome)]);
+                }
+            }
+            None => {}
+        }
+        for binding in 0..BINDINGS {
+            match self.bindings[binding].running() {
+                Some(running) if running.removes => self.unbind_steps(binding, running.asked_for, open, &mut step),
+                Some(_) => self.bind_steps(binding, open, &mut step),
+                None => {}
+            }
+        }
+        steps
+    }
+
+    fn deprovision_steps(&self, open: bool, step: &mut dyn FnMut(&dyn Fn(&mut Slot) -> Vec<Event>)) {
+        if self.doomed {
+            return step(&|slot| {
+                slot.doomed = false;
+                vec![slot.end(None, Outcome::Failed)]
+            });
+        }
+        let left: Vec<usize> = (0..BINDINGS).filter(|binding| self.bindings[*binding].life.is_some()).collect();
+        for binding in &left {
+            if !self.bindings[*binding].removing() {
+                step(&|slot| slot.start(Some(*binding), true, false).1.into_iter().collect());
+            }
+        }
+        let life = self.instance.life.as_ref().expect("it runs");
+        let behaviour = if life.complete { wish_of(None, life.asked).remove } else { Behaviour::Succeed };
+        match outcome(behaviour, open) {
+            Some(Outcome::Succeeded) if left.is_empty() => step(&|slot| vec![slot.bury(None)]),
+            Some(Outcome::Failed) if left.is_empty() => step(&|slot| vec![slot.end(None, Outcome::Failed)]),
+            _ => {}
+        }
+    }
+
+    fn bind_steps(&self, binding: usize, open: bool, step: &mut dyn FnMut(&dyn Fn(&mut Slot) -> Vec<Event>)) {
+        let place = Some(binding);
+        if self.instance.removing() || !self.instance.life.as_ref().is_some_and(|life| life.complete) {
+            return step(&|slot| vec![slot.vanish(place)]);
+        }
+        let asked = self.bindings[binding].life.as_ref().expect("it runs").asked;
+        if let Some(outcome) = outcome(wish_of(place, asked).make, open) {
+            step(&|slot| vec![slot.end(place, outcome)]);
+        }
+    }
+
+    fn unbind_steps(
+        &self,
+        binding: usize,
+        asked_for: bool,
+        open: bool,
+        step: &mut dyn FnMut(&dyn Fn(&mut Slot) -> Vec<Event>),
+    ) {
+        let place = Some(binding);
+        let life = self.bindings[binding].life.as_ref().expect("it runs");
+        let has_state = self.instance.life.as_ref().is_some_and(|life| life.complete);
+        let behaviour = if has_state && life.complete { wish_of(place, life.asked).remove } else { Behaviour::Succeed };
+        match outcome(behaviour, open) {
+            None => {}
+            Some(Outcome::Succeeded) => step(&|slot| vec![slot.bury(place)]),
+            Some(Outcome::Failed) => {
+                if self.instance.removing() {
+                    step(&|slot| {
+                        slot.doomed = true;
+                        vec![slot.end(place, Outcome::Failed)]
+                    });
+                }
+                if asked_for {
+                    step(&|slot| vec![slot.end(place, Outcome::Failed)]);
+                }
+            }
+        }
+    }
+
+    // What a call does.
+
+    fn advance(&mut self, call: &Call, looked: Option<&Option<Answer>>) -> (Rule, Option<Event>) {
+        match (call, looked) {
+            (Call::Provision { asked, accepts }, _) => {
+                let needs_async = asked.plan == ASYNC && !accepts;
+                let refusal = if needs_async {
+                    Some(Answer::AsyncRequired)
+                } else {
+                    (!WISHES[asked.wish].valid).then_some(Answer::Invalid)
+                };
+                (self.put(None, *asked, refusal, *accepts, asked.plan == ASYNC), None)
+            }
+            (Call::Bind { asked, .. }, None) => (self.look(*asked), None),
+            (Call::Bind { binding, asked }, Some(refusal)) => {
+                (self.put(Some(*binding), *asked, refusal.clone(), false, false), None)
+            }
+            (Call::Deprovision { plan, accepts }, _) => self.delete(None, plan, *accepts),
+            (Call::Unbind { binding, plan, accepts }, _) => self.delete(Some(*binding), plan, *accepts),
+            (Call::Poll { binding, which }, _) => (self.entry(*binding).poll(which), None),
+        }
+    }
+
+    /// OSB-PROV-10 to -15, OSB-BIND-09 to -16, Amb-23; an identical PUT after a failure starts again.
+    fn put(&mut self, place: Place, asked: Asked, refusal: Option<Answer>, accepts: bool, at_once: bool) -> Rule {
+        let Some(life) = &self.entry(place).life else {
+            return match refusal {
+                Some(refusal) => Rule::Is(refusal),
+                None => Rule::Runs { op: self.create(place, asked), begun: true, accepts, at_once },
+            };
+        };
+        match &life.running {
+            Some(running) if running.removes => Rule::Is(Answer::Concurrency),
+            _ if life.asked != asked => Rule::Is(Answer::Conflict),
+            // A 202 would be the answer, and the platform does not take one (OSB-ASY-03).
+            Some(_) if refusal == Some(Answer::AsyncRequired) => Rule::Is(Answer::AsyncRequired),
+            Some(running) => Rule::Runs { op: running.op, begun: false, accepts, at_once: accepts },
+            None if life.complete => Rule::Exists,
+            None => match refusal {
+                Some(refusal) => Rule::Is(refusal),
+                None => Rule::Runs { op: self.start(place, false, true).0, begun: true, accepts, at_once },
+            },
+        }
+    }
+
+    /// The instance of a bind: Amb-13, Amb-24, OSB-BIND-02, OSB-BIND-18.
+    fn look(&self, asked: Asked) -> Rule {
+        let Some(instance) = &self.instance.life else { return Rule::Is(Answer::NotFound) };
+        if instance.asked.plan != asked.plan || asked.plan == UNBINDABLE {
+            return Rule::Is(Answer::Invalid);
+        }
+        Rule::Looked(if instance.running.is_some() {
+            Some(Answer::Concurrency)
+        } else {
+            (!instance.complete || !BIND_WISHES[asked.wish].valid).then_some(Answer::Invalid)
+        })
+    }
+
+    /// OSB-DEP-03 to -08, OSB-UNB-03 to -08.
+    fn delete(&mut self, place: Place, plan: &str, accepts: bool) -> (Rule, Option<Event>) {
+        let Some(life) = &self.entry(place).life else { return (Rule::Is(Answer::Gone), None) };
+        if life.asked.plan != plan {
+            return (Rule::Is(Answer::Invalid), None);
+        }
+        let is_async = plan == ASYNC;
+        if is_async && !accepts {
+            return (Rule::Is(Answer::AsyncRequired), None);
+        }
+        match &life.running {
+            Some(running) if running.removes => {
+                (Rule::Runs { op: running.op, begun: false, accepts, at_once: accepts }, None)
+            }
+            _ => {
+                let (op, event) = self.start(place, true, true);
+                (Rule::Runs { op, begun: true, accepts, at_once: accepts && is_async }, event)
+            }
+        }
+    }
+
+    // What an answer tells.
+
+    /// The id of a running operation: always the same one, and never that of another operation.
+    fn learn_id(&mut self, op: u32, id: &str) -> bool {
+        let known = Self::places().any(|place| self.entry(place).ids().any(|known| known == id));
+        for place in Self::places() {
+            let running = self.entry_mut(place).life.as_mut().and_then(|life| life.running.as_mut());
+            if let Some(running) = running.filter(|running| running.op == op) {
+                return match &running.id {
+                    Some(before) => before == id,
+                    None => {
+                        running.id = Some(id.to_owned());
+                        !known
+                    }
+                };
+            }
+        }
+        false
+    }
+
+    /// The password of a binding: the same as long as it lives, and never that of another binding (OSB-BIND-21).
+    fn learn_password(&mut self, call: &Call, password: Option<&String>) -> bool {
+        let (Call::Bind { binding, .. }, Some(password)) = (call, password) else {
+            return matches!(call, Call::Provision { .. });
+        };
+        let others = self.bindings.iter().flat_map(|entry| {
+            entry.passwords.iter().chain(entry.life.as_ref().and_then(|life| life.password.as_ref()))
+        });
+        let known = others.into_iter().any(|known| known == password);
+        let Some(life) = &mut self.bindings[*binding].life else { return true };
+        match &life.password {
+            Some(before) => before == password,
+            None => {
+                life.password = Some(password.clone());
+                !known
+            }
+        }
+    }
+
+    /// The answer to a call whose operation has ended.
+    fn is_outcome(&mut self, call: &Call, begun: bool, outcome: Outcome, answer: &Answer) -> bool {
+        let removes = matches!(call, Call::Deprovision { .. } | Call::Unbind { .. });
+        match (outcome, answer) {
+            (Outcome::Failed, answer) => *answer == Answer::Failed,
+            (_, Answer::Done) => removes && begun,
+            // Of several deletes one reports 200 (OSB-BLK-04).
+            (_, Answer::Gone) => removes && !begun,
+            (_, Answer::Created(password)) => !removes && begun && self.learn_password(call, password.as_ref()),
+            (_, Answer::Exists(password)) => !removes && !begun && self.learn_password(call, password.as_ref()),
+            _ => false,
+        }
+    }
+
+    /// The same state, with the numbers of operations in one form.
+    fn canonical(mut self) -> Self {
+        self.next = 0;
+        for place in Self::places() {
+            self.next += 1;
+            let op = self.next;
+            if let Some(running) = self.entry_mut(place).life.as_mut().and_then(|life| life.running.as_mut()) {
+                running.op = op;
+            }
+        }
+        self
+    }
+}
+
+/// A state while calls are on their way.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Node {
+    slot: Slot,
+    calls: Vec<Progress>,
+}
+
+impl Node {
+    /// Tells the calls that wait of operations that have ended; `None` when an answer does not fit.
+    fn told(mut self, events: impl IntoIterator<Item = Event>, sent: &[(Call, Answer)]) -> Option<Self> {
+        for (op, outcome) in events {
+            for (progress, (call, answer)) in self.calls.iter_mut().zip(sent) {
+                if let Progress::Waits { op: waits, begun } = *progress
+                    && waits == op
+                {
+                    if !self.slot.is_outcome(call, begun, outcome, answer) {
+                        return None;
+                    }
+                    *progress = Progress::Answered;
+                }
+            }
+        }
+        Some(self)
+    }
+
+    /// Has call number `number` do what it does next; `None` when its answer does not fit.
+    fn advanced(&self, number: usize, sent: &[(Call, Answer)]) -> Option<Self> {
+        let mut next = self.clone();
+        let looked = match &self.calls[number] {
+            Progress::ToDo => None,
+            Progress::Looked(refusal) => Some(refusal),
+            Progress::Waits { .. } | Progress::Answered => return None,
+        };
+        let (call, answer) = &sent[number];
+        let (rule, event) = next.slot.advance(call, looked);
+        next.calls[number] = match rule {
+            Rule::Any => Progress::Answered,
+            Rule::Is(expected) => (expected == *answer).then_some(Progress::Answered)?,
+            Rule::Exists => {
+                let Answer::Exists(password) = answer else { return None };
+                next.slot.learn_password(call, password.as_ref()).then_some(Progress::Answered)?
+            }
+            Rule::Looked(refusal) => Progress::Looked(refusal),
+            Rule::Runs { op, begun, accepts, at_once } => match answer {
+                Answer::Accepted(id) if accepts => next.slot.learn_id(op, id).then_some(Progress::Answered)?,
+                _ if at_once => return None,
+                _ => Progress::Waits { op, begun },
+            },
+        };
+        next.told(event, sent)
+    }
+}
+
+/// The states in which a broker can be that answered these calls, sent together, like that; empty when the answers
+/// have no explanation. `open` says whether functions that wait could go on meanwhile.
+pub(super) fn explain(from: &HashSet<Slot>, sent: &[(Call, Answer)], open: bool) -> HashSet<Slot> {
+    let start = |slot: &Slot| Node { slot: slot.clone(), calls: vec![Progress::ToDo; sent.len()] };
+    let mut stack: Vec<Node> = from.iter().map(start).collect();
+    let mut seen: HashSet<Node> = HashSet::new();
+    let mut found = HashSet::new();
+    while let Some(node) = stack.pop() {
+        if !seen.insert(node.clone()) {
+            continue;
+        }
+        if node.calls.iter().all(|progress| *progress == Progress::Answered) {
+            found.insert(node.slot.canonical());
+            continue;
+        }
+        for (slot, events) in node.slot.steps(open) {
+            stack.extend(Node { slot, calls: node.calls.clone() }.told(events, sent));
+        }
+        stack.extend((0..sent.len()).filter_map(|number| node.advanced(number, sent)));
+    }
+    found
+}
+
+/// The states in which nothing runs any more, when nothing waits.
+pub(super) fn settled(from: &HashSet<Slot>) -> HashSet<Slot> {
+    let mut stack: Vec<Slot> = from.iter().cloned().collect();
+    let mut seen = HashSet::new();
+    while let Some(slot) = stack.pop() {
+        if seen.insert(slot.clone()) {
+            stack.extend(slot.steps(true).into_iter().map(|(slot, _)| slot.canonical()));
+        }
+    }
+    seen.into_iter().filter(Slot::is_quiet).collect()
+}

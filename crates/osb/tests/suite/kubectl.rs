@@ -1,0 +1,67 @@
+//! `kubectl` with the kubeconfig of the data folder.
+
+use std::process::Command;
+
+use crate::harness::{Place, Verb};
+
+fn run(command: &mut Command, args: &[&str]) -> Verb {
+    Verb::of(args, &command.args(args).output().unwrap())
+}
+
+#[test]
+fn kubectl_shows_instances_and_bindings_in_columns() {
+    let Some(kubectl) = testparts::need(testparts::kubectl()) else { return };
+    let place = Place::new();
+    let _server = place.start();
+    place.verb(&["provision", "my-db"]).ok();
+    place.verb(&["bind", "my-db"]).ok();
+    let shown = run(&mut place.kubectl(&kubectl), &["get", "serviceinstances,servicebindings"]);
+    let lines: Vec<Vec<&str>> = shown.ok().lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["NAME", "PLAN", "READY", "REASON", "OPERATION", "AGE"]);
+    assert_eq!(lines[1][0], "serviceinstance.reference.osb.internal/my-db");
+    assert_eq!(lines[1][2..4], ["True", "Provisioned"]);
+    assert_eq!(lines[3], ["NAME", "INSTANCE", "READY", "REASON", "OPERATION", "AGE"]);
+    assert_eq!(lines[4][1..4], ["my-db", "True", "Bound"]);
+    run(&mut place.kubectl(&kubectl), &["get", "osb"]).ok();
+}
+
+#[test]
+fn deleting_with_kubectl_deprovisions() {
+    let Some(kubectl) = testparts::need(testparts::kubectl()) else { return };
+    let place = Place::new();
+    let _server = place.start();
+    place.verb(&["provision", "my-db"]).ok();
+    // kubectl waits until the finalizer, and with it the object, is gone.
+    run(&mut place.kubectl(&kubectl), &["delete", "serviceinstance", "my-db", "--timeout=60s"]).ok();
+    assert_eq!(place.verb(&["instances", "-o", "json"]).json().as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn without_the_token_nothing_is_shown() {
+    let Some(kubectl) = testparts::need(testparts::kubectl()) else { return };
+    let place = Place::new();
+    let _server = place.start();
+    place.verb(&["provision", "my-db"]).ok();
+    for (token, told) in [("guessed", "Unauthorized"), ("", "Forbidden")] {
+        let path = place.data().join("kubeconfig");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let changed: String = text
+            .lines()
+            .map(|line| if line.trim_start().starts_with("token:") { format!("    token: \"{token}\"\n") } else { format!("{line}\n") })
+            .collect();
+        std::fs::write(&path, changed).unwrap();
+        let refused = Command::new(&kubectl)
+            .arg("--kubeconfig")
+            .arg(&path)
+            .args(["get", "--raw", "/apis/reference.osb.internal/v1/serviceinstances"])
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let refused = Verb::of(&["get"], &refused);
+        std::fs::write(&path, text).unwrap();
+        assert!(refused.code != Some(0) && refused.stdout.is_empty(), "{refused:?}");
+        let answer = refused.stderr.to_lowercase();
+        let is_told = answer.contains(&told.to_lowercase()) || answer.contains("must be logged in") || answer.contains("forbidden");
+        assert!(is_told && !answer.contains("my-db"), "{refused:?}");
+    }
+}

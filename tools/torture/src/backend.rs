@@ -1,0 +1,294 @@
+//! The backend of the broker under torture: it is never killed, does what it is asked to, decides what goes wrong, and
+//! writes everything down.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+use torture::{Begin, How, Reply, Request, Then, Verb};
+
+use crate::journal::{Clock, Event, What};
+use crate::random::Random;
+
+/// A call that has been retried so often goes well from then on.
+const MOST_TROUBLE: u32 = 3;
+
+/// The connections of a killed process end at once; more time than that is a defect of this program.
+const DRAINED_WITHIN: Duration = Duration::from_secs(20);
+
+/// A stack for threads that do little.
+const STACK_BYTES: usize = 256 << 10;
+
+/// The backend. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Backend {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: Clock,
+    seed: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    events: Vec<Event>,
+    calls: u64,
+    open: HashMap<u64, Open>,
+    /// What has been made: name and part, and its token.
+    parts: BTreeMap<(String, String), String>,
+    tokens: u64,
+    /// For each key, how often something went wrong by our decision.
+    trouble: HashMap<String, u32>,
+    /// Keys whose work was done once: what comes again must go well, as everything is there or gone already.
+    settled: HashMap<String, ()>,
+    /// How often each function was asked for, by its ids: the seed and this decide what goes wrong.
+    asked: HashMap<String, u64>,
+}
+
+struct Open {
+    begin: Begin,
+    stream: TcpStream,
+}
+
+impl Backend {
+    pub(crate) fn start(clock: Clock, seed: u64) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").context("the backend cannot listen")?;
+        let addr = listener.local_addr()?;
+        let shared = Arc::new(Shared { clock, seed, state: Mutex::default() });
+        let backend = Self { addr, shared };
+        let accepting = backend.clone();
+        std::thread::Builder::new().name("backend".to_owned()).spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let backend = accepting.clone();
+                let serve = move || backend.serve(stream);
+                if let Err(error) = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(serve) {
+                    eprintln!("the backend cannot start a thread: {error}");
+                }
+            }
+        })?;
+        Ok(backend)
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Waits until every call of a process that is dead has been seen to end.
+    pub(crate) fn drain(&self) -> Result<()> {
+        let deadline = Instant::now() + DRAINED_WITHIN;
+        while !self.lock().open.is_empty() {
+            if Instant::now() > deadline {
+                bail!("connections of the killed broker stay open");
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        Ok(())
+    }
+
+    /// The calls that run now.
+    pub(crate) fn running(&self) -> usize {
+        self.lock().open.len()
+    }
+
+    /// What has been made and not removed.
+    pub(crate) fn parts(&self) -> Vec<(String, String)> {
+        self.lock().parts.keys().cloned().collect()
+    }
+
+    /// The token of a part.
+    pub(crate) fn token(&self, name: &str, part: &str) -> Option<String> {
+        self.lock().parts.get(&(name.to_owned(), part.to_owned())).cloned()
+    }
+
+    /// Takes the journal: it is empty afterwards.
+    pub(crate) fn take_events(&self) -> Vec<Event> {
+        std::mem::take(&mut self.lock().events)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Serves one call.
+    fn serve(&self, stream: TcpStream) {
+        // A connection that breaks is the end of its call.
+        let call = self.serve_lines(stream);
+        if let Some(call) = call {
+            let mut state = self.lock();
+            if state.open.remove(&call).is_some() {
+                state.note(&self.shared.clock, call, What::Gone);
+            }
+        }
+    }
+
+    /// The answer is the call that was open when the connection ended.
+    fn serve_lines(&self, stream: TcpStream) -> Option<u64> {
+        let mut writer = stream.try_clone().ok()?;
+        writer.set_nodelay(true).ok()?;
+        let mut call = None;
+        for line in BufReader::new(&stream).lines() {
+            let Some(request) = line.ok().and_then(|line| serde_json::from_str::<Request>(&line).ok()) else { break };
+            let reply = match request {
+                Request::Begin(begin) => {
+                    let (number, reply) = self.begin(*begin, stream.try_clone().ok()?);
+                    call = Some(number);
+                    reply
+                }
+                request => self.work(call?, request),
+            };
+            let Ok(mut text) = serde_json::to_vec(&reply) else { break };
+            text.push(b'\n');
+            if writer.write_all(&text).is_err() {
+                break;
+            }
+        }
+        call
+    }
+
+    fn begin(&self, begin: Begin, stream: TcpStream) -> (u64, Reply) {
+        self.note_what_has_gone(&begin);
+        let mut state = self.lock();
+        state.calls += 1;
+        let call = state.calls;
+        let mut reply = state.reply(self.shared.seed, &begin);
+        reply.heeds = call % 2 == 0;
+        state.note(&self.shared.clock, call, What::Begin(Box::new(begin.clone())));
+        state.open.insert(call, Open { begin, stream });
+        (call, reply)
+    }
+
+    /// A call that the engine has dropped closed its connection before the next one of its instance began: its end
+    /// lies in the socket, even when the thread that reads it has not run yet.
+    fn note_what_has_gone(&self, begin: &Begin) {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        loop {
+            let mut unread = false;
+            let mut state = self.lock();
+            let same = |open: &Begin| open.platform == begin.platform && open.instance == begin.instance;
+            let others: Vec<u64> =
+                state.open.iter().filter(|(_, open)| same(&open.begin)).map(|(call, _)| *call).collect();
+            for call in others {
+                match ended(&state.open[&call].stream) {
+                    Ended::Yes => {
+                        state.open.remove(&call);
+                        state.note(&self.shared.clock, call, What::Gone);
+                    }
+                    Ended::Unread => unread = true,
+                    Ended::No => {}
+                }
+            }
+            drop(state);
+            if !unread || Instant::now() > deadline {
+                return;
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    fn work(&self, call: u64, request: Request) -> Reply {
+        let mut state = self.lock();
+        let Some(begin) = state.open.get(&call).map(|open| open.begin.clone()) else { return Reply::default() };
+        let mut reply = state.reply(self.shared.seed, &begin);
+        let what = match request {
+            Request::Begin(_) => return Reply::default(),
+            Request::Step(part) => {
+                reply.token = state.make(&begin.own_name, &part, true);
+                What::Step(part)
+            }
+            Request::Make(part) => {
+                reply.token = state.make(&begin.own_name, &part, false);
+                What::Make(part)
+            }
+            Request::Remove => {
+                state.parts.retain(|(name, _), _| *name != begin.own_name);
+                What::Remove
+            }
+            Request::End(how, value) => {
+                state.open.remove(&call);
+                if how == How::Done {
+                    state.settled.insert(begin.own_name.clone() + verb_name(begin.verb), ());
+                }
+                reply = Reply::default();
+                What::End(how, value)
+            }
+        };
+        state.note(&self.shared.clock, call, what);
+        reply
+    }
+}
+
+fn verb_name(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Provision => "/provision",
+        Verb::Deprovision => "/deprovision",
+        Verb::Bind => "/bind",
+        Verb::Unbind => "/unbind",
+    }
+}
+
+/// What a look at a connection finds.
+enum Ended {
+    Yes,
+    /// Something is there that has not been read.
+    Unread,
+    No,
+}
+
+fn ended(stream: &TcpStream) -> Ended {
+    let mut byte = [0u8; 1];
+    match recv(stream, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        Ok((_, 0)) => Ended::Yes,
+        Ok(_) => Ended::Unread,
+        Err(Errno::AGAIN) => Ended::No,
+        Err(_) => Ended::Yes,
+    }
+}
+
+impl State {
+    fn note(&mut self, clock: &Clock, call: u64, what: What) {
+        let at = clock.tick();
+        self.events.push(Event { at, call, what });
+    }
+
+    /// Makes a part; `anew` gives it another token when it is there already.
+    fn make(&mut self, name: &str, part: &str, anew: bool) -> String {
+        self.tokens += 1;
+        let token = format!("token-{}", self.tokens);
+        let entry = self.parts.entry((name.to_owned(), part.to_owned())).or_insert_with(|| token.clone());
+        if anew {
+            *entry = token;
+        }
+        entry.clone()
+    }
+
+    /// What is to happen next in a call.
+    fn reply(&mut self, seed: u64, begin: &Begin) -> Reply {
+        let ids = format!("{}/{}/{:?}/{:?}", begin.platform, begin.instance, begin.binding, begin.verb);
+        let count = self.asked.entry(ids.clone()).or_default();
+        *count += 1;
+        let mut random = Random::of(seed, (ids, *count));
+        let pause = match random.below(100) {
+            0..70 => random.micros_below(1_500),
+            70..96 => random.micros_below(25_000),
+            _ => random.micros_below(150_000),
+        };
+        let settled = self.settled.contains_key(&(begin.own_name.clone() + verb_name(begin.verb)));
+        let trouble = self.trouble.entry(begin.key.clone()).or_default();
+        let then = match random.below(100) {
+            _ if *trouble >= MOST_TROUBLE || settled => Then::Go,
+            0..6 => Then::Retry,
+            6..8 => Then::Fail,
+            _ => Then::Go,
+        };
+        *trouble += u32::from(then != Then::Go);
+        Reply { token: String::new(), pause_micros: u64::try_from(pause.as_micros()).unwrap_or_default(), then, heeds: false }
+    }
+}
