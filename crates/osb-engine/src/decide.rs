@@ -205,3 +205,6 @@ pub(crate) fn work(stored: &Stored, epoch: u64, finalizer: &str) -> Work {
         None => Work::Nothing,
     }
 }
+
+#[cfg(test)]
+mod tests;

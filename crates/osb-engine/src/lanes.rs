@@ -120,3 +120,170 @@ impl Lanes {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use osb_api::id::{BindingId, InstanceId, OfferingId, PlanId};
+
+    use super::*;
+    use crate::resource::{Meta, Record, Running, Spec};
+
+    fn key() -> LaneKey {
+        LaneKey { namespace: "n".into(), instance: "a".into() }
+    }
+
+    /// The instance `a`, or a binding on it, with a running operation.
+    fn stored(binding: Option<&str>, verb: Verb) -> Stored {
+        let running = Running {
+            id: Record::operation_id("i", 1),
+            verb,
+            accepted_at: None,
+            progress: None,
+            request: None,
+        };
+        Stored {
+            api_version: String::new(),
+            kind: String::new(),
+            metadata: Meta { name: binding.unwrap_or("a").to_owned(), namespace: "n".to_owned(), ..Meta::default() },
+            spec: Spec {
+                instance_id: InstanceId::new("a").expect("a valid id"),
+                binding_id: binding.map(|id| BindingId::new(id).expect("a valid id")),
+                incarnation: "i".to_owned(),
+                service_id: OfferingId::new("s").expect("a valid id"),
+                plan_id: PlanId::new("p").expect("a valid id"),
+                digest: None,
+                maintenance: None,
+                context: None,
+                parameters: None,
+            },
+            record: Some(Record { operation: Some(running), ..Record::default() }),
+            status: None,
+        }
+    }
+
+    fn accepted(binding: Option<&str>, verb: Verb) -> Job {
+        Job::accepted(stored(binding, verb))
+    }
+
+    fn look(binding: Option<&str>, attempt: u32) -> Job {
+        let kind = if binding.is_some() { Kind::Binding } else { Kind::Instance };
+        Job::look_at(Target { kind, name: binding.unwrap_or("a").into() }, attempt)
+    }
+
+    /// The names of the jobs in the order in which they are given out, until the lane closes.
+    fn drained(lanes: &Lanes) -> Vec<String> {
+        let parent = CancellationToken::new();
+        std::iter::from_fn(|| lanes.next(&key(), &parent)).map(|(job, _)| job.target.name.to_string()).collect()
+    }
+
+    #[test]
+    fn the_first_job_opens_a_lane_and_the_last_one_closes_it() {
+        let lanes = Lanes::default();
+        let parent = CancellationToken::new();
+        assert!(lanes.push(&key(), accepted(None, Verb::Provision)));
+        assert!(!lanes.push(&key(), accepted(Some("b"), Verb::Bind)));
+        let (job, _) = lanes.next(&key(), &parent).expect("a job");
+        assert_eq!(&*job.target.name, "a");
+        // A job that comes while the last one runs keeps the lane open.
+        assert!(!lanes.push(&key(), look(Some("c"), 1)));
+        assert_eq!(lanes.len(), 1);
+        assert_eq!(drained(&lanes), ["b", "c"]);
+        assert_eq!(lanes.len(), 0);
+        assert!(lanes.next(&key(), &parent).is_none());
+        assert!(lanes.push(&key(), look(None, 1)));
+    }
+
+    #[test]
+    fn lanes_of_other_instances_and_namespaces_are_others() {
+        let lanes = Lanes::default();
+        let elsewhere = LaneKey { namespace: "m".into(), ..key() };
+        let other = LaneKey { instance: "b".into(), ..key() };
+        for key in [&key(), &elsewhere, &other] {
+            assert!(lanes.push(key, look(None, 1)));
+        }
+        assert_eq!(lanes.len(), 3);
+    }
+
+    #[test]
+    fn newer_news_of_an_object_takes_the_place_of_older() {
+        let lanes = Lanes::default();
+        lanes.push(&key(), look(Some("b"), 3));
+        lanes.push(&key(), look(None, 1));
+        lanes.push(&key(), accepted(Some("b"), Verb::Unbind));
+        let (job, _) = lanes.next(&key(), &CancellationToken::new()).expect("a job");
+        assert_eq!((&*job.target.name, job.attempt, job.stored.is_some()), ("b", 1, true));
+        assert_eq!(drained(&lanes), ["a"]);
+    }
+
+    #[test]
+    fn a_binding_is_not_an_instance_of_its_name() {
+        let lanes = Lanes::default();
+        lanes.push(&key(), look(None, 1));
+        lanes.push(&key(), look(Some("a"), 1));
+        assert_eq!(drained(&lanes), ["a", "a"]);
+    }
+
+    #[test]
+    fn a_deprovision_goes_before_the_binds_that_wait() {
+        let lanes = Lanes::default();
+        lanes.push(&key(), accepted(Some("b"), Verb::Bind));
+        lanes.push(&key(), accepted(Some("c"), Verb::Unbind));
+        lanes.push(&key(), accepted(None, Verb::Deprovision));
+        assert_eq!(drained(&lanes), ["a", "b", "c"]);
+    }
+
+    /// OSB-DEP-08, OSB-UNB-08
+    #[test]
+    fn a_removal_cancels_what_runs_for_the_same_object_and_a_deprovision_what_runs_for_its_bindings() {
+        let runs = [(None, Verb::Provision), (Some("b"), Verb::Bind)];
+        let comes = [
+            ("provision", None, Verb::Provision),
+            ("deprovision", None, Verb::Deprovision),
+            ("unbind b", Some("b"), Verb::Unbind),
+            ("unbind c", Some("c"), Verb::Unbind),
+            ("bind c", Some("c"), Verb::Bind),
+        ];
+        let mut told = Vec::new();
+        for (name, binding, verb) in comes {
+            let cancelled = runs.map(|(running, made)| cancels(accepted(running, made), accepted(binding, verb)));
+            told.push(format!("{name}: {cancelled:?}"));
+        }
+        let expected = [
+            "provision: [false, false]",
+            "deprovision: [true, true]",
+            "unbind b: [false, true]",
+            "unbind c: [false, false]",
+            "bind c: [false, false]",
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_deletion_behind_our_back_cancels_like_a_removal_and_a_mere_look_does_not() {
+        let deleted = |binding| Job { deleted: true, ..look(binding, 1) };
+        assert!(cancels(accepted(None, Verb::Provision), deleted(None)));
+        assert!(cancels(accepted(Some("b"), Verb::Bind), deleted(None)));
+        assert!(cancels(accepted(Some("b"), Verb::Bind), deleted(Some("b"))));
+        assert!(!cancels(accepted(Some("b"), Verb::Bind), deleted(Some("c"))));
+        assert!(!cancels(accepted(None, Verb::Provision), look(None, 1)));
+    }
+
+    #[test]
+    fn the_end_of_the_process_cancels_what_runs() {
+        let lanes = Lanes::default();
+        let stopping = CancellationToken::new();
+        lanes.push(&key(), accepted(None, Verb::Provision));
+        let (_, cancelled) = lanes.next(&key(), &stopping).expect("a job");
+        stopping.cancel();
+        assert!(cancelled.is_cancelled());
+    }
+
+    /// Whether a job cancels the one that runs.
+    fn cancels(runs: Job, comes: Job) -> bool {
+        let lanes = Lanes::default();
+        lanes.push(&key(), runs);
+        let (_, cancelled) = lanes.next(&key(), &CancellationToken::new()).expect("a job");
+        lanes.push(&key(), comes);
+        cancelled.is_cancelled()
+    }
+}

@@ -13,10 +13,9 @@
 #![cfg_attr(rustfmt, rustfmt::skip)] // Laid out by hand: the broker fits on one screen.
 
 use osb_sdk::{Binding, Broker, NoParameters, Offering, Operation, Plan, Result, Service};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Deserialize, schemars::JsonSchema)]
 struct NewQueue { max_messages: u32 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,8 +50,9 @@ impl Service for Queues {
 }
 
 fn broker() -> Broker {
-    let offering = Offering::new("8a3c6b50-2b7e-4f0d-9d6e-7c1b5e4a9f01", "queue", "Message queues").bindable(true);
-    Broker::new("queues").service(offering.plan(Plan::new("4dbf1a86-8d0f-4c2b-a1f5-0f6f5d3c7e02", "small", "One queue")), Queues)
+    let plan = Plan::new("4dbf1a86-8d0f-4c2b-a1f5-0f6f5d3c7e02", "small", "One queue");
+    let offering = Offering::new("8a3c6b50-2b7e-4f0d-9d6e-7c1b5e4a9f01", "queue", "Message queues").plan(plan);
+    Broker::new("queues").service(offering.bindable(true), Queues)
 }
 
 fn main() -> std::process::ExitCode { osb_sdk::run(broker()) }

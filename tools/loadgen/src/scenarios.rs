@@ -16,7 +16,7 @@ use crate::{probe, process};
 pub(crate) const GROUPS: &[&str] = &["provision", "bind", "read", "start", "many", "peer"];
 
 /// Plans of the reference broker.
-const ASYNC_PLAN: &str = "fast-async";
+const ASYNC_PLAN: &str = "async";
 const AUTO_PLAN: &str = "fast";
 
 /// Ids of the peer's only plan.
@@ -352,5 +352,5 @@ impl Broker {
 
 /// Parameters that the plans take.
 fn parameters() -> Value {
-    json!({"note": "measured", "size": 3})
+    json!({"label": "measured", "seconds": 0})
 }

@@ -159,7 +159,7 @@ impl Backend {
         state.calls += 1;
         let call = state.calls;
         let mut reply = state.reply(self.shared.seed, &begin);
-        reply.heeds = call % 2 == 0;
+        reply.heeds = call.is_multiple_of(2);
         state.note(&self.shared.clock, call, What::Begin(Box::new(begin.clone())));
         state.open.insert(call, Open { begin, stream });
         (call, reply)

@@ -8,7 +8,7 @@
 //! it was sent to is dead. The model lets it happen any number of times in that time: it allows a little too much
 //! rather than accuse wrongly.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::journal::{Answer, Ask, Asked, Entry, Got, Kill, SlotJournal, Target, Violation};
 
@@ -77,7 +77,8 @@ pub(crate) fn check(slot: &SlotJournal, kills: &[Kill]) -> (Option<Violation>, B
         let (group, later) = rest.split_at(length);
         rest = later;
         model.bury_ghosts(first.sent, kills);
-        let before = model.close(std::mem::take(&mut model.states));
+        let states = std::mem::take(&mut model.states);
+        let before = model.close(states);
         let after = model.group(&before, group);
         if before.len() > MOST_STATES {
             return (None, BTreeSet::new());
@@ -91,6 +92,22 @@ pub(crate) fn check(slot: &SlotJournal, kills: &[Kill]) -> (Option<Violation>, B
         model.ghosts.extend(cut.map(|entry| (entry.sent, entry.ask.clone())));
     }
     (None, model.close(model.states.clone()))
+}
+
+/// Operation ids that were given to more than one thing, or to a creation and a removal.
+pub(crate) fn shared_operations(slots: &[SlotJournal]) -> Vec<Violation> {
+    let mut owners = HashMap::new();
+    let mut violations = Vec::new();
+    for (slot, entry) in slots.iter().flat_map(|slot| slot.entries.iter().map(move |entry| (slot, entry))) {
+        let Answer::Got(Got { status: 202, operation: Some(operation), .. }) = &entry.answer else { continue };
+        let owner = (&slot.id, entry.ask.target, entry.ask.verb == Asked::Delete);
+        let known = *owners.entry(operation).or_insert(owner);
+        if known != owner {
+            let text = format!("the operation {operation} belongs to {known:?} and to {owner:?}");
+            violations.push(Violation { slot: Some(slot.id.clone()), at: entry.sent, text });
+        }
+    }
+    violations
 }
 
 fn explain(group: &[Entry], before: &BTreeSet<State>) -> String {
@@ -117,7 +134,8 @@ impl Model {
     fn bury_ghosts(&mut self, now: u64, kills: &[Kill]) {
         let dead = |sent: u64| kills.iter().any(|kill| kill.at > sent && kill.at < now);
         if self.ghosts.iter().any(|(sent, _)| dead(*sent)) {
-            self.states = self.close(std::mem::take(&mut self.states));
+            let states = std::mem::take(&mut self.states);
+            self.states = self.close(states);
             self.ghosts.retain(|(sent, _)| !dead(*sent));
         }
     }
@@ -354,6 +372,8 @@ fn put(thing: &Thing, attributes: u8, terms: Terms, got: &Got) -> Vec<Thing> {
             when(got.status == 409)
         }
         Thing::Making { operation, fate, .. } => match got.status {
+            // It cannot be told with a 202 that it goes on, and may wait for the end instead.
+            422 if terms.refuses => when(is_code(got, "AsyncRequired")),
             202 if operation.is_none() || *operation == got.operation => {
                 vec![Thing::Making { attributes, operation: got.operation.clone(), fate: fate.clone() }]
             }
@@ -492,5 +512,4 @@ fn permutations(items: &mut Vec<usize>, from: usize, visit: &mut impl FnMut(&[us
 }
 
 #[cfg(test)]
-#[path = "model_tests.rs"]
 mod tests;

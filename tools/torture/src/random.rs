@@ -40,10 +40,6 @@ impl Random {
     pub(crate) fn micros_below(&mut self, end: u64) -> Duration {
         Duration::from_micros(self.next() % end.max(1))
     }
-
-    pub(crate) fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
-        &items[self.below(items.len())]
-    }
 }
 
 #[cfg(test)]

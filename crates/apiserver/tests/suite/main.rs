@@ -3,8 +3,8 @@
 
 macro_rules! on_engine {
     ($engine:ident, durable: $durable:literal) => {
-        // The same files in each of them.
         #[path = "."]
+        #[expect(clippy::duplicate_mod, reason = "the same tests run on each engine")]
         mod $engine {
             const DURABLE: bool = $durable;
 

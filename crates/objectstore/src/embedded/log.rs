@@ -13,9 +13,19 @@ use super::disk::{Disk, sync_folder};
 use super::frame::{Encoder, SEGMENT_HEADER, Segment};
 use crate::Revision;
 
-/// The name of a file that waits to become a segment, and of one that is about to.
-pub(super) const SPARE: &str = "spare";
-pub(super) const SPARE_NEXT: &str = "spare.next";
+/// An old segment on its way to be the spare file. The thread that discards segments owns this name.
+const RETIRED: &str = "retired";
+
+/// A file that waits to become a segment: put there by one thread, taken by the other, by renaming.
+const SPARE: &str = "spare";
+
+/// A file that is being made a segment. The thread that writes the log owns this name.
+const NEXT: &str = "next";
+
+/// Whether a file of that name is no part of the log, and means nothing after a crash.
+pub(super) fn is_unused(name: &std::ffi::OsStr) -> bool {
+    [RETIRED, SPARE, NEXT].iter().any(|unused| name == *unused)
+}
 
 /// Why a frame is not in the log.
 #[derive(Debug)]
@@ -116,7 +126,7 @@ impl Writer {
         let publish = || {
             file.write_all_at(&header, 0)?;
             file.sync_all()?;
-            fs::rename(self.folder.join(SPARE), &path)?;
+            fs::rename(self.folder.join(NEXT), &path)?;
             sync_folder(&self.folder)
         };
         publish().map_err(AppendError::Broken)?;
@@ -130,9 +140,13 @@ impl Writer {
     }
 }
 
-/// Takes or makes the spare file, with all its blocks allocated.
+/// Takes the spare file or makes one, with all its blocks allocated, under the name `NEXT`.
 fn allocate(folder: &Path, bytes: u64) -> io::Result<File> {
-    let path = folder.join(SPARE);
+    let path = folder.join(NEXT);
+    match fs::rename(folder.join(SPARE), &path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -165,9 +179,9 @@ pub(super) fn discard(folder: &Path, segments: impl IntoIterator<Item = Sealed>)
             fs::remove_file(&segment.path)?;
         } else {
             // Its old name must be gone for good before it gets a new content.
-            fs::rename(&segment.path, folder.join(SPARE_NEXT))?;
+            fs::rename(&segment.path, folder.join(RETIRED))?;
             sync_folder(folder)?;
-            fs::rename(folder.join(SPARE_NEXT), &spare)?;
+            fs::rename(folder.join(RETIRED), &spare)?;
             has_spare = true;
         }
     }
@@ -177,4 +191,32 @@ pub(super) fn discard(folder: &Path, segments: impl IntoIterator<Item = Sealed>)
 /// A number that nobody can guess: the keys of the standard hasher come from the system's random source.
 fn random() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The two threads meet here: one makes a segment of a file while the other retires an old segment.
+    #[test]
+    fn a_segment_that_is_retired_does_not_get_in_the_way_of_one_that_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old");
+        fs::write(&path, "old").unwrap();
+        let file = allocate(folder.path(), 100).unwrap();
+        discard(
+            folder.path(),
+            [Sealed {
+                path,
+                last: Revision(1),
+            }],
+        )
+        .unwrap();
+        file.write_all_at(b"new", 0).unwrap();
+        assert!(fs::read(folder.path().join(NEXT)).unwrap().starts_with(b"new"));
+        assert!(fs::read(folder.path().join(SPARE)).unwrap().starts_with(b"old"));
+        let file = allocate(folder.path(), 2).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 3, "the spare is used");
+        assert!(!folder.path().join(SPARE).exists());
+    }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::OpenError;
 use super::frame::{Frame, SEGMENT_HEADER, Segment, holds_a_frame};
-use super::log::{SPARE, SPARE_NEXT};
+use super::log;
 use crate::Revision;
 
 /// A segment file, by its name.
@@ -73,7 +73,7 @@ fn list(folder: &Path) -> Result<Vec<Found>, OpenError> {
     for entry in fs::read_dir(folder).map_err(wrap)? {
         let entry = entry.map_err(wrap)?;
         let name = entry.file_name();
-        if name == SPARE || name == SPARE_NEXT {
+        if log::is_unused(&name) {
             continue;
         }
         let Some((number, nonce)) = name.to_str().and_then(Segment::parse_file_name) else {
@@ -157,5 +157,82 @@ impl Reader<'_> {
     fn damage(&self, found: &Found, position: usize, what: &str) -> OpenError {
         let name = found.path.file_name().unwrap_or_default().to_string_lossy();
         OpenError::corrupt(self.folder, format!("segment {name} at byte {position}: {what}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::decide::Change;
+    use crate::embedded::disk::OsDisk;
+    use crate::embedded::frame::Encoder;
+
+    /// A log of six groups in three segments.
+    fn write(folder: &Path) -> Vec<PathBuf> {
+        let mut writer = log::Writer::new(folder.to_owned(), Arc::new(OsDisk), 300, 1);
+        for revision in 1..=6 {
+            let mut frame = Encoder::new(Vec::new());
+            let value = Some(Bytes::from(vec![b'v'; 60]));
+            frame.push(&[Change {
+                key: Bytes::from("key"),
+                value,
+                previous: None,
+            }]);
+            writer.append(&mut frame, Revision(revision), Revision(0)).unwrap();
+        }
+        let segments: Vec<_> = list(folder).unwrap().into_iter().map(|found| found.path).collect();
+        assert_eq!(segments.len(), 3);
+        segments
+    }
+
+    fn last(folder: &Path, applied: u64) -> Option<u64> {
+        match read(folder, Revision(applied), Revision(0), |_| Ok(())) {
+            Ok(replayed) => Some(replayed.last.0),
+            Err(OpenError::Corrupt { .. }) => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn segments_follow_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let segments = write(folder.path());
+        assert_eq!(last(folder.path(), 0), Some(6));
+        assert!(
+            read(folder.path(), Revision(0), Revision(7), |_| Ok(())).is_err(),
+            "the end is missing"
+        );
+        // What lies in the tables already may have been removed.
+        fs::remove_file(&segments[0]).unwrap();
+        assert_eq!(last(folder.path(), 2), Some(6));
+        assert_eq!(last(folder.path(), 4), Some(6));
+        assert_eq!(last(folder.path(), 1), None, "revision 2 is missing");
+    }
+
+    #[test]
+    fn a_missing_segment_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let segments = write(folder.path());
+        fs::remove_file(&segments[1]).unwrap();
+        for applied in [0, 4, 6] {
+            assert_eq!(last(folder.path(), applied), None);
+        }
+    }
+
+    #[test]
+    fn only_the_last_segment_may_have_a_torn_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let segments = write(folder.path());
+        for (index, segment) in segments.iter().enumerate() {
+            let bytes = fs::read(segment).unwrap();
+            let mut torn = bytes.clone();
+            let second = SEGMENT_HEADER + (36 + 2 + 1 + 4 + 3 + 4 + 60);
+            torn[second + 50] ^= 1;
+            fs::write(segment, torn).unwrap();
+            assert_eq!(last(folder.path(), 0), (index == 2).then_some(5), "segment {index}");
+            fs::write(segment, bytes).unwrap();
+        }
     }
 }

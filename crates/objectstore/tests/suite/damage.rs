@@ -186,34 +186,6 @@ async fn a_refused_folder_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_missing_segment_is_noticed() {
-    let folder = tempfile::tempdir().unwrap();
-    let (live, image) = (folder.path().join("live"), folder.path().join("image"));
-    // Segments of 1 MiB, and more memory than that, so that several are there at once.
-    let store = embedded::open(&live, roomy()).unwrap();
-    let value = "v".repeat(300_000);
-    let mut several = false;
-    for n in 0..200 {
-        put(&store, &format!("k{n}"), &value).await;
-        if segments(&live).len() >= 2 {
-            let _ = fs::remove_dir_all(&image);
-            snapshot(&live, &image);
-            several = segments(&image).len() >= 2;
-            if several {
-                break;
-            }
-        }
-    }
-    assert!(several, "two segments at once");
-    let names = segments(&image);
-    fs::remove_file(&names[names.len() - 1]).unwrap();
-    assert!(
-        matches!(embedded::open(&image, roomy()), Err(OpenError::Corrupt { .. })),
-        "the last"
-    );
-}
-
-#[tokio::test]
 async fn damaged_small_files_are_refused() {
     let image = Image::new().await;
     for byte in 0..image.acked.len() {

@@ -154,18 +154,50 @@ pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool)
     }
 }
 
-/// A copy of a store's folder: what a crash at this moment would leave, as far as the process goes.
+/// A copy of a store's folder: what a crash at this moment would leave, as far as the process goes. Taken when the
+/// store's threads leave the folder alone for a moment.
 pub(crate) fn snapshot(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
+    for _ in 0..1000 {
+        let _ = std::fs::remove_dir_all(to);
+        if copy(from, to).is_ok() && matches!((listing(from), listing(to)), (Ok(a), Ok(b)) if a == b) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{} changes all the time", from.display());
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            snapshot(&entry.path(), &target);
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
         } else {
-            std::fs::copy(entry.path(), target).unwrap();
+            std::fs::copy(entry.path(), target)?;
         }
     }
+    Ok(())
+}
+
+/// All files below a folder, named from there, with their bytes.
+fn listing(folder: &Path) -> std::io::Result<std::collections::BTreeMap<std::path::PathBuf, Vec<u8>>> {
+    let mut files = std::collections::BTreeMap::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = std::path::PathBuf::from(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            files.extend(
+                listing(&entry.path())?
+                    .into_iter()
+                    .map(|(path, bytes)| (name.join(path), bytes)),
+            );
+        } else {
+            files.insert(name, std::fs::read(entry.path())?);
+        }
+    }
+    Ok(files)
 }
 
 /// All files below a folder with their bytes, but for the lock.

@@ -31,7 +31,7 @@ const PLATFORMS: [&str; 2] = ["one", "two"];
 const SEED: u64 = 20_170;
 
 /// How long work may take until it must have come to its end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// An instance of a platform.
 type Place = (usize, usize);
@@ -334,7 +334,7 @@ impl<'a> Play<'a> {
 async fn start(home: &TestHome, pace: Pace, journal: &Journal) -> Process {
     home.broker_with(journal, |mut config| {
         config.budget_incomplete = pace.budget;
-        config.budget_complete = 2 * PATIENCE;
+        config.budget_complete = 4 * PATIENCE;
         config
     })
     .await
@@ -485,6 +485,7 @@ fn plays(cases: u64, skew: u64, pace: Pace, home: impl AsyncFn() -> Option<TestH
         rng_seed: RngSeed::Fixed(number("OSB_MODEL_SEED", SEED) + skew),
         source_file: Some(file!()),
         max_shrink_iters: 200,
+        max_shrink_time: 90_000,
         ..ProptestConfig::default()
     };
     let played = TestRunner::new(config).run(&case(), |case| {

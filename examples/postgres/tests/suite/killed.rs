@@ -23,7 +23,7 @@ const PASSWORD: &str = "of-the-platform";
 const LOOKS: usize = 6_000;
 /// More messages than any call sends to the database server.
 const MOST_MESSAGES: usize = 60;
-const RANDOM_ROUNDS: usize = 12;
+const RANDOM_ROUNDS: usize = 8;
 
 /// The running program; killed when dropped.
 struct Program {
@@ -39,6 +39,7 @@ impl Program {
             .env("POSTGRES_URL", postgres_url)
             .env("OSB_USERNAME", USER)
             .env("OSB_PASSWORD", PASSWORD)
+            .env("OSB_LOG", "error")
             .stdout(Stdio::null())
             .spawn()
             .expect("the program starts");
@@ -209,21 +210,28 @@ impl Scene {
 async fn killed_at_each_message_to_the_server_it_ends_with_one_database_and_one_login() {
     let Some(scene) = Scene::new().await else { return };
     let mut program = scene.start().await;
+    // Which of the calls still sends that many messages.
+    let mut hung = [true; 3];
     for message in 1..=MOST_MESSAGES {
         let (id, when) = (format!("i{message}"), format!("killed at message {message}"));
         let (instance, binding, other) = (id.clone(), id.clone(), id.clone());
-        let mut hung = [false; 3];
-        (program, hung[0]) = scene.kill_at(message, program, |p| async move { drop(p.provision(&instance).await) }).await;
+        if hung[0] {
+            (program, hung[0]) = scene.kill_at(message, program, |p| async move { drop(p.provision(&instance).await) }).await;
+        }
         Platform::of(&program).await.provision(&id).await.expect("provisioned");
         assert_eq!(scene.operator.databases().await.len(), 1, "{when}");
 
-        (program, hung[1]) = scene.kill_at(message, program, |p| async move { drop(p.bind(&binding).await) }).await;
+        if hung[1] {
+            (program, hung[1]) = scene.kill_at(message, program, |p| async move { drop(p.bind(&binding).await) }).await;
+        }
         let login = Platform::of(&program).await.bind(&id).await.expect("bound");
         assert_eq!(scene.operator.logins().await, [login.username.as_str()], "{when}");
         works(&login, &scene.postgres).await;
 
-        // With its binding.
-        (program, hung[2]) = scene.kill_at(message, program, |p| async move { drop(p.deprovision(&other).await) }).await;
+        Platform::of(&program).await.unbind(&id).await.expect("unbound");
+        if hung[2] {
+            (program, hung[2]) = scene.kill_at(message, program, |p| async move { drop(p.deprovision(&other).await) }).await;
+        }
         Platform::of(&program).await.deprovision(&id).await.expect("deprovisioned");
         scene.assert_nothing_is_left(&when).await;
         scene.proxy.revive();
@@ -283,12 +291,15 @@ async fn killed_at_random_moments_it_ends_with_one_database_and_one_login() {
         .await;
         assert_eq!(scene.operator.logins().await, [login.username.as_str()], "round {round}");
         works(&login, &scene.postgres).await;
-        kill_during(&scene, &mut program, &mut seed, |p| {
-            let id = name.clone();
-            async move { p.unbind(&id).await }
-        })
-        .await;
-        assert_eq!(scene.operator.logins().await, [] as [&str; 0], "round {round}");
+        // The other ones go with their binding.
+        if round % 2 == 0 {
+            kill_during(&scene, &mut program, &mut seed, |p| {
+                let id = name.clone();
+                async move { p.unbind(&id).await }
+            })
+            .await;
+            assert_eq!(scene.operator.logins().await, [] as [&str; 0], "round {round}");
+        }
         kill_during(&scene, &mut program, &mut seed, |p| {
             let id = name.clone();
             async move { p.deprovision(&id).await }
