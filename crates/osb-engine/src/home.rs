@@ -261,16 +261,31 @@ impl Home {
         }
     }
 
-    /// Merges a patch into the object as it was at `resource_version`; the answer is the new metadata.
-    pub(crate) async fn patch(
+    /// Merges a patch into the object as it was at the resource version of `meta`; the answer is the new metadata.
+    pub(crate) async fn patch(&self, kind: Kind, meta: &Meta, patch: &impl Serialize) -> Result<Meta, HomeError> {
+        let metadata = FencedMeta { resource_version: &meta.resource_version, finalizers: None };
+        self.send_patch(kind, meta, &Fenced { metadata, patch }).await
+    }
+
+    /// Sets the finalizers of the object as it was at the resource version of `meta`; the answer is the new metadata.
+    pub(crate) async fn set_finalizers(
         &self,
         kind: Kind,
         meta: &Meta,
-        mut patch: serde_json::Value,
+        finalizers: &[&str],
     ) -> Result<Meta, HomeError> {
-        patch["metadata"]["resourceVersion"] = meta.resource_version.as_str().into();
+        let metadata = FencedMeta { resource_version: &meta.resource_version, finalizers: Some(finalizers) };
+        self.send_patch(kind, meta, &Fenced { metadata, patch: &Nothing {} }).await
+    }
+
+    async fn send_patch(
+        &self,
+        kind: Kind,
+        meta: &Meta,
+        patch: &Fenced<'_, impl Serialize>,
+    ) -> Result<Meta, HomeError> {
         let path = format!("{}?{WRITE}", self.object(kind, &meta.namespace, &meta.name));
-        let body = serde_json::to_vec(&patch).map_err(|_| HomeError::Refused(0))?;
+        let body = serde_json::to_vec(patch).map_err(|_| HomeError::Refused(0))?;
         let request = json(Method::PATCH, &path, METADATA, "application/merge-patch+json", body);
         Ok(self.call::<MetaOnly>(request).await?.metadata)
     }
@@ -376,6 +391,25 @@ impl Home {
         format!("{}{}", self.collection(kind, selection.namespace), query(&pairs))
     }
 }
+
+/// A patch with the resource version that it changes: there is no way to send one without.
+#[derive(Serialize)]
+struct Fenced<'a, T> {
+    metadata: FencedMeta<'a>,
+    #[serde(flatten)]
+    patch: &'a T,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FencedMeta<'a> {
+    resource_version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finalizers: Option<&'a [&'a str]>,
+}
+
+#[derive(Serialize)]
+struct Nothing {}
 
 /// A DELETE answers the object that its finalizer keeps, or a `Status` when it is gone.
 #[derive(Deserialize)]

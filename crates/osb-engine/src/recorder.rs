@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use osb_api::id::OperationId;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::home::{Home, HomeError};
-use crate::objects::to_value;
 use crate::own_writes::OwnWrites;
 use crate::resource::{Ended, Kind, MAX_PROGRESS_CHARS, MAX_STEPS, Meta, Record, Status, Stored, Verb};
 use crate::seal::{Keys, MAX_SEALED_BYTES, Place, SealError};
@@ -79,8 +79,10 @@ pub(crate) struct Recorder {
 struct Shared {
     /// Sealed results by `<counter>.<name>`.
     steps: BTreeMap<String, String>,
-    /// Bytes of all sealed fields of the object, before base64.
-    sealed_bytes: usize,
+    /// Bytes of all sealed fields of the object but the steps, before base64.
+    fixed_bytes: usize,
+    /// Bytes of the stored results of steps, before base64.
+    step_bytes: usize,
     /// Not stored yet.
     progress: Option<String>,
     /// Nothing can be written any more.
@@ -99,7 +101,8 @@ impl Recorder {
         let running = record.operation.as_ref()?;
         let shared = Shared {
             steps: record.steps.clone(),
-            sealed_bytes: sealed_bytes(stored, record),
+            fixed_bytes: plain_bytes([&stored.spec.parameters, &record.data, &record.outputs].into_iter().flatten()),
+            step_bytes: plain_bytes(record.steps.values()),
             ..Shared::default()
         };
         Some(Self {
@@ -141,7 +144,7 @@ impl Recorder {
     /// Stores the last progress text, if there is one that is not stored.
     pub(crate) async fn flush_progress(&self) -> std::result::Result<(), RecordError> {
         let Some(text) = self.shared().progress.take() else { return Ok(()) };
-        self.write(json!({"record": {"operation": {"progress": text}}})).await
+        self.write(&json!({"record": {"operation": {"progress": text}}}), false).await
     }
 
     /// The stored result of a step of this operation.
@@ -184,19 +187,19 @@ impl Recorder {
         let sealed = self.keys.seal(self.place(&step_field(&key)), result)?;
         {
             let mut shared = self.shared();
-            if shared.sealed_bytes + result.len() > MAX_SEALED_BYTES {
+            if shared.fixed_bytes + shared.step_bytes + result.len() > MAX_SEALED_BYTES {
                 return Err(RecordError::TooLarge);
             }
             if shared.steps.len() >= MAX_STEPS {
                 return Err(RecordError::TooManySteps);
             }
-            shared.sealed_bytes += result.len();
+            shared.step_bytes += result.len();
         }
         let mut patch = json!({"record": {"steps": {(key.as_str()): sealed.as_str()}}});
         if let Some(text) = self.shared().progress.take() {
             patch["record"]["operation"] = json!({"progress": text});
         }
-        self.write(patch).await?;
+        self.write(&patch, false).await?;
         self.shared().steps.insert(key, sealed);
         Ok(())
     }
@@ -210,40 +213,43 @@ impl Recorder {
         outcome: &OutcomeWrite,
     ) -> std::result::Result<(), RecordError> {
         let added = outcome.data.as_ref().map_or(0, Vec::len) + outcome.outputs.as_ref().map_or(0, Vec::len);
-        let kept = if outcome.drop_steps { 0 } else { self.shared().sealed_bytes };
+        let kept = {
+            let shared = self.shared();
+            shared.fixed_bytes + if outcome.drop_steps { 0 } else { shared.step_bytes }
+        };
         if added > 0 && kept + added > MAX_SEALED_BYTES {
             return Err(RecordError::TooLarge);
         }
-        let mut patch = serde_json::Map::new();
-        patch.insert("operation".into(), Value::Null);
-        patch.insert("history".into(), to_value(&record.history_with(ended)));
-        for (field, plain) in [("data", &outcome.data), ("outputs", &outcome.outputs)] {
-            if let Some(plain) = plain {
-                patch.insert(field.into(), self.keys.seal(self.place(field), plain)?.into());
-            }
-        }
-        if outcome.drop_steps && !self.shared().steps.is_empty() {
-            patch.insert("steps".into(), Value::Null);
-        }
-        self.write(json!({"record": patch, "status": to_value(status)})).await
+        let seal = |field: &str, plain: &Option<Vec<u8>>| {
+            plain.as_ref().map(|plain| self.keys.seal(self.place(field), plain)).transpose()
+        };
+        let record = OutcomeRecord {
+            operation: (),
+            history: record.history_with(ended),
+            data: seal("data", &outcome.data)?,
+            outputs: seal("outputs", &outcome.outputs)?,
+            steps: (outcome.drop_steps && !self.shared().steps.is_empty()).then_some(()),
+        };
+        self.write(&OutcomePatch { record, status }, true).await
     }
 
-    /// Writes a patch on top of the newest version, as long as the operation is ours.
-    async fn write(&self, patch: Value) -> std::result::Result<(), RecordError> {
+    /// Writes a patch on top of the newest version, as long as the operation is ours. `ends` says whether the patch
+    /// ends it.
+    async fn write(&self, patch: &impl Serialize, ends: bool) -> std::result::Result<(), RecordError> {
         let mut meta = self.meta.lock().await;
         let mut tries = 0;
         loop {
             if self.shared().lost {
                 return Err(RecordError::Lost);
             }
-            match self.home.patch(self.kind, &meta, patch.clone()).await {
+            match self.home.patch(self.kind, &meta, patch).await {
                 Ok(new) => {
                     self.own.add(&new.resource_version);
                     *meta = new;
                     return Ok(());
                 }
                 Err(HomeError::NotFound) => return Err(self.lose()),
-                Err(HomeError::Conflict) => match self.look_again(&patch, &meta).await? {
+                Err(HomeError::Conflict) => match self.look_again(ends, &meta).await? {
                     Look::Mine(new) => *meta = new,
                     Look::Written(new) => {
                         *meta = new;
@@ -260,13 +266,13 @@ impl Recorder {
         }
     }
 
-    async fn look_again(&self, patch: &Value, known: &Meta) -> std::result::Result<Look, RecordError> {
+    async fn look_again(&self, ends: bool, known: &Meta) -> std::result::Result<Look, RecordError> {
         let found: Option<Stored> = self.home.get(self.kind, &known.namespace, &known.name).await?;
         let Some(found) = found else { return Ok(Look::Lost) };
         let Some(record) = found.record.as_ref().filter(|_| found.spec.incarnation == self.incarnation) else {
             return Ok(Look::Lost);
         };
-        if ends_with(record, patch, &self.operation) {
+        if ends && has_ended(record, &self.operation) {
             return Ok(Look::Written(found.metadata));
         }
         let same_operation = record.operation.as_ref().is_some_and(|running| running.id == self.operation);
@@ -301,11 +307,29 @@ enum Look {
     Lost,
 }
 
-/// Whether the patch is an outcome and the record shows that it was written.
-fn ends_with(record: &Record, patch: &Value, operation: &OperationId) -> bool {
-    patch["record"].get("operation") == Some(&Value::Null)
-        && record.operation.as_ref().is_none_or(|running| running.id != *operation)
+/// Whether the record shows that the operation has ended.
+fn has_ended(record: &Record, operation: &OperationId) -> bool {
+    record.operation.as_ref().is_none_or(|running| running.id != *operation)
         && record.history.iter().any(|ended| ended.id == *operation)
+}
+
+/// The one write of an outcome. `()` is `null`, which removes a member.
+#[derive(Serialize)]
+struct OutcomePatch<'a> {
+    record: OutcomeRecord,
+    status: &'a Status,
+}
+
+#[derive(Serialize)]
+struct OutcomeRecord {
+    operation: (),
+    history: Vec<Ended>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outputs: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps: Option<()>,
 }
 
 /// The key of a step in `record.steps`.
@@ -317,8 +341,7 @@ fn step_field(key: &str) -> String {
     format!("step/{key}")
 }
 
-fn sealed_bytes(stored: &Stored, record: &Record) -> usize {
-    let fields = [stored.spec.parameters.as_deref(), record.data.as_deref(), record.outputs.as_deref()];
-    let texts = fields.into_iter().flatten().chain(record.steps.values().map(String::as_str));
+/// The bytes that sealed texts hold, before base64.
+fn plain_bytes<'a>(texts: impl Iterator<Item = &'a String>) -> usize {
     texts.map(|text| text.len() / 4 * 3).sum()
 }

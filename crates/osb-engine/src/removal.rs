@@ -38,7 +38,7 @@ impl Inner {
         let now = Timestamp::now();
         let (mut next, patch) = objects::with_operation(&self.keys, stored, verb, epoch, identity, now)
             .map_err(|_| AcceptError::Seal)?;
-        match self.home.patch(stored.which(), &stored.metadata, patch).await {
+        match self.home.patch(stored.which(), &stored.metadata, &patch).await {
             Ok(meta) => {
                 self.own.add(&meta.resource_version);
                 next.metadata = meta;
@@ -141,9 +141,8 @@ impl Inner {
                     Err(error) => Err(error),
                 }
             } else {
-                let others: Vec<&String> = meta.finalizers.iter().filter(|name| *name != FINALIZER).collect();
-                let patch = serde_json::json!({"metadata": {"finalizers": others}});
-                self.home.patch(kind, &meta, patch).await
+                let others: Vec<&str> = meta.finalizers.iter().map(String::as_str).filter(|name| *name != FINALIZER).collect();
+                self.home.set_finalizers(kind, &meta, &others).await
             };
             match done {
                 Ok(last) => {

@@ -118,6 +118,7 @@ impl<'a> Session<'a> {
             return Err(overtaken());
         }
         let instance = [(&self.instance as _, Type::TEXT)];
+        self.client().query_typed(sql::END_OTHERS, &instance).await.map_err(explain)?;
         self.client().query_typed(sql::LOCK, &instance).await.map_err(explain)?;
         let row = self.client().query_typed_opt(sql::STILL_HIGHEST, &epoch).await.map_err(explain)?;
         match row.map(|row| row.try_get(0)).transpose()? {

@@ -92,12 +92,12 @@ impl Inner {
                 Work::Run => return self.run(key, stored, fresh, job.attempt, cancelled).await,
                 Work::Claim => {
                     let patch = json!({"record": {"epoch": epoch}});
-                    self.home.patch(kind, &stored.metadata, patch).await
+                    self.home.patch(kind, &stored.metadata, &patch).await
                 }
                 Work::AddFinalizer => {
-                    let mut finalizers = stored.metadata.finalizers.clone();
-                    finalizers.push(FINALIZER.to_owned());
-                    self.home.patch(kind, &stored.metadata, json!({"metadata": {"finalizers": finalizers}})).await
+                    let mut finalizers: Vec<&str> = stored.metadata.finalizers.iter().map(String::as_str).collect();
+                    finalizers.push(FINALIZER);
+                    self.home.set_finalizers(kind, &stored.metadata, &finalizers).await
                 }
                 Work::Remove => {
                     let verb = if kind == Kind::Binding { Verb::Unbind } else { Verb::Deprovision };

@@ -326,13 +326,15 @@ pub(crate) fn broker(journal: &Journal) -> Broker {
         unbind: Execution::Async,
         ..Policy::default()
     };
-    let offering = Offering::new(SERVICE, "probe", "A service for tests")
+    let mut offering = Offering::new(SERVICE, "probe", "A service for tests")
         .bindable(true)
         .plan(Plan::new(AUTO, "auto", "Answers with the outcome"))
         .plan(Plan::new(ASYNC, "async", "Always answers 202"))
         .plan(Plan::new(UNBINDABLE, "unbindable", "Cannot be bound").bindable(false))
         .plan(Plan::new(NARROW, "narrow", "One at a time"))
         .plan(Plan::new(NEEDS_APP, "needs-app", "Bound by applications").maintenance_version("1.2.3+abc"));
+    offering.instances_retrievable = true;
+    offering.bindings_retrievable = true;
     Broker::new("probe")
         .service(offering, Probe { journal: journal.clone() })
         .policy(ASYNC, all_async)

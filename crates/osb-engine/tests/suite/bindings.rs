@@ -1,7 +1,7 @@
 //! The life of a binding.
 
-use osb_api::answer::{BindingBody, Bound, Provisioned, Removed};
-use osb_api::error::{BindError, Fault, PollError, UnbindError};
+use osb_api::answer::{BindingBody, Bound, Provisioned, Removed, State};
+use osb_api::error::{BindError, Fault, FetchError, PollError, UnbindError};
 use serde_json::json;
 
 use crate::author::{ASYNC, Journal, NEEDS_APP, UNBINDABLE, eventually};
@@ -177,7 +177,7 @@ on_each_home! {
         eventually("unbound", || journal.names().len() == 1).await;
         process.engine.idle().await;
         let polled = platform.poll_binding("a", "b", Some(&removal)).await.expect("an answer");
-        assert_eq!(polled.body.state, osb_api::answer::State::Succeeded);
+        assert_eq!(polled.body.state, State::Succeeded);
         assert_eq!(platform.poll_binding("a", "b", None).await, Err(PollError::Gone));
     }
 
@@ -192,5 +192,32 @@ on_each_home! {
         let answers = futures::future::join_all(binds).await;
         assert!(answers.iter().all(|answer| matches!(answer, Ok(Bound::Created(_)))), "{answers:?}");
         assert_eq!(journal.overlaps(), 0);
+    }
+
+    /// OSB-BIND-10, OSB-BIND-11, OSB-BIND-19, OSB-LOB-01, OSB-LOB-05, OSB-GETB-01, OSB-GETB-02, OSB-GETB-04
+    async fn a_slow_bind_is_accepted_polled_and_fetched(home: TestHome) {
+        let journal = Journal::default();
+        let process = home.broker_with(&journal, |mut config| {
+            config.budget_incomplete = std::time::Duration::from_millis(20);
+            config
+        }).await;
+        let platform = Platform::new(&process.engine);
+        platform.provision("a", json!({})).await.expect("provisioned");
+        let wish = json!({"bind": "block"});
+        let answer = platform.bind_if("a", "b", wish.clone(), ACCEPTS).await;
+        let Ok(Bound::Accepted(operation)) = answer else { panic!("{answer:?}") };
+        assert_eq!(platform.bind_if("a", "b", wish.clone(), ACCEPTS).await, Ok(Bound::Accepted(operation.clone())));
+        assert_eq!(platform.fetch_binding("a", "b").await, Err(FetchError::NotFound));
+        let polled = platform.poll_binding("a", "b", Some(&operation)).await.expect("an answer");
+        assert_eq!(polled.body.state, State::InProgress);
+        journal.release("a");
+        process.engine.idle().await;
+        let polled = platform.poll_binding("a", "b", Some(&operation)).await.expect("an answer");
+        assert_eq!(polled.body.state, State::Succeeded);
+        let fetched = platform.fetch_binding("a", "b").await.expect("the binding");
+        let answer = platform.bind_if("a", "b", wish, ACCEPTS).await;
+        assert_eq!(answer, Ok(Bound::Exists(fetched.body)));
+        platform.unbind("a", "b").await.expect("unbound");
+        assert_eq!(platform.fetch_binding("a", "b").await, Err(FetchError::NotFound));
     }
 }

@@ -1,7 +1,7 @@
 //! The life of an instance.
 
 use osb_api::answer::{Provisioned, Removed, State};
-use osb_api::error::{DeprovisionError, Fault, PollError, ProvisionError};
+use osb_api::error::{DeprovisionError, Fault, FetchError, PollError, ProvisionError};
 use serde_json::json;
 
 use crate::author::{ASYNC, Journal, eventually};
@@ -272,5 +272,24 @@ on_each_home! {
         process.engine.idle().await;
         assert_eq!(platform.poll("a", None).await, Err(PollError::Gone));
         assert!(journal.names().is_empty());
+    }
+
+    /// OSB-GETI-01, OSB-GETI-03, OSB-GETI-04, OSB-GETI-07, OSB-DEP-13
+    async fn an_instance_can_be_fetched_once_it_is_complete(home: TestHome) {
+        let journal = Journal::default();
+        let process = home.broker(&journal).await;
+        let platform = Platform::new(&process.engine).on_plan(ASYNC);
+        assert_eq!(platform.fetch("a").await, Err(FetchError::NotFound));
+        let operation = accepted(platform.provision_if("a", json!({"provision": "block"}), ACCEPTS).await);
+        assert_eq!(platform.fetch("a").await, Err(FetchError::NotFound));
+        journal.release("a");
+        platform.wait("a", Some(&operation)).await.expect("provisioned");
+        let fetched = platform.fetch("a").await.expect("the instance");
+        assert_eq!(fetched.plan_id.as_ref().map(AsRef::as_ref), Some(ASYNC));
+        assert!(fetched.dashboard_url.is_some() && fetched.parameters.is_none());
+        assert_eq!(platform.other().fetch("a").await, Err(FetchError::NotFound));
+        let removal = accepted_removal(platform.deprovision_if("a", ACCEPTS).await);
+        platform.wait("a", Some(&removal)).await.expect("removed");
+        assert_eq!(platform.fetch("a").await, Err(FetchError::NotFound));
     }
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use osb_api::answer::{Bound, Polled, Provisioned, Removed, State};
-use osb_api::error::{BindError, DeprovisionError, PollError, ProvisionError, UnbindError};
+use osb_api::answer::{BindingDetails, Bound, InstanceDetails, Polled, Provisioned, Removed, State};
+use osb_api::error::{BindError, DeprovisionError, FetchError, PollError, ProvisionError, UnbindError};
 use osb_api::id::{BindingId, InstanceId, OfferingId, OperationId, PlanId};
 use osb_api::identity::OriginatingIdentity;
-use osb_api::request::{BindRequest, Incomplete, PollQuery, ProvisionRequest, RemovalQuery};
+use osb_api::request::{BindRequest, FetchQuery, Incomplete, PollQuery, ProvisionRequest, RemovalQuery};
 use osb_api::version::ApiVersion;
 use osb_engine::Engine;
 use osb_server::{Broker as _, Caller, Platform as Tenant};
@@ -129,6 +129,26 @@ impl Platform {
         incomplete: Incomplete,
     ) -> Result<Removed, UnbindError> {
         self.engine.unbind(self.caller(), instance_id(id), binding_id(binding), self.removal(), incomplete).await
+    }
+
+    pub(crate) async fn bind_if(
+        &self,
+        id: &str,
+        binding: &str,
+        parameters: Value,
+        incomplete: Incomplete,
+    ) -> Result<Bound, BindError> {
+        let request = self.bind_request(&parameters);
+        self.engine.bind(self.caller(), instance_id(id), binding_id(binding), request, incomplete).await
+    }
+
+    pub(crate) async fn fetch(&self, id: &str) -> Result<InstanceDetails, FetchError> {
+        self.engine.fetch_instance(self.caller(), instance_id(id), FetchQuery::default()).await
+    }
+
+    pub(crate) async fn fetch_binding(&self, id: &str, binding: &str) -> Result<BindingDetails, FetchError> {
+        let query = FetchQuery::default();
+        self.engine.fetch_binding(self.caller(), instance_id(id), binding_id(binding), query).await
     }
 
     pub(crate) async fn poll(&self, id: &str, operation: Option<&OperationId>) -> Result<Polled, PollError> {
