@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::filter::Filter;
 use crate::keys::{cleanup_parts, cleanups};
 use crate::read::{Start, collect};
-use crate::registry::Resource;
+use crate::registry::{Change, Resource};
 use crate::server::{DEFINITIONS, Server};
 use crate::target::Target;
 use crate::write::delete::{self, Deleted};
@@ -178,6 +178,10 @@ async fn definition(server: &Arc<Server>, name: &str) -> Result<bool, Failure> {
             return Ok(false);
         }
         remove_range(server, defined.keys.all_indexed(), None).await?;
+        // Its paths go first, so that nobody who sees the definition gone still finds them.
+        if let Some(definition) = &defined.definition {
+            server.registry.apply(name, definition.revision, Change::Gone);
+        }
     }
     let gone = finish(server, own, name, |object| {
         remove_text(object, "/metadata/finalizers", CLEANUP_FINALIZER)

@@ -162,6 +162,7 @@ mod tests {
             assert!(!ended(&connection));
             drop(connection);
         }
-        assert_eq!((all.lock().open, all.lock().idle.len()), (0, 0));
+        let state = all.lock();
+        assert_eq!((state.open, state.idle.len()), (0, 0));
     }
 }

@@ -17,8 +17,8 @@ pub struct HostOptions {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443", env = "OSB_KUBE_LISTEN", value_parser = address)]
     pub kube_listen: SocketAddr,
 
+    /// Where everything is kept.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub data_dir: DataDirOption,
 
     /// The certificate chain of the broker, PEM

@@ -326,10 +326,11 @@ impl Broker {
     /// Offering and plan of an instance: as given, else as the broker on this machine has them, else as any broker
     /// tells them, else the only ones that there are.
     async fn ids(&self, instance: &InstanceId, choice: &Choice) -> Result<Ids> {
-        if choice.service.is_none() && choice.plan.is_none() {
-            if let Some(ids) = self.stored_ids(instance).await? {
-                return Ok(ids);
-            }
+        if choice.service.is_none()
+            && choice.plan.is_none()
+            && let Some(ids) = self.stored_ids(instance).await?
+        {
+            return Ok(ids);
         }
         let catalog = self.client.catalog().await?;
         let plans: usize = catalog.services.iter().map(|offering| offering.plans.len()).sum();

@@ -292,3 +292,83 @@ impl State {
         Reply { token: String::new(), pause_micros: u64::try_from(pause.as_micros()).unwrap_or_default(), then, heeds: false }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Call(BufReader<TcpStream>);
+
+    impl Call {
+        fn begin(backend: &Backend, verb: Verb) -> Self {
+            let mut call = Self(BufReader::new(TcpStream::connect(backend.addr()).unwrap()));
+            let begin = Begin {
+                verb,
+                key: format!("{verb:?}"),
+                fence: 1,
+                platform: "p".to_owned(),
+                instance: "i".to_owned(),
+                binding: None,
+                instance_name: "i_1".to_owned(),
+                own_name: "i_1".to_owned(),
+                state: None,
+                credentials: None,
+            };
+            call.ask(&Request::Begin(Box::new(begin)));
+            call
+        }
+
+        fn ask(&mut self, request: &Request) -> Reply {
+            let line = serde_json::to_string(request).unwrap() + "\n";
+            self.0.get_mut().write_all(line.as_bytes()).unwrap();
+            let mut reply = String::new();
+            self.0.read_line(&mut reply).unwrap();
+            serde_json::from_str(&reply).unwrap()
+        }
+    }
+
+    fn backend() -> Backend {
+        Backend::start(Clock::default(), 1).unwrap()
+    }
+
+    #[test]
+    fn a_call_that_was_dropped_ends_before_the_next_begins() {
+        let backend = backend();
+        for _ in 0..50 {
+            drop(Call::begin(&backend, Verb::Provision));
+            Call::begin(&backend, Verb::Deprovision).ask(&Request::End(How::Retry, None));
+        }
+        let events = backend.take_events();
+        assert_eq!(crate::calls::check(&events, &[]), []);
+        assert_eq!(events.iter().filter(|event| matches!(event.what, What::Gone)).count(), 50);
+    }
+
+    #[test]
+    fn calls_that_run_together_are_seen_together() {
+        let backend = backend();
+        let mut first = Call::begin(&backend, Verb::Provision);
+        let mut second = Call::begin(&backend, Verb::Deprovision);
+        first.ask(&Request::End(How::Done, None));
+        second.ask(&Request::End(How::Done, None));
+        let found = crate::calls::check(&backend.take_events(), &[]);
+        assert!(found.iter().any(|violation| violation.text.contains("begins while")), "{found:?}");
+    }
+
+    #[test]
+    fn what_is_made_stays_until_it_is_removed() {
+        let backend = backend();
+        let mut call = Call::begin(&backend, Verb::Provision);
+        let first = call.ask(&Request::Step("a".to_owned())).token;
+        let again = call.ask(&Request::Step("a".to_owned())).token;
+        assert_ne!(first, again);
+        let main = call.ask(&Request::Make("main".to_owned())).token;
+        assert_eq!(call.ask(&Request::Make("main".to_owned())).token, main);
+        assert_eq!(backend.token("i_1", "a"), Some(again));
+        assert_eq!(backend.parts().len(), 2);
+        call.ask(&Request::Remove);
+        assert!(backend.parts().is_empty());
+        drop(call);
+        backend.drain().unwrap();
+        assert_eq!(backend.running(), 0);
+    }
+}

@@ -23,6 +23,7 @@ mod story;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -75,7 +76,8 @@ fn help() -> Result<()> {
 
 /// `None` asks for help.
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
-    let drawn = std::process::id().into();
+    // Six digits are enough to type again.
+    let drawn = RandomState::new().hash_one(0) % 1_000_000;
     let mut options = Options { kills: 50, seed: drawn, clients: 12, proof: false, keep: false };
     while let Some(arg) = args.next() {
         let mut number = || -> Result<u64> {

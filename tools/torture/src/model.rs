@@ -110,6 +110,30 @@ pub(crate) fn shared_operations(slots: &[SlotJournal]) -> Vec<Violation> {
     violations
 }
 
+/// Operations that are answered with again after a later one of the same thing was.
+pub(crate) fn operations_that_come_again(slot: &SlotJournal) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let mut current: HashMap<Target, BTreeSet<&str>> = HashMap::new();
+    let mut past: HashMap<Target, BTreeSet<&str>> = HashMap::new();
+    for group in slot.entries.chunk_by(|a, b| a.group == b.group) {
+        let mut now: HashMap<Target, BTreeSet<&str>> = HashMap::new();
+        for entry in group {
+            let Answer::Got(Got { status: 202, operation: Some(operation), .. }) = &entry.answer else { continue };
+            let target = entry.ask.target;
+            now.entry(target).or_default().insert(operation);
+            if past.get(&target).is_some_and(|past| past.contains(operation.as_str())) {
+                let text = format!("the operation {operation} comes again: {}", entry.ask);
+                violations.push(Violation { slot: Some(slot.id.clone()), at: entry.sent, text });
+            }
+        }
+        for (target, operations) in now {
+            let before = current.insert(target, operations.clone()).unwrap_or_default();
+            past.entry(target).or_default().extend(before.difference(&operations));
+        }
+    }
+    violations
+}
+
 fn explain(group: &[Entry], before: &BTreeSet<State>) -> String {
     let mut text = String::from("no state explains these answers:\n");
     for entry in group {

@@ -156,6 +156,7 @@ fn judge(journals: &Journals) -> Found {
     for slot in slots {
         if slot.ordered {
             violations.extend(model::check(slot, kills).0);
+            violations.extend(model::operations_that_come_again(slot));
         } else {
             violations.extend(illegal_answers(slot));
         }

@@ -169,8 +169,8 @@ async fn a_deleted_definition_takes_its_objects_along() {
     assert_eq!(marked["metadata"]["finalizers"], json!(["customresourcecleanup.apiextensions.k8s.io"]));
     assert_eq!(server.post(INSTANCES, instance("late")).await.refused().0, 405);
     server.until_missing(&format!("{INSTANCES}/free")).await;
-    let held = server.get(&format!("{INSTANCES}/held")).await.ok();
-    assert!(held["metadata"]["deletionTimestamp"].is_string());
+    let is_marked = |held: &Value| held["metadata"]["deletionTimestamp"].is_string();
+    server.until(async || server.get(&format!("{INSTANCES}/held")).await.ok(), is_marked).await;
     server.merge(&format!("{INSTANCES}/held"), json!({"metadata": {"finalizers": null}})).await.ok();
     server.until_missing(&path).await;
     let gone = server.get(INSTANCES).await;

@@ -12,18 +12,34 @@ fn id(counter: u64) -> OperationId {
 }
 
 fn running(counter: u64, verb: Verb) -> Running {
-    Running { id: id(counter), verb, accepted_at: None, progress: None, request: None }
+    Running {
+        id: id(counter),
+        verb,
+        accepted_at: None,
+        progress: None,
+        request: None,
+    }
 }
 
 fn ended(counter: u64, verb: Verb, outcome: Outcome) -> Ended {
-    Ended { id: id(counter), verb, outcome, description: None, ended_at: None }
+    Ended {
+        id: id(counter),
+        verb,
+        outcome,
+        description: None,
+        ended_at: None,
+    }
 }
 
 fn object(record: Option<Record>) -> Stored {
     Stored {
         api_version: "x.osb.internal/v1".to_owned(),
         kind: Kind::Instance.name().to_owned(),
-        metadata: Meta { name: "a".to_owned(), finalizers: vec![FINALIZER.to_owned()], ..Meta::default() },
+        metadata: Meta {
+            name: "a".to_owned(),
+            finalizers: vec![FINALIZER.to_owned()],
+            ..Meta::default()
+        },
         spec: Spec {
             instance_id: InstanceId::new("a").expect("a valid id"),
             binding_id: None::<BindingId>,
@@ -59,7 +75,12 @@ fn states() -> Vec<(&'static str, Stored)> {
     let provisioned = || vec![ended(1, Verb::Provision, Succeeded)];
     let failed = || vec![ended(1, Verb::Provision, Failed)];
     let superseded = || vec![ended(1, Verb::Provision, Superseded)];
-    let not_removed = || vec![ended(1, Verb::Provision, Succeeded), ended(2, Verb::Deprovision, Failed)];
+    let not_removed = || {
+        vec![
+            ended(1, Verb::Provision, Succeeded),
+            ended(2, Verb::Deprovision, Failed),
+        ]
+    };
     let provisioning = record(Some((1, Verb::Provision)), vec![], false);
     let complete = record(None, provisioned(), true);
     let removing = record(Some((2, Verb::Deprovision)), provisioned(), true);
@@ -68,10 +89,19 @@ fn states() -> Vec<(&'static str, Stored)> {
         ("provisioning", object(Some(provisioning.clone()))),
         ("complete", object(Some(complete.clone()))),
         ("failed", object(Some(record(None, failed(), false)))),
-        ("provisioning again", object(Some(record(Some((2, Verb::Provision)), failed(), false)))),
-        ("updating", object(Some(record(Some((2, Verb::Update)), provisioned(), true)))),
+        (
+            "provisioning again",
+            object(Some(record(Some((2, Verb::Provision)), failed(), false))),
+        ),
+        (
+            "updating",
+            object(Some(record(Some((2, Verb::Update)), provisioned(), true))),
+        ),
         ("removing", object(Some(removing.clone()))),
-        ("removing unfinished", object(Some(record(Some((2, Verb::Deprovision)), superseded(), false)))),
+        (
+            "removing unfinished",
+            object(Some(record(Some((2, Verb::Deprovision)), superseded(), false))),
+        ),
         ("removal failed", object(Some(record(None, not_removed(), true)))),
         ("restored", object(Some(record(None, vec![], true)))),
         ("terminating, provisioning", terminating(object(Some(provisioning)))),
@@ -95,7 +125,9 @@ fn table(columns: &[&dyn Fn(&Stored) -> String]) -> String {
 }
 
 fn said(decision: impl std::fmt::Debug) -> String {
-    format!("{decision:?}").replace("OperationId(\"i.1\")", "1").replace("OperationId(\"i.2\")", "2")
+    format!("{decision:?}")
+        .replace("OperationId(\"i.1\")", "1")
+        .replace("OperationId(\"i.2\")", "2")
 }
 
 fn polled(decision: OnPoll) -> String {
@@ -165,7 +197,13 @@ terminating, removing      Join(2)               Absent                Busy     
 #[test]
 fn a_poll() {
     let asked = |operation: &'static str| {
-        move |state: &Stored| polled(poll(state, true, Some(&OperationId::new(operation).expect("a valid id"))))
+        move |state: &Stored| {
+            polled(poll(
+                state,
+                true,
+                Some(&OperationId::new(operation).expect("a valid id")),
+            ))
+        }
     };
     let told = table(&[
         &|state| polled(poll(state, true, None)),
@@ -196,20 +234,34 @@ terminating, removing      InProgress            Succeeded             InProgres
 /// The history is bounded: what it has forgotten was given out all the same, and nobody waits for it any more.
 #[test]
 fn a_poll_of_an_operation_that_the_history_has_forgotten_is_no_error() {
-    let mut record = Record { epoch: EPOCH, outputs: Some("sealed".to_owned()), ..Record::default() };
+    let mut record = Record {
+        epoch: EPOCH,
+        outputs: Some("sealed".to_owned()),
+        ..Record::default()
+    };
     let last = MAX_HISTORY as u64 + 4;
     for counter in 1..=last {
-        let verb = if counter == 1 { Verb::Provision } else { Verb::Deprovision };
-        let outcome = if counter == 1 { Outcome::Succeeded } else { Outcome::Failed };
+        let verb = if counter == 1 {
+            Verb::Provision
+        } else {
+            Verb::Deprovision
+        };
+        let outcome = if counter == 1 {
+            Outcome::Succeeded
+        } else {
+            Outcome::Failed
+        };
         record.history = record.history_with(ended(counter, verb, outcome));
         record.counter = counter;
     }
     let object = object(Some(record));
     let asked = |text: &str| polled(poll(&object, true, Some(&OperationId::new(text).expect("a valid id"))));
-    let told: Vec<String> = ["i.1", "i.2", "i.5", "i.6", "i.20", "i.21", "i.0", "i.x", "i", "i.", "j.2", "ii.2"]
-        .into_iter()
-        .map(|text| format!("{text} {}", asked(text)))
-        .collect();
+    let told: Vec<String> = [
+        "i.1", "i.2", "i.5", "i.6", "i.20", "i.21", "i.0", "i.x", "i", "i.", "j.2", "ii.2",
+    ]
+    .into_iter()
+    .map(|text| format!("{text} {}", asked(text)))
+    .collect();
     let expected = [
         "i.1 Succeeded",
         "i.2 Failed",
@@ -234,12 +286,26 @@ fn a_poll_shows_progress_and_the_reason_of_a_failure() {
     making.progress = Some("halfway".to_owned());
     let mut failed = ended(1, Verb::Provision, Outcome::Failed);
     failed.description = Some("no space".to_owned());
-    let record = Record { counter: 2, operation: Some(making), history: vec![failed], ..Record::default() };
+    let record = Record {
+        counter: 2,
+        operation: Some(making),
+        history: vec![failed],
+        ..Record::default()
+    };
     let object = object(Some(record));
     let asked = |operation: Option<u64>| poll(&object, true, operation.map(id).as_ref());
-    assert_eq!(asked(None), OnPoll::State(State::InProgress, Some("halfway".to_owned())));
-    assert_eq!(asked(Some(2)), OnPoll::State(State::InProgress, Some("halfway".to_owned())));
-    assert_eq!(asked(Some(1)), OnPoll::State(State::Failed, Some("no space".to_owned())));
+    assert_eq!(
+        asked(None),
+        OnPoll::State(State::InProgress, Some("halfway".to_owned()))
+    );
+    assert_eq!(
+        asked(Some(2)),
+        OnPoll::State(State::InProgress, Some("halfway".to_owned()))
+    );
+    assert_eq!(
+        asked(Some(1)),
+        OnPoll::State(State::Failed, Some("no space".to_owned()))
+    );
 }
 
 /// Amb-6, OSB-LOI-07: 200 for the operation that is named, 410 for everything else, and for another id 404.
@@ -250,7 +316,8 @@ fn a_poll_of_what_has_been_removed() {
         ended(2, Verb::Provision, Outcome::Superseded),
         ended(3, Verb::Deprovision, Outcome::Succeeded),
     ];
-    let asked = |same_ids: bool, counter: Option<u64>| polled(poll_removed(&history, same_ids, counter.map(id).as_ref()));
+    let asked =
+        |same_ids: bool, counter: Option<u64>| polled(poll_removed(&history, same_ids, counter.map(id).as_ref()));
     let told: Vec<String> = [None, Some(1), Some(2), Some(3), Some(4)]
         .into_iter()
         .map(|counter| format!("{counter:?} {} / {}", asked(true, counter), asked(false, counter)))
@@ -269,11 +336,13 @@ fn a_poll_of_what_has_been_removed() {
 #[test]
 fn the_work_of_the_owner() {
     let in_epoch = |epoch: u64| move |state: &Stored| said(work(state, epoch, FINALIZER));
-    let told = table(&[&in_epoch(EPOCH), &in_epoch(EPOCH + 1), &in_epoch(EPOCH - 1), &|state| {
-        let mut state = state.clone();
-        state.metadata.finalizers = vec!["example.com/other".to_owned()];
-        said(work(&state, EPOCH, FINALIZER))
-    }]);
+    let told = table(
+        &[&in_epoch(EPOCH), &in_epoch(EPOCH + 1), &in_epoch(EPOCH - 1), &|state| {
+            let mut state = state.clone();
+            state.metadata.finalizers = vec!["example.com/other".to_owned()];
+            said(work(&state, EPOCH, FINALIZER))
+        }],
+    );
     // state                    in its epoch          in a newer one        in an older one       without finalizer
     let expected = "\
 no record                  NotOurs               NotOurs               NotOurs               NotOurs

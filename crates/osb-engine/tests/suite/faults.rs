@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use http::{Method, Request, Response};
 use kube::client::Body;
+use tokio::sync::Semaphore;
 use tower::{BoxError, Layer, Service};
 
 /// On which side of a write the crash is.
@@ -23,6 +24,7 @@ pub(crate) struct Faults {
     crash: Mutex<Option<(u64, Side)>>,
     crashed: AtomicBool,
     log: Mutex<Vec<String>>,
+    held: Mutex<Option<Arc<Semaphore>>>,
 }
 
 impl Faults {
@@ -36,6 +38,13 @@ impl Faults {
     pub(crate) fn crash_at(&self, number: u64, side: Side) {
         self.writes.store(0, Ordering::SeqCst);
         *self.crash.lock().expect("no test panics here") = Some((number, side));
+    }
+
+    /// The next create is done, but its answer waits for a permit.
+    pub(crate) fn hold_answer_to_create(&self) -> Arc<Semaphore> {
+        let held = Arc::new(Semaphore::new(0));
+        *self.held.lock().expect("no test panics here") = Some(held.clone());
+        held
     }
 
     pub(crate) fn has_crashed(&self) -> bool {
@@ -93,9 +102,16 @@ where
             faults.crashed.store(true, Ordering::SeqCst);
             return Box::pin(async move { Err(gone()) });
         }
+        let held = match *request.method() {
+            Method::POST => faults.held.lock().expect("no test panics here").take(),
+            _ => None,
+        };
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await.map_err(Into::into)?;
+            if let Some(held) = held {
+                let _ = held.acquire().await;
+            }
             if side == Some(Side::After) {
                 faults.crashed.store(true, Ordering::SeqCst);
             }

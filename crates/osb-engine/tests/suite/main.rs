@@ -9,6 +9,7 @@ mod homes;
 mod instances;
 mod model;
 mod platform;
+mod races;
 mod repeats;
 mod secrets;
 

@@ -3,22 +3,23 @@
 //!
 //! `OSB_MODEL_CASES` sets the number of cases, `OSB_MODEL_SEED` the seed of the first one.
 
+mod calls;
 mod rules;
+mod send;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use osb_api::answer::{BindingBody, Bound, Polled, Provisioned, Removed, State};
-use osb_api::error::{BindError, DeprovisionError, Fault, PollError, ProvisionError, UnbindError};
-use osb_api::id::OperationId;
+use osb_api::answer::State;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError, TestError, TestRunner};
-use rules::{Answer, Asked, BIND_WISHES, BINDINGS, Call, PLANS, Slot, WISHES, Which};
-use serde_json::Value;
 
+use self::calls::{Answer, Asked, BIND_WISHES, BINDINGS, Call, PLANS, WISHES, Which};
+use self::rules::Slot;
+use self::send::send;
 use crate::author::Journal;
 use crate::homes::{Process, TestHome};
-use crate::platform::{ACCEPTS, Platform, REFUSES};
+use crate::platform::Platform;
 
 /// Ids that are names, and ids that cannot be one.
 const INSTANCES: [&str; 3] = ["a", "crn:v1/ä b%2F:", "A.."];
@@ -79,7 +80,11 @@ fn choice() -> impl Strategy<Value = usize> {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let polls = prop_oneof![Just(Poll::Newest), (0..6usize).prop_map(Poll::Given), Just(Poll::Unknown)];
+    let polls = prop_oneof![
+        Just(Poll::Newest),
+        (0..6usize).prop_map(Poll::Given),
+        Just(Poll::Unknown)
+    ];
     prop_oneof![
         6 => (choice(), any::<bool>()).prop_map(|(choice, accepts)| Act::Provision { choice, accepts }),
         4 => (choice(), any::<bool>()).prop_map(|(choice, accepts)| Act::Deprovision { choice, accepts }),
@@ -91,7 +96,10 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 fn place() -> impl Strategy<Value = Place> {
-    (0..PLATFORMS.len(), prop_oneof![6 => Just(0usize), 2 => Just(1), 1 => Just(2)])
+    (
+        0..PLATFORMS.len(),
+        prop_oneof![6 => Just(0usize), 2 => Just(1), 1 => Just(2)],
+    )
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -117,8 +125,11 @@ fn case() -> impl Strategy<Value = Case> {
         menu
     });
     let bind_menu = proptest::collection::vec(0..BIND_WISHES.len(), 3);
-    (menu, bind_menu, proptest::collection::vec(step(), 1..=32))
-        .prop_map(|(menu, bind_menu, steps)| Case { menu, bind_menu, steps })
+    (menu, bind_menu, proptest::collection::vec(step(), 1..=32)).prop_map(|(menu, bind_menu, steps)| Case {
+        menu,
+        bind_menu,
+        steps,
+    })
 }
 
 /// What depends on the speed of a home.
@@ -138,7 +149,10 @@ struct World {
 
 impl Default for World {
     fn default() -> Self {
-        Self { possible: HashSet::from([Slot::default()]), given: Vec::new() }
+        Self {
+            possible: HashSet::from([Slot::default()]),
+            given: Vec::new(),
+        }
     }
 }
 
@@ -159,7 +173,16 @@ impl<'a> Play<'a> {
     async fn begin(home: &'a TestHome, pace: Pace, case: &'a Case) -> Self {
         let journal = Journal::default();
         let process = start(home, pace, &journal).await;
-        Self { home, pace, journal, process, case, worlds: BTreeMap::new(), owners: HashMap::new(), trace: Vec::new() }
+        Self {
+            home,
+            pace,
+            journal,
+            process,
+            case,
+            worlds: BTreeMap::new(),
+            owners: HashMap::new(),
+            trace: Vec::new(),
+        }
     }
 
     async fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
@@ -179,7 +202,10 @@ impl<'a> Play<'a> {
     }
 
     async fn calls(&mut self, acts: &[(Place, Act)]) -> Result<(), TestCaseError> {
-        let calls: Vec<(Place, Call)> = acts.iter().map(|(place, act)| (*place, self.call(*place, act))).collect();
+        let calls: Vec<(Place, Call)> = acts
+            .iter()
+            .map(|(place, act)| (*place, self.call(*place, act)))
+            .collect();
         let sent = calls.iter().cloned().map(|((platform, instance), call)| {
             let platform = self.platform(platform);
             tokio::spawn(async move { send(&platform, INSTANCES[instance], &call).await })
@@ -212,20 +238,48 @@ impl<'a> Play<'a> {
     fn call(&self, place: Place, act: &Act) -> Call {
         let plan = |choice: usize| self.case.menu[choice].plan;
         match *act {
-            Act::Provision { choice, accepts } => Call::Provision { asked: self.case.menu[choice], accepts },
-            Act::Deprovision { choice, accepts } => Call::Deprovision { plan: plan(choice), accepts },
-            Act::Bind { binding, plan: number, choice } => {
-                Call::Bind { binding, asked: Asked { plan: plan(number), wish: self.case.bind_menu[choice] } }
-            }
-            Act::Unbind { binding, plan: number, accepts } => Call::Unbind { binding, plan: plan(number), accepts },
+            Act::Provision { choice, accepts } => Call::Provision {
+                asked: self.case.menu[choice],
+                accepts,
+            },
+            Act::Deprovision { choice, accepts } => Call::Deprovision {
+                plan: plan(choice),
+                accepts,
+            },
+            Act::Bind {
+                binding,
+                plan: number,
+                choice,
+            } => Call::Bind {
+                binding,
+                asked: Asked {
+                    plan: plan(number),
+                    wish: self.case.bind_menu[choice],
+                },
+            },
+            Act::Unbind {
+                binding,
+                plan: number,
+                accepts,
+            } => Call::Unbind {
+                binding,
+                plan: plan(number),
+                accepts,
+            },
             Act::Poll { binding, ref which } => {
                 let which = match *which {
                     Poll::Newest => Which::Newest,
                     Poll::Unknown => Which::Unknown,
                     Poll::Given(number) => {
-                        let given = self.worlds.get(&place).map(|world| world.given.as_slice()).unwrap_or_default();
+                        let given = self
+                            .worlds
+                            .get(&place)
+                            .map(|world| world.given.as_slice())
+                            .unwrap_or_default();
                         let mut of_object = given.iter().rev().filter(|(owner, _)| *owner == binding);
-                        of_object.nth(number).map_or(Which::Newest, |(_, id)| Which::Given(id.clone()))
+                        of_object
+                            .nth(number)
+                            .map_or(Which::Newest, |(_, id)| Which::Given(id.clone()))
                     }
                 };
                 Call::Poll { binding, which }
@@ -240,7 +294,8 @@ impl<'a> Play<'a> {
 
     /// The answers must fit to at least one of the states in which the broker can be.
     fn explain(&mut self, place: Place, sent: &[(Call, Answer)], open: bool) -> Result<(), TestCaseError> {
-        self.trace.push(format!("{place:?} {} {sent:?}", if open { "released" } else { "sent" }));
+        self.trace
+            .push(format!("{place:?} {} {sent:?}", if open { "released" } else { "sent" }));
         let world = self.worlds.entry(place).or_default();
         for (call, answer) in sent {
             let object = match call {
@@ -257,7 +312,11 @@ impl<'a> Play<'a> {
             }
         }
         let after = rules::explain(&world.possible, sent, open);
-        prop_assert!(!after.is_empty(), "no order explains the last answers, after any of {:?}", world.possible);
+        prop_assert!(
+            !after.is_empty(),
+            "no order explains the last answers, after any of {:?}",
+            world.possible
+        );
         world.possible = after;
         Ok(())
     }
@@ -293,14 +352,18 @@ impl<'a> Play<'a> {
         let mut names = BTreeSet::new();
         for (number, platform) in PLATFORMS.into_iter().enumerate() {
             let stored = self.stored(platform, &mut names).await?;
-            for instance in 0..INSTANCES.len() {
+            for (instance, id) in INSTANCES.into_iter().enumerate() {
                 let found: Vec<Option<bool>> = std::iter::once(None)
                     .chain(BINDING_IDS.into_iter().map(Some))
-                    .map(|binding| stored.get(&(INSTANCES[instance].to_owned(), binding.map(str::to_owned))).copied())
+                    .map(|binding| stored.get(&(id.to_owned(), binding.map(str::to_owned))).copied())
                     .collect();
                 let world = self.worlds.remove(&(number, instance)).unwrap_or_default();
                 let fits = world.possible.iter().any(|slot| slot.stored() == found);
-                prop_assert!(fits, "{platform} {instance}: stored is {found:?}, possible are {:?}", world.possible);
+                prop_assert!(
+                    fits,
+                    "{platform} {instance}: stored is {found:?}, possible are {:?}",
+                    world.possible
+                );
             }
         }
         prop_assert_eq!(self.journal.names(), names, "the backend");
@@ -350,108 +413,6 @@ async fn until_ended(platform: &Platform, instance: &str, binding: Option<&str>)
             Ok(polled) if polled.body.state == State::InProgress => tokio::time::sleep(Duration::from_millis(5)).await,
             _ => return,
         }
-    }
-}
-
-async fn send(platform: &Platform, instance: &str, call: &Call) -> Answer {
-    let mode = |accepts: bool| if accepts { ACCEPTS } else { REFUSES };
-    let json = |text: &str| -> Value { serde_json::from_str(text).expect("JSON") };
-    match call {
-        Call::Provision { asked, accepts } => {
-            let parameters = json(WISHES[asked.wish].parameters);
-            provisioned(platform.on_plan(asked.plan).provision_if(instance, parameters, mode(*accepts)).await)
-        }
-        Call::Deprovision { plan, accepts } => {
-            match platform.on_plan(plan).deprovision_if(instance, mode(*accepts)).await {
-                Ok(done) => removed(done),
-                Err(DeprovisionError::Invalid(_)) => Answer::Invalid,
-                Err(DeprovisionError::Gone) => Answer::Gone,
-                Err(DeprovisionError::AsyncRequired) => Answer::AsyncRequired,
-                Err(DeprovisionError::Concurrency) => Answer::Concurrency,
-                Err(DeprovisionError::Fault(fault)) => failed(&fault),
-            }
-        }
-        Call::Bind { binding, asked } => {
-            let parameters = json(BIND_WISHES[asked.wish].parameters);
-            bound(platform.on_plan(asked.plan).bind(instance, BINDING_IDS[*binding], parameters).await)
-        }
-        Call::Unbind { binding, plan, accepts } => {
-            match platform.on_plan(plan).unbind_if(instance, BINDING_IDS[*binding], mode(*accepts)).await {
-                Ok(done) => removed(done),
-                Err(UnbindError::Invalid(_)) => Answer::Invalid,
-                Err(UnbindError::Gone) => Answer::Gone,
-                Err(UnbindError::AsyncRequired) => Answer::AsyncRequired,
-                Err(UnbindError::Concurrency) => Answer::Concurrency,
-                Err(UnbindError::Fault(fault)) => failed(&fault),
-            }
-        }
-        Call::Poll { binding, which } => {
-            let operation = match which {
-                Which::Newest => None,
-                Which::Given(id) => Some(OperationId::new(id.clone()).expect("a valid id")),
-                Which::Unknown => Some(OperationId::new("never given out").expect("a valid id")),
-            };
-            polled(match binding {
-                Some(binding) => platform.poll_binding(instance, BINDING_IDS[*binding], operation.as_ref()).await,
-                None => platform.poll(instance, operation.as_ref()).await,
-            })
-        }
-    }
-}
-
-fn provisioned(answer: Result<Provisioned, ProvisionError>) -> Answer {
-    match answer {
-        Ok(Provisioned::Created(_)) => Answer::Created(None),
-        Ok(Provisioned::Exists(_)) => Answer::Exists(None),
-        Ok(Provisioned::Accepted(operation, _)) => Answer::Accepted(operation.as_str().to_owned()),
-        Err(ProvisionError::Invalid(_)) => Answer::Invalid,
-        Err(ProvisionError::Conflict(_)) => Answer::Conflict,
-        Err(ProvisionError::AsyncRequired) => Answer::AsyncRequired,
-        Err(ProvisionError::Concurrency) => Answer::Concurrency,
-        Err(ProvisionError::Fault(fault)) => failed(&fault),
-        Err(other) => Answer::Other(other.to_string()),
-    }
-}
-
-fn bound(answer: Result<Bound, BindError>) -> Answer {
-    let password = |body: BindingBody| Some(body.credentials?.get("password")?.as_str()?.to_owned());
-    match answer {
-        Ok(Bound::Created(body)) => Answer::Created(password(body)),
-        Ok(Bound::Exists(body)) => Answer::Exists(password(body)),
-        Ok(Bound::Accepted(operation)) => Answer::Accepted(operation.as_str().to_owned()),
-        Err(BindError::Invalid(_)) => Answer::Invalid,
-        Err(BindError::NoInstance) => Answer::NotFound,
-        Err(BindError::Conflict(_)) => Answer::Conflict,
-        Err(BindError::AsyncRequired) => Answer::AsyncRequired,
-        Err(BindError::Concurrency) => Answer::Concurrency,
-        Err(BindError::Fault(fault)) => failed(&fault),
-        Err(other) => Answer::Other(other.to_string()),
-    }
-}
-
-fn removed(removed: Removed) -> Answer {
-    match removed {
-        Removed::Done => Answer::Done,
-        Removed::Accepted(operation) => Answer::Accepted(operation.as_str().to_owned()),
-    }
-}
-
-fn polled(answer: Result<Polled, PollError>) -> Answer {
-    match answer.map(|polled| polled.body.state) {
-        Ok(State::InProgress) => Answer::InProgress,
-        Ok(State::Succeeded) => Answer::Succeeded,
-        Ok(State::Failed) => Answer::OperationFailed,
-        Err(PollError::Invalid(_)) => Answer::Invalid,
-        Err(PollError::NotFound) => Answer::NotFound,
-        Err(PollError::Gone) => Answer::Gone,
-        Err(PollError::Fault(fault)) => failed(&fault),
-    }
-}
-
-fn failed(fault: &Fault) -> Answer {
-    match fault {
-        Fault::Failed(_) => Answer::Failed,
-        other => Answer::Other(other.to_string()),
     }
 }
 
@@ -511,8 +472,14 @@ fn plays(cases: u64, skew: u64, pace: Pace, home: impl AsyncFn() -> Option<TestH
 mod any_sequence_of_calls_gets_the_answers_of_the_specification {
     use super::*;
 
-    const EMBEDDED: Pace = Pace { budget: Duration::from_millis(40), until_release: Duration::from_millis(80) };
-    const KUBERNETES: Pace = Pace { budget: Duration::from_millis(150), until_release: Duration::from_millis(500) };
+    const EMBEDDED: Pace = Pace {
+        budget: Duration::from_millis(40),
+        until_release: Duration::from_millis(80),
+    };
+    const KUBERNETES: Pace = Pace {
+        budget: Duration::from_millis(150),
+        until_release: Duration::from_millis(500),
+    };
 
     #[test]
     fn embedded() {

@@ -127,13 +127,12 @@ fn another_operation_for_a_repeat_is_found() {
         (put(1), Some(accepted("b"))),
     ];
     assert_fine(&on_instance(journal), &[]);
-    let journal = vec![
-        (put(1), Some(accepted("a"))),
-        (put(1), Some(accepted("b"))),
-        (poll("b"), Some(polled("in progress"))),
-        (put(1), Some(accepted("a"))),
-    ];
-    assert_last_is_wrong(on_instance(journal), &[]);
+    let journal = |third| {
+        let operations = ["a", "a", "b", third];
+        on_instance(operations.map(|operation| (put(1), Some(accepted(operation)))).to_vec())
+    };
+    assert_eq!(operations_that_come_again(&journal("b")), []);
+    assert_eq!(operations_that_come_again(&journal("a")).len(), 1);
 }
 
 #[test]

@@ -3,119 +3,15 @@
 //!
 //! The machine knows ids and credentials only from the answers. Calls that were sent together are explained by trying
 //! every order of them, with work that ends in between.
+mod explain;
 
-use std::collections::HashSet;
+pub(super) use explain::{explain, settled};
 
-use crate::author::{ASYNC, AUTO, Behaviour, UNBINDABLE};
-
-/// The bindings of an instance.
-pub(super) const BINDINGS: usize = 2;
+use super::calls::{Answer, Asked, BIND_WISHES, BINDINGS, Call, WISHES, Which, Wish};
+use crate::author::{ASYNC, Behaviour, UNBINDABLE};
 
 /// So many ended operations are remembered for certain.
 const REMEMBERED: usize = 16;
-
-pub(super) const PLANS: [&str; 3] = [AUTO, ASYNC, UNBINDABLE];
-
-/// Parameters, and what the author's functions do with them.
-#[derive(Debug)]
-pub(super) struct Wish {
-    pub(super) parameters: &'static str,
-    make: Behaviour,
-    remove: Behaviour,
-    valid: bool,
-}
-
-const fn wish(parameters: &'static str, make: Behaviour, remove: Behaviour) -> Wish {
-    Wish { parameters, make, remove, valid: true }
-}
-
-const fn invalid(parameters: &'static str) -> Wish {
-    Wish { parameters, make: Behaviour::Succeed, remove: Behaviour::Succeed, valid: false }
-}
-
-pub(super) const WISHES: [Wish; 10] = [
-    wish("{}", Behaviour::Succeed, Behaviour::Succeed),
-    wish(r#"{"provision": "block"}"#, Behaviour::Block, Behaviour::Succeed),
-    wish(r#"{"deprovision": "block"}"#, Behaviour::Succeed, Behaviour::Block),
-    wish(r#"{"provision": "fail"}"#, Behaviour::Fail, Behaviour::Succeed),
-    wish(r#"{"deprovision": "fail"}"#, Behaviour::Succeed, Behaviour::Fail),
-    wish(r#"{"provision": "hiccup", "deprovision": "hiccup"}"#, Behaviour::Hiccup, Behaviour::Hiccup),
-    wish(r#"{"provision": "steps", "deprovision": "block"}"#, Behaviour::Steps, Behaviour::Block),
-    wish(r#"{"provision": "panic"}"#, Behaviour::Panic, Behaviour::Succeed),
-    wish(r#"{"size": 2}"#, Behaviour::Succeed, Behaviour::Succeed),
-    invalid(r#"{"size": 0}"#),
-];
-
-pub(super) const BIND_WISHES: [Wish; 8] = [
-    wish("{}", Behaviour::Succeed, Behaviour::Succeed),
-    wish(r#"{"bind": "block"}"#, Behaviour::Block, Behaviour::Succeed),
-    wish(r#"{"unbind": "block"}"#, Behaviour::Succeed, Behaviour::Block),
-    wish(r#"{"bind": "fail"}"#, Behaviour::Fail, Behaviour::Succeed),
-    wish(r#"{"unbind": "fail"}"#, Behaviour::Succeed, Behaviour::Fail),
-    wish(r#"{"bind": "hiccup", "unbind": "hiccup"}"#, Behaviour::Hiccup, Behaviour::Hiccup),
-    wish(r#"{"bind": "steps"}"#, Behaviour::Steps, Behaviour::Succeed),
-    invalid(r#"{"bind": 5}"#),
-];
-
-/// What an object is made with: equal ones are identical requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Asked {
-    pub(super) plan: &'static str,
-    /// Which of the wishes.
-    pub(super) wish: usize,
-}
-
-/// One call of a platform for an instance.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Call {
-    Provision { asked: Asked, accepts: bool },
-    Deprovision { plan: &'static str, accepts: bool },
-    Bind { binding: usize, asked: Asked },
-    Unbind { binding: usize, plan: &'static str, accepts: bool },
-    Poll { binding: Option<usize>, which: Which },
-}
-
-/// The operation that a poll names.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Which {
-    Newest,
-    /// One that a 202 gave out.
-    Given(String),
-    Unknown,
-}
-
-/// The kind of an answer, with what has to be the same each time.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Answer {
-    /// 201, with the password of a binding.
-    Created(Option<String>),
-    /// 200 to a PUT.
-    Exists(Option<String>),
-    /// 202 with the operation.
-    Accepted(String),
-    /// 200 to a DELETE.
-    Done,
-    /// 400.
-    Invalid,
-    /// 404.
-    NotFound,
-    /// 409.
-    Conflict,
-    /// 410.
-    Gone,
-    /// 422 `AsyncRequired`.
-    AsyncRequired,
-    /// 422 `ConcurrencyError`.
-    Concurrency,
-    /// 500.
-    Failed,
-    /// 200 to a poll.
-    InProgress,
-    Succeeded,
-    OperationFailed,
-    /// What no broker of these tests answers.
-    Other(String),
-}
 
 /// An instance with its bindings, as the platform could know it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -170,6 +66,9 @@ struct Ended {
 /// An operation that has ended.
 type Event = (u32, Outcome);
 
+/// Takes a change that may happen next.
+type Take<'a> = dyn FnMut(&dyn Fn(&mut Slot) -> Vec<Event>) + 'a;
+
 /// Which entry: the instance's, or that of a binding.
 type Place = Option<usize>;
 
@@ -179,7 +78,10 @@ enum Progress {
     ToDo,
     /// A bind has looked at its instance; what it got is the refusal of a new bind.
     Looked(Option<Answer>),
-    Waits { op: u32, begun: bool },
+    Waits {
+        op: u32,
+        begun: bool,
+    },
     Answered,
 }
 
@@ -189,7 +91,12 @@ enum Rule {
     Exists,
     Looked(Option<Answer>),
     /// The operation answers, at once with a 202 or with its outcome.
-    Runs { op: u32, begun: bool, accepts: bool, at_once: bool },
+    Runs {
+        op: u32,
+        begun: bool,
+        accepts: bool,
+        at_once: bool,
+    },
     /// Nothing is said of polls of operations that may be forgotten.
     Any,
 }
@@ -204,15 +111,31 @@ impl Entry {
     }
 
     fn ids(&self) -> impl Iterator<Item = &String> {
-        let ended = self.life.iter().flat_map(|life| &life.ended).chain(self.buried.iter().flatten());
-        ended.filter_map(|ended| ended.id.as_ref()).chain(self.running().and_then(|running| running.id.as_ref()))
+        let ended = self
+            .life
+            .iter()
+            .flat_map(|life| &life.ended)
+            .chain(self.buried.iter().flatten());
+        ended
+            .filter_map(|ended| ended.id.as_ref())
+            .chain(self.running().and_then(|running| running.id.as_ref()))
     }
 
     fn poll(&self, which: &Which) -> Rule {
         let of = |ended: &Ended| {
-            Rule::Is(if ended.outcome == Outcome::Succeeded { Answer::Succeeded } else { Answer::OperationFailed })
+            Rule::Is(if ended.outcome == Outcome::Succeeded {
+                Answer::Succeeded
+            } else {
+                Answer::OperationFailed
+            })
         };
-        let buried = |id: &String| self.buried.iter().flatten().find(|ended| ended.id.as_ref() == Some(id)).map(of);
+        let buried = |id: &String| {
+            self.buried
+                .iter()
+                .flatten()
+                .find(|ended| ended.id.as_ref() == Some(id))
+                .map(of)
+        };
         let Some(life) = &self.life else {
             return match which {
                 _ if self.buried.is_none() => Rule::Is(Answer::NotFound),
@@ -244,7 +167,11 @@ fn outcome(behaviour: Behaviour, open: bool) -> Option<Outcome> {
 }
 
 fn wish_of(place: Place, asked: Asked) -> &'static Wish {
-    if place.is_some() { &BIND_WISHES[asked.wish] } else { &WISHES[asked.wish] }
+    if place.is_some() {
+        &BIND_WISHES[asked.wish]
+    } else {
+        &WISHES[asked.wish]
+    }
 }
 
 impl Slot {
@@ -270,24 +197,41 @@ impl Slot {
 
     /// What is stored of the instance and of each binding: whether it is complete.
     pub(super) fn stored(&self) -> Vec<Option<bool>> {
-        Self::places().map(|place| self.entry(place).life.as_ref().map(|life| life.complete)).collect()
+        Self::places()
+            .map(|place| self.entry(place).life.as_ref().map(|life| life.complete))
+            .collect()
     }
 
     // What can happen to an entry.
 
     fn create(&mut self, place: Place, asked: Asked) -> u32 {
-        let life = Life { asked, complete: false, running: None, ended: Vec::new(), password: None };
+        let life = Life {
+            asked,
+            complete: false,
+            running: None,
+            ended: Vec::new(),
+            password: None,
+        };
         self.entry_mut(place).life = Some(life);
         self.start(place, false, true).0
     }
 
     /// Begins an operation; what runs is superseded.
     fn start(&mut self, place: Place, removes: bool, asked_for: bool) -> (u32, Option<Event>) {
-        let event = self.entry(place).running().is_some().then(|| self.end(place, Outcome::Failed));
+        let event = self
+            .entry(place)
+            .running()
+            .is_some()
+            .then(|| self.end(place, Outcome::Failed));
         self.next += 1;
         let op = self.next;
         if let Some(life) = &mut self.entry_mut(place).life {
-            life.running = Some(Running { op, id: None, removes, asked_for });
+            life.running = Some(Running {
+                op,
+                id: None,
+                removes,
+                asked_for,
+            });
         }
         (op, event)
     }
@@ -298,7 +242,10 @@ impl Slot {
         if !running.removes && outcome == Outcome::Succeeded {
             life.complete = true;
         }
-        life.ended.push(Ended { id: running.id, outcome });
+        life.ended.push(Ended {
+            id: running.id,
+            outcome,
+        });
         (running.op, outcome)
     }
 
@@ -350,21 +297,27 @@ impl Slot {
         steps
     }
 
-    fn deprovision_steps(&self, open: bool, step: &mut dyn FnMut(&dyn Fn(&mut Slot) -> Vec<Event>)) {
+    fn deprovision_steps(&self, open: bool, step: &mut Take<'_>) {
         if self.doomed {
             return step(&|slot| {
                 slot.doomed = false;
                 vec![slot.end(None, Outcome::Failed)]
             });
         }
-        let left: Vec<usize> = (0..BINDINGS).filter(|binding| self.bindings[*binding].life.is_some()).collect();
+        let left: Vec<usize> = (0..BINDINGS)
+            .filter(|binding| self.bindings[*binding].life.is_some())
+            .collect();
         for binding in &left {
             if !self.bindings[*binding].removing() {
                 step(&|slot| slot.start(Some(*binding), true, false).1.into_iter().collect());
             }
         }
         let life = self.instance.life.as_ref().expect("it runs");
-        let behaviour = if life.complete { wish_of(None, life.asked).remove } else { Behaviour::Succeed };
+        let behaviour = if life.complete {
+            wish_of(None, life.asked).remove
+        } else {
+            Behaviour::Succeed
+        };
         match outcome(behaviour, open) {
             Some(Outcome::Succeeded) if left.is_empty() => step(&|slot| vec![slot.bury(None)]),
             Some(Outcome::Failed) if left.is_empty() => step(&|slot| vec![slot.end(None, Outcome::Failed)]),
@@ -372,7 +325,7 @@ impl Slot {
         }
     }
 
-    fn bind_steps(&self, binding: usize, open: bool, step: &mut dyn FnMut(&dyn Fn(&mut Slot) -> Vec<Event>)) {
+    fn bind_steps(&self, binding: usize, open: bool, step: &mut Take<'_>) {
         let place = Some(binding);
         if self.instance.removing() || !self.instance.life.as_ref().is_some_and(|life| life.complete) {
             return step(&|slot| vec![slot.vanish(place)]);
@@ -383,17 +336,15 @@ impl Slot {
         }
     }
 
-    fn unbind_steps(
-        &self,
-        binding: usize,
-        asked_for: bool,
-        open: bool,
-        step: &mut dyn FnMut(&dyn Fn(&mut Slot) -> Vec<Event>),
-    ) {
+    fn unbind_steps(&self, binding: usize, asked_for: bool, open: bool, step: &mut Take<'_>) {
         let place = Some(binding);
         let life = self.bindings[binding].life.as_ref().expect("it runs");
         let has_state = self.instance.life.as_ref().is_some_and(|life| life.complete);
-        let behaviour = if has_state && life.complete { wish_of(place, life.asked).remove } else { Behaviour::Succeed };
+        let behaviour = if has_state && life.complete {
+            wish_of(place, life.asked).remove
+        } else {
+            Behaviour::Succeed
+        };
         match outcome(behaviour, open) {
             None => {}
             Some(Outcome::Succeeded) => step(&|slot| vec![slot.bury(place)]),
@@ -439,7 +390,12 @@ impl Slot {
         let Some(life) = &self.entry(place).life else {
             return match refusal {
                 Some(refusal) => Rule::Is(refusal),
-                None => Rule::Runs { op: self.create(place, asked), begun: true, accepts, at_once },
+                None => Rule::Runs {
+                    op: self.create(place, asked),
+                    begun: true,
+                    accepts,
+                    at_once,
+                },
             };
         };
         match &life.running {
@@ -447,18 +403,30 @@ impl Slot {
             _ if life.asked != asked => Rule::Is(Answer::Conflict),
             // A 202 would be the answer, and the platform does not take one (OSB-ASY-03).
             Some(_) if refusal == Some(Answer::AsyncRequired) => Rule::Is(Answer::AsyncRequired),
-            Some(running) => Rule::Runs { op: running.op, begun: false, accepts, at_once: accepts },
+            Some(running) => Rule::Runs {
+                op: running.op,
+                begun: false,
+                accepts,
+                at_once: accepts,
+            },
             None if life.complete => Rule::Exists,
             None => match refusal {
                 Some(refusal) => Rule::Is(refusal),
-                None => Rule::Runs { op: self.start(place, false, true).0, begun: true, accepts, at_once },
+                None => Rule::Runs {
+                    op: self.start(place, false, true).0,
+                    begun: true,
+                    accepts,
+                    at_once,
+                },
             },
         }
     }
 
     /// The instance of a bind: Amb-13, Amb-24, OSB-BIND-02, OSB-BIND-18.
     fn look(&self, asked: Asked) -> Rule {
-        let Some(instance) = &self.instance.life else { return Rule::Is(Answer::NotFound) };
+        let Some(instance) = &self.instance.life else {
+            return Rule::Is(Answer::NotFound);
+        };
         if instance.asked.plan != asked.plan || asked.plan == UNBINDABLE {
             return Rule::Is(Answer::Invalid);
         }
@@ -471,7 +439,9 @@ impl Slot {
 
     /// OSB-DEP-03 to -08, OSB-UNB-03 to -08.
     fn delete(&mut self, place: Place, plan: &str, accepts: bool) -> (Rule, Option<Event>) {
-        let Some(life) = &self.entry(place).life else { return (Rule::Is(Answer::Gone), None) };
+        let Some(life) = &self.entry(place).life else {
+            return (Rule::Is(Answer::Gone), None);
+        };
         if life.asked.plan != plan {
             return (Rule::Is(Answer::Invalid), None);
         }
@@ -480,12 +450,26 @@ impl Slot {
             return (Rule::Is(Answer::AsyncRequired), None);
         }
         match &life.running {
-            Some(running) if running.removes => {
-                (Rule::Runs { op: running.op, begun: false, accepts, at_once: accepts }, None)
-            }
+            Some(running) if running.removes => (
+                Rule::Runs {
+                    op: running.op,
+                    begun: false,
+                    accepts,
+                    at_once: accepts,
+                },
+                None,
+            ),
             _ => {
                 let (op, event) = self.start(place, true, true);
-                (Rule::Runs { op, begun: true, accepts, at_once: accepts && is_async }, event)
+                (
+                    Rule::Runs {
+                        op,
+                        begun: true,
+                        accepts,
+                        at_once: accepts && is_async,
+                    },
+                    event,
+                )
             }
         }
     }
@@ -496,7 +480,11 @@ impl Slot {
     fn learn_id(&mut self, op: u32, id: &str) -> bool {
         let known = Self::places().any(|place| self.entry(place).ids().any(|known| known == id));
         for place in Self::places() {
-            let running = self.entry_mut(place).life.as_mut().and_then(|life| life.running.as_mut());
+            let running = self
+                .entry_mut(place)
+                .life
+                .as_mut()
+                .and_then(|life| life.running.as_mut());
             if let Some(running) = running.filter(|running| running.op == op) {
                 return match &running.id {
                     Some(before) => before == id,
@@ -516,10 +504,15 @@ impl Slot {
             return matches!(call, Call::Provision { .. });
         };
         let others = self.bindings.iter().flat_map(|entry| {
-            entry.passwords.iter().chain(entry.life.as_ref().and_then(|life| life.password.as_ref()))
+            entry
+                .passwords
+                .iter()
+                .chain(entry.life.as_ref().and_then(|life| life.password.as_ref()))
         });
         let known = others.into_iter().any(|known| known == password);
-        let Some(life) = &mut self.bindings[*binding].life else { return true };
+        let Some(life) = &mut self.bindings[*binding].life else {
+            return true;
+        };
         match &life.password {
             Some(before) => before == password,
             None => {
@@ -549,98 +542,15 @@ impl Slot {
         for place in Self::places() {
             self.next += 1;
             let op = self.next;
-            if let Some(running) = self.entry_mut(place).life.as_mut().and_then(|life| life.running.as_mut()) {
+            if let Some(running) = self
+                .entry_mut(place)
+                .life
+                .as_mut()
+                .and_then(|life| life.running.as_mut())
+            {
                 running.op = op;
             }
         }
         self
     }
-}
-
-/// A state while calls are on their way.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Node {
-    slot: Slot,
-    calls: Vec<Progress>,
-}
-
-impl Node {
-    /// Tells the calls that wait of operations that have ended; `None` when an answer does not fit.
-    fn told(mut self, events: impl IntoIterator<Item = Event>, sent: &[(Call, Answer)]) -> Option<Self> {
-        for (op, outcome) in events {
-            for (progress, (call, answer)) in self.calls.iter_mut().zip(sent) {
-                if let Progress::Waits { op: waits, begun } = *progress
-                    && waits == op
-                {
-                    if !self.slot.is_outcome(call, begun, outcome, answer) {
-                        return None;
-                    }
-                    *progress = Progress::Answered;
-                }
-            }
-        }
-        Some(self)
-    }
-
-    /// Has call number `number` do what it does next; `None` when its answer does not fit.
-    fn advanced(&self, number: usize, sent: &[(Call, Answer)]) -> Option<Self> {
-        let mut next = self.clone();
-        let looked = match &self.calls[number] {
-            Progress::ToDo => None,
-            Progress::Looked(refusal) => Some(refusal),
-            Progress::Waits { .. } | Progress::Answered => return None,
-        };
-        let (call, answer) = &sent[number];
-        let (rule, event) = next.slot.advance(call, looked);
-        next.calls[number] = match rule {
-            Rule::Any => Progress::Answered,
-            Rule::Is(expected) => (expected == *answer).then_some(Progress::Answered)?,
-            Rule::Exists => {
-                let Answer::Exists(password) = answer else { return None };
-                next.slot.learn_password(call, password.as_ref()).then_some(Progress::Answered)?
-            }
-            Rule::Looked(refusal) => Progress::Looked(refusal),
-            Rule::Runs { op, begun, accepts, at_once } => match answer {
-                Answer::Accepted(id) if accepts => next.slot.learn_id(op, id).then_some(Progress::Answered)?,
-                _ if at_once => return None,
-                _ => Progress::Waits { op, begun },
-            },
-        };
-        next.told(event, sent)
-    }
-}
-
-/// The states in which a broker can be that answered these calls, sent together, like that; empty when the answers
-/// have no explanation. `open` says whether functions that wait could go on meanwhile.
-pub(super) fn explain(from: &HashSet<Slot>, sent: &[(Call, Answer)], open: bool) -> HashSet<Slot> {
-    let start = |slot: &Slot| Node { slot: slot.clone(), calls: vec![Progress::ToDo; sent.len()] };
-    let mut stack: Vec<Node> = from.iter().map(start).collect();
-    let mut seen: HashSet<Node> = HashSet::new();
-    let mut found = HashSet::new();
-    while let Some(node) = stack.pop() {
-        if !seen.insert(node.clone()) {
-            continue;
-        }
-        if node.calls.iter().all(|progress| *progress == Progress::Answered) {
-            found.insert(node.slot.canonical());
-            continue;
-        }
-        for (slot, events) in node.slot.steps(open) {
-            stack.extend(Node { slot, calls: node.calls.clone() }.told(events, sent));
-        }
-        stack.extend((0..sent.len()).filter_map(|number| node.advanced(number, sent)));
-    }
-    found
-}
-
-/// The states in which nothing runs any more, when nothing waits.
-pub(super) fn settled(from: &HashSet<Slot>) -> HashSet<Slot> {
-    let mut stack: Vec<Slot> = from.iter().cloned().collect();
-    let mut seen = HashSet::new();
-    while let Some(slot) = stack.pop() {
-        if seen.insert(slot.clone()) {
-            stack.extend(slot.steps(true).into_iter().map(|(slot, _)| slot.canonical()));
-        }
-    }
-    seen.into_iter().filter(Slot::is_quiet).collect()
 }
