@@ -215,6 +215,23 @@ mod tests {
         assert_eq!(drained(&lanes), ["a"]);
     }
 
+    /// A request may tell of its write after another one has written and told.
+    #[test]
+    fn an_older_operation_does_not_take_the_place_of_a_newer_one() {
+        let lanes = Lanes::default();
+        let numbered = |verb, counter| {
+            let mut stored = stored(None, verb);
+            stored.record.as_mut().expect("a record").counter = counter;
+            Job::accepted(stored)
+        };
+        lanes.push(&key(), numbered(Verb::Deprovision, 2));
+        lanes.push(&key(), numbered(Verb::Provision, 1));
+        let (job, _) = lanes.next(&key(), &CancellationToken::new()).expect("a job");
+        let verb = job.stored.and_then(|stored| stored.running().map(|running| running.verb));
+        assert!(matches!(verb, None | Some(Verb::Deprovision)), "{verb:?}");
+        assert!(drained(&lanes).is_empty());
+    }
+
     #[test]
     fn a_binding_is_not_an_instance_of_its_name() {
         let lanes = Lanes::default();

@@ -23,7 +23,10 @@ struct State {
 
 impl Connections {
     pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most: most.max(1), state: Mutex::default() })
+        Arc::new(Self {
+            most: most.max(1),
+            state: Mutex::default(),
+        })
     }
 
     /// Takes a connection in. At the limit the longest idle one is told to end; when all are at work, `None`.
@@ -36,7 +39,11 @@ impl Connections {
         let evicted = CancellationToken::new();
         let place = state.rest(evicted.clone());
         drop(state);
-        Some(Arc::new(Connection { all: self.clone(), evicted, work: Mutex::new(Work { requests: 0, place }) }))
+        Some(Arc::new(Connection {
+            all: self.clone(),
+            evicted,
+            work: Mutex::new(Work { requests: 0, place }),
+        }))
     }
 
     /// Ends the longest idle connection, if there is one.
@@ -137,7 +144,10 @@ mod tests {
         // `a` works and then rests: `b` has been idle for longest.
         drop(a.begin().unwrap());
         let d = all.admit().unwrap();
-        assert_eq!([&a, &b, &c, &d].map(|connection| ended(connection)), [false, true, false, false]);
+        assert_eq!(
+            [&a, &b, &c, &d].map(|connection| ended(connection)),
+            [false, true, false, false]
+        );
         assert!(b.begin().is_none(), "an evicted connection does no more work");
     }
 

@@ -36,7 +36,9 @@ fn is_default_platform(name: &String) -> bool {
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("platform", &self.platform).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("platform", &self.platform)
+            .finish_non_exhaustive()
     }
 }
 
@@ -89,7 +91,11 @@ impl Credentials {
     pub fn from_environment() -> Option<Self> {
         let variable = |name| env::var(name).ok().filter(|text| !text.is_empty());
         let (username, password) = (variable("OSB_USERNAME")?, variable("OSB_PASSWORD")?);
-        Some(Self { username, password, platform: default_platform() })
+        Some(Self {
+            username,
+            password,
+            platform: default_platform(),
+        })
     }
 }
 
@@ -100,17 +106,27 @@ pub(crate) fn load(folder: &DataDir, environment: Option<Credentials>) -> Result
     if let Some(own) = environment {
         users.retain(|user| user.platform != DEFAULT_PLATFORM);
         users.insert(0, own);
-        return Ok(Logins { users, login: Login::Environment });
+        return Ok(Logins {
+            users,
+            login: Login::Environment,
+        });
     }
     if users.is_empty() {
-        users.push(Credentials { username: "osb".to_owned(), password: secret()?, platform: default_platform() });
+        users.push(Credentials {
+            username: "osb".to_owned(),
+            password: secret()?,
+            platform: default_platform(),
+        });
         let path = folder.credentials();
         let file = File { users: users.clone() };
         let mut bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
         bytes.push(b'\n');
         files::write(&path, &bytes).map_err(|source| HostError::file("write", path, source))?;
     }
-    Ok(Logins { users, login: Login::File })
+    Ok(Logins {
+        users,
+        login: Login::File,
+    })
 }
 
 fn read(folder: &DataDir) -> Result<Option<Vec<Credentials>>, HostError> {
@@ -130,7 +146,10 @@ fn read(folder: &DataDir) -> Result<Option<Vec<Credentials>>, HostError> {
         HostError::content(&path, what)
     })?;
     if let Some(user) = file.users.iter().find(|user| !is_namespace(&user.platform)) {
-        let what = format!("names the platform {:?}: use lower-case letters, digits and '-', at most 63", user.platform);
+        let what = format!(
+            "names the platform {:?}: use lower-case letters, digits and '-', at most 63",
+            user.platform
+        );
         return Err(HostError::content(path, what));
     }
     Ok(Some(file.users))
@@ -141,7 +160,10 @@ fn is_namespace(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     (1..=63).contains(&name.len())
         && name.bytes().all(|b| plain(b) || b == b'-')
-        && [name.bytes().next(), name.bytes().last()].into_iter().flatten().all(plain)
+        && [name.bytes().next(), name.bytes().last()]
+            .into_iter()
+            .flatten()
+            .all(plain)
         && !name.starts_with("kube-")
         && name != crate::host::SYSTEM_NAMESPACE
 }
@@ -150,7 +172,9 @@ fn is_namespace(name: &str) -> bool {
 pub(crate) fn secret() -> Result<String, HostError> {
     use base64::Engine as _;
     let mut bytes = [0; 24];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| HostError::NoRandomness)?;
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| HostError::NoRandomness)?;
     Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
 }
 
@@ -169,7 +193,10 @@ mod tests {
         let (_temporary, folder) = folder();
         assert_eq!(Credentials::read(&folder).unwrap(), None);
         let first = load(&folder, None).unwrap();
-        assert_eq!((first.users.len(), first.users[0].password.len(), first.login), (1, 32, Login::File));
+        assert_eq!(
+            (first.users.len(), first.users[0].password.len(), first.login),
+            (1, 32, Login::File)
+        );
         assert_eq!(load(&folder, None).unwrap().users, first.users);
         assert_eq!(Credentials::read(&folder).unwrap().as_ref(), Some(&first.users[0]));
     }
@@ -177,7 +204,11 @@ mod tests {
     #[test]
     fn the_environment_goes_before_the_file_and_into_no_file() {
         let (_temporary, folder) = folder();
-        let own = Credentials { username: "me".into(), password: "mine".into(), platform: default_platform() };
+        let own = Credentials {
+            username: "me".into(),
+            password: "mine".into(),
+            platform: default_platform(),
+        };
         let logins = load(&folder, Some(own.clone())).unwrap();
         assert_eq!((logins.users, logins.login), (vec![own.clone()], Login::Environment));
         assert!(!folder.credentials().exists());
@@ -203,7 +234,10 @@ mod tests {
         ] {
             std::fs::write(folder.credentials(), bad).unwrap();
             let error = load(&folder, None).unwrap_err().to_string();
-            assert!(error.contains("credentials") && !error.contains("secret-canary"), "{error}");
+            assert!(
+                error.contains("credentials") && !error.contains("secret-canary"),
+                "{error}"
+            );
         }
     }
 }

@@ -30,7 +30,15 @@ pub struct DataDir {
 }
 
 /// All names above, for telling our folder from somebody else's.
-const NAMES: [&str; 7] = ["store", "key", "sealed-with", "credentials", "pki", "kubeconfig", "server"];
+const NAMES: [&str; 7] = [
+    "store",
+    "key",
+    "sealed-with",
+    "credentials",
+    "pki",
+    "kubeconfig",
+    "server",
+];
 
 /// The flag that server and client verbs share.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -53,7 +61,9 @@ impl DataDirOption {
 
     /// Whether the folder is the one that is used without the flag.
     pub fn is_default(&self) -> bool {
-        self.data_dir.as_ref().is_none_or(|path| Some(path) == default_path().as_ref())
+        self.data_dir
+            .as_ref()
+            .is_none_or(|path| Some(path) == default_path().as_ref())
     }
 }
 
@@ -128,9 +138,14 @@ impl DataDir {
         for entry in fs::read_dir(&self.path).map_err(reading)? {
             let name = entry.map_err(reading)?.file_name();
             let text = name.to_string_lossy();
-            let known = NAMES.iter().any(|known| text.strip_suffix(".new").unwrap_or(&text) == *known);
+            let known = NAMES
+                .iter()
+                .any(|known| text.strip_suffix(".new").unwrap_or(&text) == *known);
             if !known {
-                return Err(HostError::Foreign { folder: self.path.clone(), found: text.into_owned() });
+                return Err(HostError::Foreign {
+                    folder: self.path.clone(),
+                    found: text.into_owned(),
+                });
             }
         }
         Ok(())
@@ -179,7 +194,8 @@ impl ServerInfo {
             Err(source) => return Err(HostError::file("read", path, source)),
         };
         let info = serde_json::from_slice(&bytes);
-        info.map(Some).map_err(|_| HostError::content(path, "is damaged: start the broker again, which writes it anew"))
+        info.map(Some)
+            .map_err(|_| HostError::content(path, "is damaged: start the broker again, which writes it anew"))
     }
 
     pub(crate) fn write(&self, folder: &DataDir) -> Result<(), HostError> {
@@ -221,7 +237,10 @@ mod tests {
         fs::write(folder.path().join("thesis.txt"), "text").unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         let error = DataDir::new(folder.path()).prepare().unwrap_err();
-        assert!(matches!(&error, HostError::Foreign { found, .. } if found == "thesis.txt"), "{error}");
+        assert!(
+            matches!(&error, HostError::Foreign { found, .. } if found == "thesis.txt"),
+            "{error}"
+        );
         assert_eq!(fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777, 0o755);
         // With a store in it the folder is ours, whatever else a person has put there.
         fs::create_dir(folder.path().join("store")).unwrap();

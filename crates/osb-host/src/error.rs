@@ -8,7 +8,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// Neither a flag nor the environment says where data shall be kept.
-    #[error("there is no folder for data: neither OSB_DATA_DIR, XDG_DATA_HOME nor HOME is set; name one with --data-dir")]
+    #[error(
+        "there is no folder for data: neither OSB_DATA_DIR, XDG_DATA_HOME nor HOME is set; name one with --data-dir"
+    )]
     NoDataDir,
     /// The data folder belongs to something else.
     #[error(
@@ -126,11 +128,18 @@ pub enum HostError {
 
 impl HostError {
     pub(crate) fn file(doing: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
-        Self::File { doing, path: path.into(), source }
+        Self::File {
+            doing,
+            path: path.into(),
+            source,
+        }
     }
 
     pub(crate) fn content(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
-        Self::Content { path: path.into(), what: what.into() }
+        Self::Content {
+            path: path.into(),
+            what: what.into(),
+        }
     }
 }
 
@@ -167,6 +176,9 @@ mod tests {
     fn an_explanation_names_every_cause_once() {
         let error = HostError::file("read", "/d/key", io::Error::other("the disk is gone"));
         let text = explain(&error);
-        assert!(text.starts_with("cannot read /d/key: ") && text.ends_with(": the disk is gone"), "{text}");
+        assert!(
+            text.starts_with("cannot read /d/key: ") && text.ends_with(": the disk is gone"),
+            "{text}"
+        );
     }
 }

@@ -22,9 +22,15 @@ impl Embedded {
     pub(crate) async fn start(store: Store, folder: &DataDir, token: &str) -> Result<Self, HostError> {
         let admin = UserInfo::new("admin", [MASTERS]);
         let tokens = Tokens::new([(token.to_owned(), admin)]);
-        let options = apiserver::Options { authenticator: std::sync::Arc::new(tokens), ..apiserver::Options::default() };
+        let options = apiserver::Options {
+            authenticator: std::sync::Arc::new(tokens),
+            ..apiserver::Options::default()
+        };
         let api = ApiServer::open(store.clone(), options).await;
-        let api = api.map_err(|error| HostError::Api { folder: folder.path().to_owned(), what: error.to_string() })?;
+        let api = api.map_err(|error| HostError::Api {
+            folder: folder.path().to_owned(),
+            what: error.to_string(),
+        })?;
         Ok(Self { store, api })
     }
 

@@ -153,7 +153,9 @@ fn micros(time: Duration) -> u64 {
 fn check_plaintext(options: &HostOptions) -> Result<(), HostError> {
     let open = !options.listen.ip().is_loopback() && options.tls_cert.is_none();
     if open && !options.insecure_plaintext {
-        return Err(HostError::Plaintext { address: options.listen });
+        return Err(HostError::Plaintext {
+            address: options.listen,
+        });
     }
     Ok(())
 }
@@ -166,7 +168,9 @@ fn broker_tls(options: &HostOptions) -> Result<Option<Arc<ServerConfig>>, HostEr
 }
 
 async fn bind(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, SocketAddr), HostError> {
-    listener::bind(address).await.map_err(|source| HostError::Listen { address, flag, source })
+    listener::bind(address)
+        .await
+        .map_err(|source| HostError::Listen { address, flag, source })
 }
 
 fn listener(
@@ -176,7 +180,13 @@ fn listener(
     versions: Versions,
     max_connections: usize,
 ) -> Listener {
-    Listener { name, socket, tls, versions, max_connections }
+    Listener {
+        name,
+        socket,
+        tls,
+        versions,
+        max_connections,
+    }
 }
 
 fn info(broker: &Broker, logins: &Logins, address: SocketAddr, tls: bool, kube_address: SocketAddr) -> ServerInfo {
@@ -210,10 +220,14 @@ async fn start_engine(
     phases: &mut Phases,
 ) -> Result<Engine, HostError> {
     let doing = |doing| move |error: HomeError| HostError::Home { doing, error };
-    home.install().await.map_err(doing("making the kinds of its resources known"))?;
+    home.install()
+        .await
+        .map_err(doing("making the kinds of its resources known"))?;
     let platforms = logins.platforms();
     for namespace in platforms.iter().copied().chain([SYSTEM_NAMESPACE]) {
-        home.ensure_namespace(namespace).await.map_err(doing("making its namespaces"))?;
+        home.ensure_namespace(namespace)
+            .await
+            .map_err(doing("making its namespaces"))?;
     }
     phases.done("resources installed");
     let tenants = platforms.iter().map(|&name| (Platform(name.into()), name.to_owned()));
@@ -229,7 +243,10 @@ async fn start_engine(
 
 /// Every platform but the default one has its name as a prefix of its paths.
 fn front_config(logins: &Logins) -> osb_server::Config {
-    let mut config = osb_server::Config { users: logins.users(), ..osb_server::Config::default() };
+    let mut config = osb_server::Config {
+        users: logins.users(),
+        ..osb_server::Config::default()
+    };
     for name in logins.platforms() {
         if name != DEFAULT_PLATFORM {
             config = config.prefix(name, Platform(name.into()));
@@ -253,9 +270,15 @@ fn max_connections(wanted: usize) -> usize {
         }
     }
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let most = usize::try_from(files.saturating_sub(OWN_FILES) / 2).unwrap_or(usize::MAX).max(16);
+    let most = usize::try_from(files.saturating_sub(OWN_FILES) / 2)
+        .unwrap_or(usize::MAX)
+        .max(16);
     if most < wanted {
-        tracing::warn!(wanted, most, "fewer connections than wanted: the system's limit of open files is too low");
+        tracing::warn!(
+            wanted,
+            most,
+            "fewer connections than wanted: the system's limit of open files is too low"
+        );
     }
     wanted.min(most)
 }
@@ -267,7 +290,12 @@ mod tests {
     #[test]
     fn beyond_loopback_it_takes_tls_or_a_word() {
         let mut options = HostOptions::on("/nowhere");
-        for (listen, fine) in [("127.0.0.1:1", true), ("[::1]:1", true), ("0.0.0.0:1", false), ("192.0.2.1:1", false)] {
+        for (listen, fine) in [
+            ("127.0.0.1:1", true),
+            ("[::1]:1", true),
+            ("0.0.0.0:1", false),
+            ("192.0.2.1:1", false),
+        ] {
             options.listen = listen.parse().unwrap();
             assert_eq!(check_plaintext(&options).is_ok(), fine, "{listen}");
         }
@@ -277,7 +305,11 @@ mod tests {
 
     #[test]
     fn clients_on_this_machine_are_told_an_address_that_they_can_use() {
-        for (address, told) in [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("192.0.2.1:1", "192.0.2.1:1")] {
+        for (address, told) in [
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:1", "[::1]:1"),
+            ("192.0.2.1:1", "192.0.2.1:1"),
+        ] {
             assert_eq!(reachable(address.parse().unwrap()).to_string(), told);
         }
     }

@@ -31,11 +31,17 @@ pub(crate) fn load(folder: &DataDir, elsewhere: Option<&Path>) -> Result<Loaded,
         None => (vec![make(&path)?], true),
     };
     let mut lines = lines.into_iter();
-    let first = lines.next().ok_or_else(|| HostError::content(&path, format!("holds no key. {HOW_TO_MAKE}")))?;
+    let first = lines
+        .next()
+        .ok_or_else(|| HostError::content(&path, format!("holds no key. {HOW_TO_MAKE}")))?;
     let keys = Keys::new(first, lines);
     let ids = keys.ids();
     if let Some(wanted) = sealed_with.iter().find(|id| !ids.contains(id)) {
-        return Err(HostError::WrongKey { folder: folder.path().to_owned(), path, wanted: wanted.clone() });
+        return Err(HostError::WrongKey {
+            folder: folder.path().to_owned(),
+            path,
+            wanted: wanted.clone(),
+        });
     }
     note(folder, sealed_with, &ids)?;
     Ok(Loaded { keys, made })
@@ -48,7 +54,9 @@ fn parse(bytes: &[u8]) -> Result<Vec<[u8; KEY_BYTES]>, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| format!("is not text. {HOW_TO_MAKE}"))?;
     let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    lines.map(|(number, line)| key(line).ok_or_else(|| format!("holds no key in line {number}. {HOW_TO_MAKE}"))).collect()
+    lines
+        .map(|(number, line)| key(line).ok_or_else(|| format!("holds no key in line {number}. {HOW_TO_MAKE}")))
+        .collect()
 }
 
 fn key(line: &str) -> Option<[u8; KEY_BYTES]> {
@@ -73,13 +81,22 @@ fn make(path: &Path) -> Result<[u8; KEY_BYTES], HostError> {
 
 fn read_ids(folder: &DataDir) -> Result<Vec<String>, HostError> {
     let path = folder.sealed_with();
-    let bytes = files::read(&path).map_err(|source| HostError::file("read", &path, source))?.unwrap_or_default();
-    Ok(String::from_utf8_lossy(&bytes).lines().map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned).collect())
+    let bytes = files::read(&path)
+        .map_err(|source| HostError::file("read", &path, source))?
+        .unwrap_or_default();
+    Ok(String::from_utf8_lossy(&bytes)
+        .lines()
+        .map(str::trim)
+        .filter(|id| !id.is_empty())
+        .map(str::to_owned)
+        .collect())
 }
 
 /// Notes the key that seals from now on, before it has sealed anything.
 fn note(folder: &DataDir, mut noted: Vec<String>, ids: &[String]) -> Result<(), HostError> {
-    let Some(first) = ids.first().filter(|first| !noted.contains(first)) else { return Ok(()) };
+    let Some(first) = ids.first().filter(|first| !noted.contains(first)) else {
+        return Ok(());
+    };
     noted.push(first.clone());
     let path = folder.sealed_with();
     let text = noted.join("\n") + "\n";
@@ -115,12 +132,18 @@ mod tests {
         let other = "00".repeat(32);
         std::fs::write(folder.key(), &other).unwrap();
         let error = load(&folder, None).unwrap_err();
-        assert!(matches!(&error, HostError::WrongKey { wanted: id, .. } if *id == wanted[0]), "{error}");
+        assert!(
+            matches!(&error, HostError::WrongKey { wanted: id, .. } if *id == wanted[0]),
+            "{error}"
+        );
         // Rotation: the new key first, the old one below.
         std::fs::write(folder.key(), format!("# keys\n{other}\n{right}")).unwrap();
         load(&folder, None).unwrap();
         std::fs::write(folder.key(), &right).unwrap();
-        assert!(matches!(load(&folder, None), Err(HostError::WrongKey { .. })), "the new key has sealed, too");
+        assert!(
+            matches!(load(&folder, None), Err(HostError::WrongKey { .. })),
+            "the new key has sealed, too"
+        );
     }
 
     #[test]
@@ -137,7 +160,14 @@ mod tests {
     #[test]
     fn an_unreadable_key_is_named_but_not_quoted() {
         let (_temporary, folder) = folder();
-        for bad in ["", "# none\n", "not-a-key-at-all", &"g0".repeat(32), &"ab".repeat(33), &"é".repeat(32)] {
+        for bad in [
+            "",
+            "# none\n",
+            "not-a-key-at-all",
+            &"g0".repeat(32),
+            &"ab".repeat(33),
+            &"é".repeat(32),
+        ] {
             std::fs::write(folder.key(), bad).unwrap();
             let error = load(&folder, None).unwrap_err().to_string();
             assert!(error.contains("64 hexadecimal digits"), "{error}");

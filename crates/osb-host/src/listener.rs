@@ -108,7 +108,11 @@ impl Serving {
         self.draining.cancel();
         self.tasks.close();
         if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
-            tracing::warn!(listener = self.name, connections = self.tasks.len(), "cut off: the time for draining is over");
+            tracing::warn!(
+                listener = self.name,
+                connections = self.tasks.len(),
+                "cut off: the time for draining is over"
+            );
             self.ending.cancel();
             self.tasks.wait().await;
         }
@@ -173,7 +177,10 @@ async fn accept<S, B>(
 /// The client was gone before it was accepted.
 fn is_of_the_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
 }
 
 /// What the connections of a listener share.
@@ -197,7 +204,9 @@ where
         // An answer is written whole; there is nothing to collect.
         let _ = stream.set_nodelay(true);
         let served = async {
-            let Some(tls) = &self.tls else { return self.serve(stream, &connection).await };
+            let Some(tls) = &self.tls else {
+                return self.serve(stream, &connection).await;
+            };
             if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                 self.serve(stream, &connection).await;
             }

@@ -15,10 +15,21 @@ pub(crate) fn start(format: LogFormat) -> Result<(), HostError> {
         _ => DEFAULT_FILTER.to_owned(),
     };
     let filter = EnvFilter::try_new(&filter).map_err(|error| HostError::LogFilter(error.to_string()))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let _ = match format {
         LogFormat::Text => builder.with_ansi(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
+    log_panics();
     Ok(())
+}
+
+/// A panic of the author's code is caught; its message may quote anything, so only the place is logged.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a function panicked");
+    }));
 }

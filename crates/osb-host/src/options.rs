@@ -73,7 +73,9 @@ impl HostOptions {
         Self {
             listen: loopback,
             kube_listen: loopback,
-            data_dir: DataDirOption { data_dir: Some(data_dir.into()) },
+            data_dir: DataDirOption {
+                data_dir: Some(data_dir.into()),
+            },
             tls_cert: None,
             tls_key: None,
             insecure_plaintext: false,
@@ -87,11 +89,14 @@ impl HostOptions {
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "expected IP:PORT, such as 127.0.0.1:8080 or [::]:8080".to_owned())
+    text.parse()
+        .map_err(|_| "expected IP:PORT, such as 127.0.0.1:8080 or [::]:8080".to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let secs: u32 = text.parse().map_err(|_| "expected a number of seconds, such as 20".to_owned())?;
+    let secs: u32 = text
+        .parse()
+        .map_err(|_| "expected a number of seconds, such as 20".to_owned())?;
     Ok(Duration::from_secs(secs.into()))
 }
 

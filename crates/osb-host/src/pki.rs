@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 
@@ -44,11 +46,21 @@ impl Pki {
         let path = folder.pki();
         let found = files::read(&path).map_err(|source| HostError::file("read", &path, source))?;
         // What serde says may quote the key.
-        let found: Option<Self> = found.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(|_| {
-            HostError::content(&path, "is damaged: remove it, and a new one and a new kubeconfig are made")
+        let found: Option<Self> = found
+            .map(|bytes| serde_json::from_slice(&bytes))
+            .transpose()
+            .map_err(|_| {
+                HostError::content(
+                    &path,
+                    "is damaged: remove it, and a new one and a new kubeconfig are made",
+                )
+            })?;
+        let (pki, changed) = Self::renewed(found, names(address), today).map_err(|error| {
+            HostError::content(
+                &path,
+                format!("holds an authority that cannot sign ({error}): remove it, and a new one is made"),
+            )
         })?;
-        let (pki, changed) = Self::renewed(found, names(address), today)
-            .map_err(|error| HostError::content(&path, format!("holds an authority that cannot sign ({error}): remove it, and a new one is made")))?;
         let pki = pki.map_or_else(|| Err(HostError::NoRandomness), Ok)?;
         if changed {
             let bytes = serde_json::to_vec(&pki).unwrap_or_default();
@@ -72,18 +84,39 @@ impl Pki {
             }
         };
         let server = server(&authority, &names, today)?;
-        Ok((Some(Self { authority, server, names, token }), true))
+        Ok((
+            Some(Self {
+                authority,
+                server,
+                names,
+                token,
+            }),
+            true,
+        ))
     }
 
     /// For the listener.
     pub(crate) fn server_config(&self, folder: &DataDir) -> Result<Arc<ServerConfig>, HostError> {
         let pem = |text: &str| text.as_bytes().to_vec();
-        let config = tls::server_config(&pem(&self.server.certificate), &pem(&self.server.key), &[b"h2", b"http/1.1"]);
-        config.map_err(|what| HostError::Tls { path: folder.pki(), what })
+        let config = tls::server_config(
+            &pem(&self.server.certificate),
+            &pem(&self.server.key),
+            &[b"h2", b"http/1.1"],
+        );
+        config.map_err(|what| HostError::Tls {
+            path: folder.pki(),
+            what,
+        })
     }
 
     /// A kubeconfig for this server; written only when it says something else than before.
-    pub(crate) fn write_kubeconfig(&self, folder: &DataDir, url: &str, cluster: &str, namespace: &str) -> Result<(), HostError> {
+    pub(crate) fn write_kubeconfig(
+        &self,
+        folder: &DataDir,
+        url: &str,
+        cluster: &str,
+        namespace: &str,
+    ) -> Result<(), HostError> {
         let authority = base64::engine::general_purpose::STANDARD.encode(&self.authority.certificate);
         let token = &self.token;
         let text = format!(
@@ -138,7 +171,11 @@ fn authority(today: Date) -> Result<Pair, rcgen::Error> {
     let mut params = authority_params()?;
     let last_day = validity(&mut params, today, AUTHORITY_DAYS);
     let key = KeyPair::generate()?;
-    Ok(Pair { certificate: params.self_signed(&key)?.pem(), key: key.serialize_pem(), last_day })
+    Ok(Pair {
+        certificate: params.self_signed(&key)?.pem(),
+        key: key.serialize_pem(),
+        last_day,
+    })
 }
 
 fn server(authority: &Pair, names: &[String], today: Date) -> Result<Pair, rcgen::Error> {
@@ -150,14 +187,22 @@ fn server(authority: &Pair, names: &[String], today: Date) -> Result<Pair, rcgen
     let last_day = validity(&mut params, today, CERTIFICATE_DAYS).min(authority.last_day);
     let key = KeyPair::generate()?;
     let issuer = Issuer::new(authority_params()?, KeyPair::from_pem(&authority.key)?);
-    Ok(Pair { certificate: params.signed_by(&key, &issuer)?.pem(), key: key.serialize_pem(), last_day })
+    Ok(Pair {
+        certificate: params.signed_by(&key, &issuer)?.pem(),
+        key: key.serialize_pem(),
+        last_day,
+    })
 }
 
 /// From yesterday on, for clocks that differ.
 fn validity(params: &mut CertificateParams, today: Date, days: i64) -> Date {
     let (first, last) = (today.saturating_sub(1.day()), today.saturating_add(days.days()));
     let at = |date: Date| {
-        rcgen::date_time_ymd(date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs())
+        rcgen::date_time_ymd(
+            date.year().into(),
+            date.month().unsigned_abs(),
+            date.day().unsigned_abs(),
+        )
     };
     params.not_before = at(first);
     params.not_after = at(last);

@@ -26,9 +26,13 @@ const INTERRUPTED: u8 = 130;
 /// }
 /// ```
 pub fn run(broker: Broker) -> ExitCode {
-    let command = HostOptions::augment_args(Command::new("broker"))
-        .about(format!("Serves the broker `{}`: Open Service Broker API 2.17, with its state in a folder", broker.name()));
-    let options = command.try_get_matches().and_then(|matches| HostOptions::from_arg_matches(&matches));
+    let command = HostOptions::augment_args(Command::new("broker")).about(format!(
+        "Serves the broker `{}`: Open Service Broker API 2.17, with its state in a folder",
+        broker.name()
+    ));
+    let options = command
+        .try_get_matches()
+        .and_then(|matches| HostOptions::from_arg_matches(&matches));
     match options {
         Ok(options) => serve(broker, &options),
         Err(error) => {
@@ -51,7 +55,10 @@ pub fn serve(broker: Broker, options: &HostOptions) -> ExitCode {
 
 fn try_serve(broker: Broker, options: &HostOptions) -> Result<ExitCode, HostError> {
     log::start(options.log_format)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(HostError::Runtime)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(HostError::Runtime)?;
     let code = runtime.block_on(Box::pin(serve_until_signalled(broker, options)));
     // Whatever is left waits for nothing that matters.
     runtime.shutdown_background();
@@ -61,7 +68,9 @@ fn try_serve(broker: Broker, options: &HostOptions) -> Result<ExitCode, HostErro
 async fn serve_until_signalled(broker: Broker, options: &HostOptions) -> Result<ExitCode, HostError> {
     // Before anything is begun: a signal during the start is not lost.
     let mut signals = Signals::listen().map_err(HostError::Runtime)?;
-    let Some(host) = signals.unless(Host::start(broker, options)).await else { return Ok(ExitCode::SUCCESS) };
+    let Some(host) = signals.unless(Host::start(broker, options)).await else {
+        return Ok(ExitCode::SUCCESS);
+    };
     let host = host?;
     print!("{}", welcome(&host, options.data_dir.is_default()));
     let signal = signals.next().await;
@@ -80,7 +89,10 @@ struct Signals {
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) -> &'static str {
@@ -101,7 +113,9 @@ impl Signals {
 
 /// How this program was called, if it is `osb`: a person in another shell can call it the same way.
 fn client() -> String {
-    let own = std::env::args().next().filter(|path| std::path::Path::new(path).ends_with("osb"));
+    let own = std::env::args()
+        .next()
+        .filter(|path| std::path::Path::new(path).ends_with("osb"));
     own.unwrap_or_else(|| "osb".to_owned())
 }
 
@@ -113,11 +127,18 @@ fn welcome(host: &Host, default_folder: bool) -> String {
         Login::Environment => "as OSB_USERNAME and OSB_PASSWORD say".to_owned(),
     };
     let key = if host.made_key() {
-        format!("\n  new key      {}: seals secrets in the data; keep a copy elsewhere", folder.key().display())
+        format!(
+            "\n  new key      {}: seals secrets in the data; keep a copy elsewhere",
+            folder.key().display()
+        )
     } else {
         String::new()
     };
-    let option = if default_folder { String::new() } else { format!(" --data-dir {}", folder.path().display()) };
+    let option = if default_folder {
+        String::new()
+    } else {
+        format!(" --data-dir {}", folder.path().display())
+    };
     format!(
         "The broker `{name}` is ready.\n\
          \n\

@@ -13,7 +13,9 @@ use crate::files;
 
 /// The configuration for a certificate chain and its key, both PEM. An error never quotes either.
 pub(crate) fn server_config(chain: &[u8], key: &[u8], protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, String> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
+        .collect::<Result<_, _>>()
+        .map_err(|error| error.to_string())?;
     if chain.is_empty() {
         return Err("there is no certificate in it (PEM, `-----BEGIN CERTIFICATE-----`)".to_owned());
     }
@@ -33,8 +35,13 @@ pub(crate) fn server_config(chain: &[u8], key: &[u8], protocols: &[&[u8]]) -> Re
 pub(crate) fn from_files(chain: &Path, key: &Path) -> Result<Arc<ServerConfig>, HostError> {
     let read = |path: &Path| {
         let missing = || HostError::content(path, "does not exist");
-        files::read(path).map_err(|source| HostError::file("read", path, source))?.ok_or_else(missing)
+        files::read(path)
+            .map_err(|source| HostError::file("read", path, source))?
+            .ok_or_else(missing)
     };
     let config = server_config(&read(chain)?, &read(key)?, &[b"http/1.1"]);
-    config.map_err(|what| HostError::Tls { path: chain.to_owned(), what })
+    config.map_err(|what| HostError::Tls {
+        path: chain.to_owned(),
+        what,
+    })
 }

@@ -64,7 +64,10 @@ impl Connect {
         if self.insecure_plaintext {
             options.plain_http = PlainHttp::Everywhere;
         }
-        Ok(Broker { client: Client::new(&options)?, local })
+        Ok(Broker {
+            client: Client::new(&options)?,
+            local,
+        })
     }
 
     /// The broker on the data folder.
@@ -86,18 +89,27 @@ impl Connect {
             Some((folder, ServerInfo { login: Login::File, .. })) => Credentials::read(folder)?,
             _ => environment,
         };
-        let username = self.username.clone().or_else(|| found.as_ref().map(|found| found.username.clone()));
+        let username = self
+            .username
+            .clone()
+            .or_else(|| found.as_ref().map(|found| found.username.clone()));
         let password = match &self.password_file {
             Some(path) => {
                 let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
                 Some(text.trim_end_matches(['\r', '\n']).to_owned())
             }
-            None => found.map(|found| found.password).or_else(|| std::env::var("OSB_PASSWORD").ok()),
+            None => found
+                .map(|found| found.password)
+                .or_else(|| std::env::var("OSB_PASSWORD").ok()),
         };
         let (Some(username), Some(password)) = (username, password) else {
             let text = "no login: set OSB_USERNAME and OSB_PASSWORD, or give --username and --password-file";
             return Err(Usage(text.to_owned()).into());
         };
-        Ok(Credentials { username, password, platform: osb_host::DEFAULT_PLATFORM.to_owned() })
+        Ok(Credentials {
+            username,
+            password,
+            platform: osb_host::DEFAULT_PLATFORM.to_owned(),
+        })
     }
 }

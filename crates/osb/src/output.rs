@@ -43,7 +43,11 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> St
         }
     }
     let line = |cells: [&str; N]| {
-        let cells: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> = cells
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         cells.join("  ").trim_end().to_owned() + "\n"
     };
     let rows = rows.iter().map(|row| line(row.each_ref().map(String::as_str)));
@@ -72,7 +76,9 @@ mod tests {
 
     #[test]
     fn members_are_shown_plain() {
-        let Value::Object(object) = serde_json::json!({"uri": "a://b", "port": 5}) else { unreachable!() };
+        let Value::Object(object) = serde_json::json!({"uri": "a://b", "port": 5}) else {
+            unreachable!()
+        };
         assert_eq!(members(&object), "  port  5\n  uri   a://b\n");
     }
 }

@@ -40,7 +40,8 @@ impl Progress {
 
     /// What the broker says of it.
     pub(crate) fn say(&self, text: Option<&str>) {
-        text.unwrap_or_default().clone_into(&mut self.text.lock().unwrap_or_else(PoisonError::into_inner));
+        text.unwrap_or_default()
+            .clone_into(&mut self.text.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -55,9 +56,16 @@ impl Drop for Progress {
 
 /// The broker's text is from outside: nothing in it may steer the terminal.
 fn line(wheel: char, what: &str, text: &str, elapsed: Duration) -> String {
-    let more = if text.is_empty() { String::new() } else { format!(": {text}") };
+    let more = if text.is_empty() {
+        String::new()
+    } else {
+        format!(": {text}")
+    };
     let line = format!("{wheel} {what}, {} s{more}", elapsed.as_secs());
-    line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WIDTH).collect()
+    line.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(WIDTH)
+        .collect()
 }
 
 #[cfg(test)]

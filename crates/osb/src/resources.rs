@@ -77,7 +77,11 @@ struct ListMetadata {
 impl Resource {
     /// `Ready`, or why it is not.
     pub(crate) fn state(&self) -> &str {
-        let ready = self.status.conditions.iter().find(|condition| condition.kind == "Ready");
+        let ready = self
+            .status
+            .conditions
+            .iter()
+            .find(|condition| condition.kind == "Ready");
         match ready {
             Some(condition) if condition.status == "True" => "Ready",
             Some(condition) if !condition.reason.is_empty() => &condition.reason,
@@ -92,11 +96,16 @@ impl Resources {
         let path = folder.kubeconfig();
         let read = || format!("cannot use the kubeconfig {}", path.display());
         let kubeconfig = Kubeconfig::read_from(&path).with_context(read)?;
-        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.with_context(read)?;
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .with_context(read)?;
         // A person is waiting, and the server is on this machine.
         config.default_retry = false;
         let client = Client::try_from(config).with_context(read)?;
-        Ok(Self { client, path: format!("/apis/{}/v1/namespaces/{}", info.group, info.namespace) })
+        Ok(Self {
+            client,
+            path: format!("/apis/{}/v1/namespaces/{}", info.group, info.namespace),
+        })
     }
 
     pub(crate) async fn instances(&self) -> Result<Vec<Resource>> {
@@ -126,7 +135,11 @@ impl Resources {
                 uri += &escape(&next);
             }
             let request = Request::get(uri).body(Vec::new())?;
-            let page: List = self.client.request(request).await.context("the broker's resources cannot be read")?;
+            let page: List = self
+                .client
+                .request(request)
+                .await
+                .context("the broker's resources cannot be read")?;
             all.extend(page.items);
             next = page.metadata.next;
             if next.is_empty() {

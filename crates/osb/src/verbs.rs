@@ -126,11 +126,18 @@ pub(crate) async fn catalog(args: CatalogArgs) -> Result<()> {
         let row = |offering: &Offering, plan: &Plan| {
             let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
             let bindable = plan.bindable.unwrap_or(offering.bindable);
-            [offering.name.clone(), plan.name.clone(), yes(bindable), yes(plan.free), plan.description.clone()]
+            [
+                offering.name.clone(),
+                plan.name.clone(),
+                yes(bindable),
+                yes(plan.free),
+                plan.description.clone(),
+            ]
         };
         let offerings = catalog.services.iter();
-        let rows: Vec<_> =
-            offerings.flat_map(|offering| offering.plans.iter().map(move |plan| row(offering, plan))).collect();
+        let rows: Vec<_> = offerings
+            .flat_map(|offering| offering.plans.iter().map(move |plan| row(offering, plan)))
+            .collect();
         table(["SERVICE", "PLAN", "BINDABLE", "FREE", "DESCRIPTION"], &rows)
     })
 }
@@ -149,10 +156,15 @@ pub(crate) async fn provision(args: ProvisionArgs) -> Result<()> {
         space_guid: ORGANIZATION.to_owned(),
         context: None,
         parameters,
-        maintenance_info: plan.maintenance_info.as_ref().map(|info| MaintenanceVersion { version: info.version.clone() }),
+        maintenance_info: plan.maintenance_info.as_ref().map(|info| MaintenanceVersion {
+            version: info.version.clone(),
+        }),
     };
     let progress = Progress::start(format!("provisioning {id}"));
-    let reply = broker.client.provision(&instance, &request, Incomplete::Accepted).await?;
+    let reply = broker
+        .client
+        .provision(&instance, &request, Incomplete::Accepted)
+        .await?;
     let (created, body) = match reply {
         Reply::Done(body) => (false, body),
         Reply::Created(body) => (true, body),
@@ -190,20 +202,43 @@ pub(crate) async fn bind(args: BindArgs) -> Result<()> {
         predecessor_binding_id: None,
     };
     let progress = Progress::start(format!("binding {}", args.instance));
-    let (created, body) = match broker.client.bind(&instance, &binding, &request, Incomplete::Accepted).await? {
+    let (created, body) = match broker
+        .client
+        .bind(&instance, &binding, &request, Incomplete::Accepted)
+        .await?
+    {
         Reply::Done(body) => (false, body),
         Reply::Created(body) => (true, body),
         Reply::Accepted { operation, .. } => {
-            let query = PollQuery { operation, ..PollQuery::default() };
+            let query = PollQuery {
+                operation,
+                ..PollQuery::default()
+            };
             let say = |operation: &LastOperation| progress.say(operation.description.as_deref());
-            let end = broker.client.wait_for_binding(&instance, &binding, &query, &Wait::default(), say).await?;
+            let end = broker
+                .client
+                .wait_for_binding(&instance, &binding, &query, &Wait::default(), say)
+                .await?;
             succeeded("bind", end)?;
-            let fetched = broker.client.fetch_binding(&instance, &binding, &FetchQuery::default()).await;
-            (true, fetched.context("the binding is made, but its credentials cannot be fetched")?.body)
+            let fetched = broker
+                .client
+                .fetch_binding(&instance, &binding, &FetchQuery::default())
+                .await;
+            (
+                true,
+                fetched
+                    .context("the binding is made, but its credentials cannot be fetched")?
+                    .body,
+            )
         }
     };
     drop(progress);
-    let shown = Shown { instance_id: &args.instance, binding_id: &id, created, body: &body };
+    let shown = Shown {
+        instance_id: &args.instance,
+        binding_id: &id,
+        created,
+        body: &body,
+    };
     args.connect.output.print(&shown, || {
         let credentials = body.credentials.as_ref().map(members).unwrap_or_default();
         format!("Binding {id} of {}:\n{credentials}", args.instance)
@@ -228,42 +263,63 @@ pub(crate) async fn unbind(args: UnbindArgs) -> Result<()> {
     };
     let binding = BindingId::new(&*id).map_err(|error| Usage(format!("the id of the binding {error}")))?;
     let ids = broker.ids(&instance, &args.choice).await?;
-    let query = RemovalQuery { service_id: ids.service, plan_id: ids.plan };
+    let query = RemovalQuery {
+        service_id: ids.service,
+        plan_id: ids.plan,
+    };
     let progress = Progress::start(format!("unbinding {id}"));
-    if let Reply::Accepted { operation, .. } =
-        broker.client.unbind(&instance, &binding, &query, Incomplete::Accepted).await?
+    if let Reply::Accepted { operation, .. } = broker
+        .client
+        .unbind(&instance, &binding, &query, Incomplete::Accepted)
+        .await?
     {
-        let query = PollQuery { operation, ..PollQuery::default() };
+        let query = PollQuery {
+            operation,
+            ..PollQuery::default()
+        };
         let say = |operation: &LastOperation| progress.say(operation.description.as_deref());
-        let end = broker.client.wait_for_binding(&instance, &binding, &query, &Wait::default(), say).await?;
+        let end = broker
+            .client
+            .wait_for_binding(&instance, &binding, &query, &Wait::default(), say)
+            .await?;
         removed("unbind", end)?;
     }
     drop(progress);
     let json = json!({"instance_id": args.instance, "binding_id": id, "removed": true});
-    args.connect.output.print(&json, || format!("Binding {id} of {} is removed.", args.instance))
+    args.connect
+        .output
+        .print(&json, || format!("Binding {id} of {} is removed.", args.instance))
 }
 
 pub(crate) async fn deprovision(args: DeprovisionArgs) -> Result<()> {
     let instance = instance_id(&args.instance)?;
     let broker = args.connect.broker()?;
     let ids = broker.ids(&instance, &args.choice).await?;
-    let query = RemovalQuery { service_id: ids.service, plan_id: ids.plan };
+    let query = RemovalQuery {
+        service_id: ids.service,
+        plan_id: ids.plan,
+    };
     let progress = Progress::start(format!("deprovisioning {}", args.instance));
-    if let Reply::Accepted { operation, .. } =
-        broker.client.deprovision(&instance, &query, Incomplete::Accepted).await?
+    if let Reply::Accepted { operation, .. } = broker
+        .client
+        .deprovision(&instance, &query, Incomplete::Accepted)
+        .await?
     {
         let end = broker.wait_for_instance(&instance, operation, &progress).await?;
         removed("deprovision", end)?;
     }
     drop(progress);
     let json = json!({"instance_id": args.instance, "removed": true});
-    args.connect.output.print(&json, || format!("Instance {} is removed.", args.instance))
+    args.connect
+        .output
+        .print(&json, || format!("Instance {} is removed.", args.instance))
 }
 
 pub(crate) async fn instances(args: InstancesArgs) -> Result<()> {
     let broker = args.connect.broker()?;
     let Some((folder, info)) = &broker.local else {
-        let text = "the Open Service Broker API has no list: only the instances of the broker on this machine can be shown";
+        let text =
+            "the Open Service Broker API has no list: only the instances of the broker on this machine can be shown";
         return Err(Usage(text.to_owned()).into());
     };
     let resources = Resources::open(folder, info).await?;
@@ -273,12 +329,22 @@ pub(crate) async fn instances(args: InstancesArgs) -> Result<()> {
     for binding in &bindings {
         *counts.entry(&binding.spec.instance_id).or_default() += 1;
     }
-    let rows: Vec<InstanceRow<'_>> =
-        instances.iter().map(|instance| InstanceRow::of(instance, &catalog, &counts)).collect();
+    let rows: Vec<InstanceRow<'_>> = instances
+        .iter()
+        .map(|instance| InstanceRow::of(instance, &catalog, &counts))
+        .collect();
     args.connect.output.print(&rows, || {
         let cells = |row: &InstanceRow<'_>| {
             let count = row.bindings.to_string();
-            [row.instance_id, row.service, row.plan, row.state, &count, row.created.unwrap_or_default()].map(str::to_owned)
+            [
+                row.instance_id,
+                row.service,
+                row.plan,
+                row.state,
+                &count,
+                row.created.unwrap_or_default(),
+            ]
+            .map(str::to_owned)
         };
         let rows: Vec<_> = rows.iter().map(cells).collect();
         table(["INSTANCE", "SERVICE", "PLAN", "STATE", "BINDINGS", "CREATED"], &rows)
@@ -318,9 +384,15 @@ impl Broker {
         operation: Option<OperationId>,
         progress: &Progress,
     ) -> Result<End> {
-        let query = PollQuery { operation, ..PollQuery::default() };
+        let query = PollQuery {
+            operation,
+            ..PollQuery::default()
+        };
         let say = |operation: &LastOperation| progress.say(operation.description.as_deref());
-        Ok(self.client.wait_for_instance(instance, &query, &Wait::default(), say).await?)
+        Ok(self
+            .client
+            .wait_for_instance(instance, &query, &Wait::default(), say)
+            .await?)
     }
 
     /// Offering and plan of an instance: as given, else as the broker on this machine has them, else as any broker
@@ -342,19 +414,28 @@ impl Broker {
             bail!(text);
         }
         let (offering, plan) = choice.of(&catalog)?;
-        Ok(Ids { service: OfferingId::new(&*offering.id)?, plan: PlanId::new(&*plan.id)? })
+        Ok(Ids {
+            service: OfferingId::new(&*offering.id)?,
+            plan: PlanId::new(&*plan.id)?,
+        })
     }
 
     async fn stored_ids(&self, instance: &InstanceId) -> Result<Option<Ids>> {
         if let Some((folder, info)) = &self.local {
             let found = Resources::open(folder, info).await?.instance(instance.as_str()).await?;
             let ids = |spec: crate::resources::Spec| -> Result<Ids> {
-                Ok(Ids { service: OfferingId::new(spec.service_id)?, plan: PlanId::new(spec.plan_id)? })
+                Ok(Ids {
+                    service: OfferingId::new(spec.service_id)?,
+                    plan: PlanId::new(spec.plan_id)?,
+                })
             };
             return found.map(|found| ids(found.spec)).transpose();
         }
         match self.client.fetch_instance(instance, &FetchQuery::default()).await {
-            Ok(found) => Ok(found.service_id.zip(found.plan_id).map(|(service, plan)| Ids { service, plan })),
+            Ok(found) => Ok(found
+                .service_id
+                .zip(found.plan_id)
+                .map(|(service, plan)| Ids { service, plan })),
             // Brokers need not have this call.
             Err(error) if matches!(error.status(), Some(400 | 404 | 405 | 410 | 422)) => Ok(None),
             Err(error) => Err(error.into()),
@@ -363,16 +444,25 @@ impl Broker {
 
     async fn only_binding(&self, instance: &str) -> Result<String> {
         let Some((folder, info)) = &self.local else {
-            return Err(Usage("name the binding: only the broker on this machine tells which there are".to_owned()).into());
+            return Err(
+                Usage("name the binding: only the broker on this machine tells which there are".to_owned()).into(),
+            );
         };
         let bindings = Resources::open(folder, info).await?.bindings(Some(instance)).await?;
-        let mut ids: Vec<String> = bindings.into_iter().filter_map(|binding| binding.spec.binding_id).collect();
+        let mut ids: Vec<String> = bindings
+            .into_iter()
+            .filter_map(|binding| binding.spec.binding_id)
+            .collect();
         match (ids.pop(), ids.len()) {
             (Some(only), 0) => Ok(only),
             (None, _) => bail!("the instance {instance:?} has no bindings"),
             (Some(last), _) => {
                 ids.push(last);
-                Err(Usage(format!("{instance:?} has several bindings, name one: {}", ids.join(", "))).into())
+                Err(Usage(format!(
+                    "{instance:?} has several bindings, name one: {}",
+                    ids.join(", ")
+                ))
+                .into())
             }
         }
     }
@@ -383,17 +473,23 @@ impl Choice {
     fn of<'a>(&self, catalog: &'a Catalog) -> Result<(&'a Offering, &'a Plan)> {
         let names = |names: Vec<&str>| names.join(", ");
         let offering = match &self.service {
-            Some(wanted) => catalog.services.iter().find(|offering| offering.id == *wanted || offering.name == *wanted),
+            Some(wanted) => catalog
+                .services
+                .iter()
+                .find(|offering| offering.id == *wanted || offering.name == *wanted),
             // A plan's id is unique in the world, so it also tells the offering.
             None => {
                 let has = |offering: &&Offering| {
-                    self.plan.as_ref().is_none_or(|wanted| find_plan(offering, wanted).is_some())
+                    self.plan
+                        .as_ref()
+                        .is_none_or(|wanted| find_plan(offering, wanted).is_some())
                 };
                 catalog.services.iter().find(has).or_else(|| catalog.services.first())
             }
         };
         let known = || names(catalog.services.iter().map(|offering| offering.name.as_str()).collect());
-        let offering = offering.ok_or_else(|| Usage(format!("there is no such service; the catalog has: {}", known())))?;
+        let offering =
+            offering.ok_or_else(|| Usage(format!("there is no such service; the catalog has: {}", known())))?;
         let plan = match &self.plan {
             Some(wanted) => find_plan(offering, wanted),
             None => {
@@ -408,13 +504,19 @@ impl Choice {
 }
 
 fn find_plan<'a>(offering: &'a Offering, wanted: &str) -> Option<&'a Plan> {
-    offering.plans.iter().find(|plan| plan.id == wanted || plan.name == wanted)
+    offering
+        .plans
+        .iter()
+        .find(|plan| plan.id == wanted || plan.name == wanted)
 }
 
 fn succeeded(verb: &str, end: End) -> Result<()> {
     match end {
         End::Succeeded(_) => Ok(()),
-        End::Failed(last) => bail!("the {verb} has failed: {}", last.description.as_deref().unwrap_or("the broker does not say why")),
+        End::Failed(last) => bail!(
+            "the {verb} has failed: {}",
+            last.description.as_deref().unwrap_or("the broker does not say why")
+        ),
         End::Gone => bail!("the {verb} was overtaken by a removal"),
         End::GaveUp => bail!("the {verb} is still going on; the same command waits for it again"),
     }
@@ -443,7 +545,11 @@ fn parameters(text: &str) -> Result<Object> {
         None => text.as_bytes().to_vec(),
     };
     let parsed = serde_json::from_slice(&bytes).map_err(|error| {
-        Usage(format!("the parameters are no JSON object: look at line {}, column {}", error.line(), error.column()))
+        Usage(format!(
+            "the parameters are no JSON object: look at line {}, column {}",
+            error.line(),
+            error.column()
+        ))
     });
     Ok(parsed?)
 }

@@ -113,7 +113,10 @@ impl Service for Reference {
     async fn provision(&self, op: &Operation, order: Order) -> Result<Instance> {
         take_time(op, order.seconds).await?;
         fail_if_ordered(op, &order).await?;
-        Ok(Instance { name: op.stable_name("instance"), order })
+        Ok(Instance {
+            name: op.stable_name("instance"),
+            order,
+        })
     }
 
     async fn deprovision(&self, op: &Operation, instance: Option<Instance>) -> Result<()> {
@@ -125,12 +128,19 @@ impl Service for Reference {
 
     async fn bind(&self, op: &Operation, instance: &Instance, order: BindingOrder) -> Result<Binding<Login>> {
         // A step: when the bind is tried again, the password is still the same.
-        let password = op.step("password", async || Ok(uuid::Uuid::new_v4().simple().to_string())).await?;
+        let password = op
+            .step("password", async || Ok(uuid::Uuid::new_v4().simple().to_string()))
+            .await?;
         take_time(op, order.seconds).await?;
         fail_if_ordered(op, &instance.order).await?;
         let username = op.stable_name("user");
         let uri = format!("reference://{username}:{password}@reference.invalid/{}", instance.name);
-        Ok(Binding::new(Login { uri, username, password, label: instance.order.label.clone() }))
+        Ok(Binding::new(Login {
+            uri,
+            username,
+            password,
+            label: instance.order.label.clone(),
+        }))
     }
 
     async fn unbind(&self, op: &Operation, instance: &Instance, _: Option<Login>) -> Result<()> {
@@ -201,10 +211,19 @@ impl FailAt {
 
 /// The broker, ready to be run.
 pub fn broker() -> Broker {
-    let asynchronous =
-        Policy { provision: Execution::Async, deprovision: Execution::Async, ..Policy::default() };
-    let narrow = Policy { parallelism: 1, ..Policy::default() };
-    Broker::new("reference").service(offering(), Reference).policy(ASYNC, asynchronous).policy(NARROW, narrow)
+    let asynchronous = Policy {
+        provision: Execution::Async,
+        deprovision: Execution::Async,
+        ..Policy::default()
+    };
+    let narrow = Policy {
+        parallelism: 1,
+        ..Policy::default()
+    };
+    Broker::new("reference")
+        .service(offering(), Reference)
+        .policy(ASYNC, asynchronous)
+        .policy(NARROW, narrow)
 }
 
 fn offering() -> Offering {
@@ -212,7 +231,11 @@ fn offering() -> Offering {
         .bindable(true)
         .tags(["reference", "test"])
         .metadata("displayName", "Reference")
-        .plan(Plan::new(FAST, "fast", "Answers at once, or with 202 when the work takes longer"))
+        .plan(Plan::new(
+            FAST,
+            "fast",
+            "Answers at once, or with 202 when the work takes longer",
+        ))
         .plan(Plan::new(ASYNC, "async", "Always answers with 202"))
         .plan(Plan::new(UNBINDABLE, "unbindable", "Cannot be bound").bindable(false))
         .plan(Plan::new(NARROW, "narrow", "Does one thing at a time"))

@@ -404,8 +404,18 @@ impl Inner {
             .await?;
         match undone {
             Undone::Yes(stored) => self.removed(&stored, Ok(())).await.map(|()| None),
-            Undone::No(_, error) => Ok(Some(error)),
-            Undone::Late(_) => Ok(Some(Error::failed(late()))),
+            Undone::No(of_binding, error) => {
+                // With the removal of the instance that of the binding ends, too; else it goes on with the next try.
+                if self.pause_before_next(ready, &error).is_none() {
+                    let text = error.description.clone().unwrap_or_else(|| "The service failed.".to_owned());
+                    self.store_failure(&of_binding, objects::masked(&text, &objects::secrets(&of_binding.request))).await?;
+                }
+                Ok(Some(error))
+            }
+            Undone::Late(of_binding) => {
+                self.store_failure(&of_binding, late()).await?;
+                Ok(Some(Error::failed(late())))
+            }
             Undone::Cancelled => Ok(Some(Error::retry("A binding could not be removed."))),
         }
     }
@@ -429,11 +439,7 @@ impl Inner {
         let description = error.description.as_deref().map(|text| objects::masked(text, &secrets));
         let source = error.source.as_deref().map(|source| objects::masked(&chain(source), &secrets));
         let verb = ready.operation.verb().as_str();
-        let pause = match error.kind {
-            service::Kind::Failed => None,
-            service::Kind::Retry(after) => Some(after.unwrap_or_else(|| self.pause_after(ready.attempt)))
-                .filter(|pause| Instant::now() + *pause < ready.deadline),
-        };
+        let pause = self.pause_before_next(ready, &error);
         tracing::info!(verb, instance = ?ready.operation.instance().as_str(), attempt = ready.attempt, again = pause.is_some(),
             description, source, "an operation did not succeed");
         match pause {
@@ -451,6 +457,15 @@ impl Inner {
                 }
             }
             None => self.store_failure(ready, description.unwrap_or_else(|| "The service failed.".to_owned())).await,
+        }
+    }
+
+    /// When the operation is to be tried again; not at all when that would not help or there is no time left.
+    fn pause_before_next(&self, ready: &Ready, error: &Error) -> Option<Duration> {
+        match error.kind {
+            service::Kind::Failed => None,
+            service::Kind::Retry(after) => Some(after.unwrap_or_else(|| self.pause_after(ready.attempt)))
+                .filter(|pause| Instant::now() + *pause < ready.deadline),
         }
     }
 

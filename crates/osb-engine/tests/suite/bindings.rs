@@ -220,4 +220,20 @@ on_each_home! {
         platform.unbind("a", "b").await.expect("unbound");
         assert_eq!(platform.fetch_binding("a", "b").await, Err(FetchError::NotFound));
     }
+
+    /// A deprovision that fails because a binding cannot be removed leaves nothing in progress, and can be repeated.
+    async fn a_binding_that_cannot_be_removed_fails_the_deprovision_and_nothing_hangs(home: TestHome) {
+        let journal = Journal::default();
+        let process = home.broker(&journal).await;
+        let platform = Platform::new(&process.engine);
+        platform.provision("a", json!({})).await.expect("provisioned");
+        platform.bind("a", "b", json!({"unbind": "fail"})).await.expect("bound");
+        for _ in 0..2 {
+            assert!(platform.deprovision("a").await.is_err());
+            let polled = platform.poll("a", None).await.expect("an answer");
+            assert_eq!(polled.body.state, State::Failed);
+            let polled = platform.poll_binding("a", "b", None).await.expect("an answer");
+            assert_eq!(polled.body.state, State::Failed);
+        }
+    }
 }

@@ -446,7 +446,7 @@ fn plays(cases: u64, skew: u64, pace: Pace, home: impl AsyncFn() -> Option<TestH
         rng_seed: RngSeed::Fixed(number("OSB_MODEL_SEED", SEED) + skew),
         source_file: Some(file!()),
         max_shrink_iters: 200,
-        max_shrink_time: 90_000,
+        max_shrink_time: 30_000,
         ..ProptestConfig::default()
     };
     let played = TestRunner::new(config).run(&case(), |case| {

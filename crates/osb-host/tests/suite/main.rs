@@ -52,7 +52,10 @@ fn options(folder: &tempfile::TempDir) -> HostOptions {
 /// Writes a certificate that is its own authority, and its key.
 fn certificate(folder: &tempfile::TempDir, options: &mut HostOptions) -> Vec<u8> {
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()])
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
     let (chain_path, key_path) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
     fs::write(&chain_path, certificate.pem()).unwrap();
     fs::write(&key_path, key.serialize_pem()).unwrap();
@@ -72,7 +75,10 @@ async fn with_a_certificate_the_broker_speaks_tls_and_nothing_else() {
 
     let mut trusting = Options::new(url, login.username, login.password);
     trusting.trust = Trust::Authorities(authority);
-    assert_eq!(Client::new(&trusting).unwrap().catalog().await.unwrap().services[0].name, "nothing");
+    assert_eq!(
+        Client::new(&trusting).unwrap().catalog().await.unwrap().services[0].name,
+        "nothing"
+    );
 
     let plain = tokio::task::spawn_blocking(move || {
         let mut stream = TcpStream::connect(address).unwrap();
@@ -107,7 +113,10 @@ async fn a_second_host_on_the_folder_is_refused_until_the_first_has_stopped() {
     let options = options(&folder);
     let first = Host::start(broker(), &options).await.unwrap();
     assert!(first.made_key());
-    assert!(matches!(Host::start(broker(), &options).await, Err(HostError::Store(_))));
+    assert!(matches!(
+        Host::start(broker(), &options).await,
+        Err(HostError::Store(_))
+    ));
     first.stop().await;
     let second = Host::start(broker(), &options).await.unwrap();
     assert!(!second.made_key());
@@ -121,7 +130,8 @@ async fn platforms_of_the_file_have_their_own_paths() {
     let options = options(&folder);
     Host::start(broker(), &options).await.unwrap().stop().await;
     let path = options.data_dir.resolve().unwrap().credentials();
-    let users = r#"{"users": [{"username": "a", "password": "b"}, {"username": "c", "password": "d", "platform": "cf"}]}"#;
+    let users =
+        r#"{"users": [{"username": "a", "password": "b"}, {"username": "c", "password": "d", "platform": "cf"}]}"#;
     fs::write(path, users).unwrap();
     let host = Host::start(broker(), &options).await.unwrap();
     let url = &host.info().url;
@@ -144,9 +154,13 @@ async fn an_open_watch_ends_with_the_host() {
     let folder = tempfile::tempdir().unwrap();
     let host = Host::start(broker(), &options(&folder)).await.unwrap();
     let kubeconfig = Kubeconfig::read_from(host.data_dir().kubeconfig()).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .unwrap();
     let client = kube::Client::try_from(config).unwrap();
-    let request = http::Request::get("/api/v1/namespaces?watch=true").body(kube::client::Body::empty()).unwrap();
+    let request = http::Request::get("/api/v1/namespaces?watch=true")
+        .body(kube::client::Body::empty())
+        .unwrap();
     let watch = client.send(request).await.unwrap();
     assert!(watch.status().is_success());
     host.stop().await;

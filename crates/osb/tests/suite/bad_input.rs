@@ -28,13 +28,29 @@ fn heads_that_are_too_large_or_no_heads_are_refused() {
     for (what, bytes) in [
         ("many headers", [head.clone(), many, b"\r\n".to_vec()].concat()),
         ("one long header", [head.clone(), long, b"\r\n".to_vec()].concat()),
-        ("a head without end", [head.clone(), b"X: y\r\n".repeat(100_000)].concat()),
+        (
+            "a head without end",
+            [head.clone(), b"X: y\r\n".repeat(100_000)].concat(),
+        ),
         ("a long path", path.into_bytes()),
         ("no HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".repeat(100)),
         ("zeros", vec![0; 1 << 20]),
-        ("a bad length", [head.clone(), b"Content-Length: -1\r\n\r\n".to_vec()].concat()),
-        ("two lengths", [head.clone(), b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx".to_vec()].concat()),
-        ("a bad chunk", [head, b"Transfer-Encoding: chunked\r\n\r\nzz\r\n".to_vec()].concat()),
+        (
+            "a bad length",
+            [head.clone(), b"Content-Length: -1\r\n\r\n".to_vec()].concat(),
+        ),
+        (
+            "two lengths",
+            [
+                head.clone(),
+                b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx".to_vec(),
+            ]
+            .concat(),
+        ),
+        (
+            "a bad chunk",
+            [head, b"Transfer-Encoding: chunked\r\n\r\nzz\r\n".to_vec()].concat(),
+        ),
     ] {
         let mut stream = server.connect();
         send(&mut stream, &bytes);
@@ -87,7 +103,9 @@ fn connections_at_work_are_not_closed_for_new_ones() {
     let mut working: Vec<TcpStream> = (0..2)
         .map(|n| {
             let mut stream = server.connect();
-            stream.write_all(&server.request("PUT", &format!("/v2/service_instances/w{n}"), Some(&order))).unwrap();
+            stream
+                .write_all(&server.request("PUT", &format!("/v2/service_instances/w{n}"), Some(&order)))
+                .unwrap();
             stream
         })
         .collect();

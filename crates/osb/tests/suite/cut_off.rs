@@ -12,7 +12,9 @@ fn a_request_cut_off_at_any_byte_is_no_request() {
     let place = Place::new();
     let server = place.start();
     let body = order(&json!({"label": "x"}));
-    let length = server.request("PUT", "/v2/service_instances/cut-0000", Some(&body)).len();
+    let length = server
+        .request("PUT", "/v2/service_instances/cut-0000", Some(&body))
+        .len();
     for cut in 0..length {
         let request = server.request("PUT", &format!("/v2/service_instances/cut-{cut:04}"), Some(&body));
         let mut stream = server.connect();
@@ -27,7 +29,12 @@ fn a_request_cut_off_at_any_byte_is_no_request() {
     let whole = server.call("PUT", "/v2/service_instances/whole", Some(&body));
     assert_eq!(whole.0, 201, "{}", whole.1);
     let all = place.verb(&["instances", "-o", "json"]).json();
-    let ids: Vec<&str> = all.as_array().unwrap().iter().map(|row| row["instance_id"].as_str().unwrap()).collect();
+    let ids: Vec<&str> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["instance_id"].as_str().unwrap())
+        .collect();
     assert_eq!(ids, ["whole"]);
 }
 
@@ -40,12 +47,19 @@ fn an_answer_cut_off_before_any_byte_leaves_the_request_done() {
     assert_eq!(code, 201, "{answer}");
     for cut in 0..answer.len() {
         let mut stream = server.connect();
-        stream.write_all(&server.request("PUT", &format!("/v2/service_instances/ans-{cut:04}"), Some(&body))).unwrap();
+        stream
+            .write_all(&server.request("PUT", &format!("/v2/service_instances/ans-{cut:04}"), Some(&body)))
+            .unwrap();
         stream.read_exact(&mut vec![0; cut]).unwrap();
     }
     poll("all are made", || {
         let all = place.verb(&["instances", "-o", "json"]).json();
-        let ready = all.as_array().unwrap().iter().filter(|row| row["state"] == "Ready").count();
+        let ready = all
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|row| row["state"] == "Ready")
+            .count();
         (ready == answer.len() + 1).then_some(())
     });
     for cut in 0..answer.len() {

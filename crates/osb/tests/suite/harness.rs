@@ -2,8 +2,8 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
 use std::marker::PhantomData;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -33,7 +33,10 @@ pub(crate) fn osb() -> Command {
             command.env_remove(name);
         }
     }
-    command.env_remove("XDG_DATA_HOME").env_remove("KUBECONFIG").stdin(Stdio::null());
+    command
+        .env_remove("XDG_DATA_HOME")
+        .env_remove("KUBECONFIG")
+        .stdin(Stdio::null());
     command
 }
 
@@ -44,7 +47,9 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { root: tempfile::tempdir().unwrap() }
+        Self {
+            root: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -62,7 +67,14 @@ impl Place {
     /// `osb serve reference` on free ports.
     pub(crate) fn serve(&self, flags: &[&str]) -> Command {
         let mut command = osb();
-        command.args(["serve", "reference", "--listen", "127.0.0.1:0", "--kube-listen", "127.0.0.1:0"]);
+        command.args([
+            "serve",
+            "reference",
+            "--listen",
+            "127.0.0.1:0",
+            "--kube-listen",
+            "127.0.0.1:0",
+        ]);
         command.arg("--data-dir").arg(self.data()).args(flags);
         command
     }
@@ -73,12 +85,24 @@ impl Place {
 
     pub(crate) fn start_with(&self, flags: &[&str], environment: &[(&str, &str)]) -> Server<'_> {
         let open = |name| {
-            File::options().create(true).append(true).open(self.root.path().join(name)).unwrap()
+            File::options()
+                .create(true)
+                .append(true)
+                .open(self.root.path().join(name))
+                .unwrap()
         };
         let mut command = self.serve(flags);
-        command.envs(environment.iter().copied()).stdout(open("stdout")).stderr(open("stderr"));
+        command
+            .envs(environment.iter().copied())
+            .stdout(open("stdout"))
+            .stderr(open("stderr"));
         let child = command.spawn().unwrap();
-        let mut server = Server { _place: PhantomData, child, url: String::new(), password: String::new() };
+        let mut server = Server {
+            _place: PhantomData,
+            child,
+            url: String::new(),
+            password: String::new(),
+        };
         let info = poll("the server is ready", || {
             if let Some(status) = server.child.try_wait().unwrap() {
                 panic!("the server ended with {status}:\n{}", self.log());
@@ -90,7 +114,10 @@ impl Place {
         server.url = info["url"].as_str().unwrap().to_owned();
         let credentials = fs::read(self.data().join("credentials")).unwrap_or_default();
         let credentials: Value = serde_json::from_slice(&credentials).unwrap_or_default();
-        server.password = credentials["users"][0]["password"].as_str().unwrap_or_default().to_owned();
+        server.password = credentials["users"][0]["password"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         server
     }
 
@@ -102,7 +129,10 @@ impl Place {
 
     pub(crate) fn kubectl(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        command.arg("--kubeconfig").arg(self.data().join("kubeconfig")).env("HOME", self.root.path());
+        command
+            .arg("--kubeconfig")
+            .arg(self.data().join("kubeconfig"))
+            .env("HOME", self.root.path());
         command.env("KUBECACHEDIR", self.root.path().join("kube-cache"));
         command
     }
@@ -167,7 +197,10 @@ impl Server<'_> {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().unwrap();
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.pid().to_string()])
+            .status()
+            .unwrap();
         assert!(sent.success());
     }
 

@@ -19,7 +19,13 @@ fn refused(place: &Place, flags: &[&str], code: i32, told: &[&str]) {
 
 fn write(path: &Path, text: &str) {
     use std::io::Write as _;
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).unwrap();
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }
 
@@ -36,7 +42,12 @@ fn used() -> Place {
 fn wrong_flags() {
     let place = Place::new();
     refused(&place, &["--frobnicate"], 2, &["--frobnicate"]);
-    refused(&place, &["--drain-timeout", "soon"], 2, &["--drain-timeout", "number of seconds"]);
+    refused(
+        &place,
+        &["--drain-timeout", "soon"],
+        2,
+        &["--drain-timeout", "number of seconds"],
+    );
     refused(&place, &["--tls-cert", "a.pem"], 2, &["--tls-key"]);
     assert!(!place.data().exists(), "a wrong flag leaves nothing behind");
 }
@@ -45,7 +56,15 @@ fn wrong_flags() {
 fn plain_http_beyond_this_machine() {
     let place = Place::new();
     let output = crate::harness::osb()
-        .args(["serve", "reference", "--listen", "0.0.0.0:0", "--kube-listen", "127.0.0.1:0", "--data-dir"])
+        .args([
+            "serve",
+            "reference",
+            "--listen",
+            "0.0.0.0:0",
+            "--kube-listen",
+            "127.0.0.1:0",
+            "--data-dir",
+        ])
         .arg(place.data())
         .output()
         .unwrap();
@@ -61,13 +80,18 @@ fn a_port_in_use() {
     let place = Place::new();
     let run = |flag: &str, other: &str| {
         let mut command = crate::harness::osb();
-        command.args(["serve", "reference", flag, &address, other, "127.0.0.1:0", "--data-dir"]).arg(place.data());
+        command
+            .args(["serve", "reference", flag, &address, other, "127.0.0.1:0", "--data-dir"])
+            .arg(place.data());
         Verb::of(&[flag], &command.output().unwrap())
     };
     for (flag, other) in [("--listen", "--kube-listen"), ("--kube-listen", "--listen")] {
         let verb = run(flag, other);
         let text = verb.fails(1);
-        assert!(text.contains(&address) && text.contains("another program") && text.contains(flag), "{text}");
+        assert!(
+            text.contains(&address) && text.contains("another program") && text.contains(flag),
+            "{text}"
+        );
     }
     // What the attempts have left is no obstacle.
     assert_eq!(place.start().stop(), Some(0));
@@ -151,13 +175,21 @@ fn files_that_are_not_what_they_should_be() {
         write(&path, "{ canary");
         let verb = Verb::of(&[], &place.serve(&[]).output().unwrap());
         let path_text = path.display().to_string();
-        assert!(verb.fails(1).contains(told) && verb.stderr.contains(&path_text), "{verb:?}");
+        assert!(
+            verb.fails(1).contains(told) && verb.stderr.contains(&path_text),
+            "{verb:?}"
+        );
         assert!(!verb.stderr.contains("canary"), "{verb:?}");
         write(&path, &text);
     }
     let nowhere = place.data().join("nowhere");
     let nowhere = nowhere.to_str().unwrap();
-    refused(&place, &["--tls-cert", nowhere, "--tls-key", nowhere], 1, &[nowhere, "does not exist"]);
+    refused(
+        &place,
+        &["--tls-cert", nowhere, "--tls-key", nowhere],
+        1,
+        &[nowhere, "does not exist"],
+    );
     refused(&place, &["--key-file", nowhere], 1, &[nowhere, "missing"]);
 }
 

@@ -46,7 +46,10 @@ fn no_parameter_and_no_credential_is_readable_where_it_does_not_belong() {
         canaries.0.push(credentials["uri"].as_str().unwrap().to_owned());
     }
     // What is refused is not quoted: wrong types, unknown names, other parameters for the same id, no JSON.
-    for parameters in [json!({"seconds": "canary-of-a-refusal"}), json!({"fail_at": "canary-of-a-refusal"})] {
+    for parameters in [
+        json!({"seconds": "canary-of-a-refusal"}),
+        json!({"fail_at": "canary-of-a-refusal"}),
+    ] {
         let (code, answer) = server.call("PUT", "/v2/service_instances/c", Some(&order(&parameters)));
         assert_eq!(code, 400, "{answer}");
         canaries.absent_in("a refusal", answer.as_bytes());
@@ -59,7 +62,10 @@ fn no_parameter_and_no_credential_is_readable_where_it_does_not_belong() {
     canaries.absent_in("the metrics", server.call("GET", "/metrics", None).1.as_bytes());
     if let Some(kubectl) = testparts::need(testparts::kubectl()) {
         for kinds in ["serviceinstances,servicebindings", "namespaces", "events"] {
-            let shown = place.kubectl(&kubectl).args(["get", kinds, "-A", "-o", "yaml", "--show-managed-fields"]).output();
+            let shown = place
+                .kubectl(&kubectl)
+                .args(["get", kinds, "-A", "-o", "yaml", "--show-managed-fields"])
+                .output();
             canaries.absent_in("kubectl -o yaml", &shown.unwrap().stdout);
         }
     }

@@ -12,21 +12,46 @@ fn the_verbs_work_without_options() {
     let place = Place::new();
     let server = place.start();
     let welcome = place.stdout();
-    for part in ["The broker `reference` is ready.", "credentials", "kubeconfig", "catalog --data-dir", "new key"] {
+    for part in [
+        "The broker `reference` is ready.",
+        "credentials",
+        "kubeconfig",
+        "catalog --data-dir",
+        "new key",
+    ] {
         assert!(welcome.contains(part), "{part}: {welcome}");
     }
 
     assert!(place.verb(&["catalog"]).ok().contains("unbindable  no"));
-    assert_eq!(place.verb(&["provision", "my-db"]).ok(), "Instance my-db is ready: reference fast.\n");
-    assert_eq!(place.verb(&["provision", "my-db"]).ok(), "Instance my-db was there already: reference fast.\n");
+    assert_eq!(
+        place.verb(&["provision", "my-db"]).ok(),
+        "Instance my-db is ready: reference fast.\n"
+    );
+    assert_eq!(
+        place.verb(&["provision", "my-db"]).ok(),
+        "Instance my-db was there already: reference fast.\n"
+    );
     let bound = place.verb(&["bind", "my-db"]);
-    let id = bound.ok().strip_prefix("Binding ").unwrap().split(' ').next().unwrap().to_owned();
+    let id = bound
+        .ok()
+        .strip_prefix("Binding ")
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .to_owned();
     assert!(bound.ok().contains("\n  uri       reference://user_"), "{bound:?}");
     let listed = place.verb(&["instances"]);
     let cells: Vec<&str> = listed.ok().lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!(cells[..5], ["my-db", "reference", "fast", "Ready", "1"]);
-    assert_eq!(place.verb(&["unbind", "my-db"]).ok(), format!("Binding {id} of my-db is removed.\n"));
-    assert_eq!(place.verb(&["deprovision", "my-db"]).ok(), "Instance my-db is removed.\n");
+    assert_eq!(
+        place.verb(&["unbind", "my-db"]).ok(),
+        format!("Binding {id} of my-db is removed.\n")
+    );
+    assert_eq!(
+        place.verb(&["deprovision", "my-db"]).ok(),
+        "Instance my-db is removed.\n"
+    );
     assert_eq!(place.verb(&["instances"]).ok().lines().count(), 1);
     assert_eq!(server.stop(), Some(0));
 }
@@ -35,15 +60,26 @@ fn the_verbs_work_without_options() {
 fn json_is_all_that_is_printed() {
     let place = Place::new();
     let _server = place.start();
-    assert_eq!(place.verb(&["catalog", "-o", "json"]).json()["services"][0]["name"], "reference");
-    let made = place.verb(&["provision", "-o", "json", "--plan", "async", "-p", r#"{"seconds": 1}"#]).json();
+    assert_eq!(
+        place.verb(&["catalog", "-o", "json"]).json()["services"][0]["name"],
+        "reference"
+    );
+    let made = place
+        .verb(&["provision", "-o", "json", "--plan", "async", "-p", r#"{"seconds": 1}"#])
+        .json();
     assert_eq!((&made["plan"], &made["created"]), (&json!("async"), &json!(true)));
     let id = made["instance_id"].as_str().unwrap();
     let bound = place.verb(&["bind", id, "-o", "json", "--id", "b/1"]).json();
-    assert_eq!((&bound["binding_id"], bound["credentials"]["password"].is_string()), (&json!("b/1"), true));
+    assert_eq!(
+        (&bound["binding_id"], bound["credentials"]["password"].is_string()),
+        (&json!("b/1"), true)
+    );
     // The same call again gets the same credentials.
     let again = place.verb(&["bind", id, "-o", "json", "--id", "b/1"]).json();
-    assert_eq!((&again["credentials"], &again["created"]), (&bound["credentials"], &json!(false)));
+    assert_eq!(
+        (&again["credentials"], &again["created"]),
+        (&bound["credentials"], &json!(false))
+    );
     assert_eq!(place.verb(&["instances", "-o", "json"]).json()[0]["bindings"], 1);
     assert_eq!(place.verb(&["unbind", id, "b/1", "-o", "json"]).json()["removed"], true);
     assert_eq!(place.verb(&["deprovision", id, "-o", "json"]).json()["removed"], true);
@@ -68,8 +104,13 @@ fn parameters_come_from_a_file_or_stdin() {
     let _server = place.start();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), r#"{"label": "from a file"}"#).unwrap();
-    place.verb(&["provision", "a", "-p", &format!("@{}", file.path().display())]).ok();
-    assert_eq!(place.verb(&["bind", "a", "-o", "json"]).json()["credentials"]["label"], "from a file");
+    place
+        .verb(&["provision", "a", "-p", &format!("@{}", file.path().display())])
+        .ok();
+    assert_eq!(
+        place.verb(&["bind", "a", "-o", "json"]).json()["credentials"]["label"],
+        "from a file"
+    );
 
     let args = ["provision", "b", "--parameters", "-"];
     let mut child = osb()
@@ -81,9 +122,17 @@ fn parameters_come_from_a_file_or_stdin() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(br#"{"label": "from stdin"}"#).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(br#"{"label": "from stdin"}"#)
+        .unwrap();
     Verb::of(&args, &child.wait_with_output().unwrap()).ok();
-    assert_eq!(place.verb(&["bind", "b", "-o", "json"]).json()["credentials"]["label"], "from stdin");
+    assert_eq!(
+        place.verb(&["bind", "b", "-o", "json"]).json()["credentials"]["label"],
+        "from stdin"
+    );
 }
 
 #[test]
@@ -93,7 +142,10 @@ fn what_the_broker_refuses_or_fails_ends_with_one() {
     let wrong = place.verb(&["provision", "a", "-p", r#"{"seconds": "many"}"#]);
     assert!(wrong.fails(1).contains("parameters.seconds"), "{wrong:?}");
     let failed = place.verb(&["provision", "a", "--plan", "async", "-p", r#"{"fail_at": "provision"}"#]);
-    assert!(failed.fails(1).contains("the provision has failed: Fails as ordered."), "{failed:?}");
+    assert!(
+        failed.fails(1).contains("the provision has failed: Fails as ordered."),
+        "{failed:?}"
+    );
     place.verb(&["deprovision", "a"]).ok();
     place.verb(&["provision", "b", "--plan", "unbindable"]).ok();
     place.verb(&["bind", "b"]).fails(1);
@@ -133,7 +185,12 @@ fn another_broker_is_named_by_its_url() {
     assert!(!place.data().join("credentials").exists());
     let url = format!("http://{}", server.address());
     let run = |login: &[(&str, &str)], args: &[&str]| {
-        let output = osb().args(args).args(["--url", &url]).envs(login.iter().copied()).output().unwrap();
+        let output = osb()
+            .args(args)
+            .args(["--url", &url])
+            .envs(login.iter().copied())
+            .output()
+            .unwrap();
         Verb::of(args, &output)
     };
     let good = [("OSB_USERNAME", "me"), ("OSB_PASSWORD", "secret of mine")];
@@ -142,7 +199,10 @@ fn another_broker_is_named_by_its_url() {
     assert!(run(&good, &["bind", "a"]).fails(1).contains("--plan"));
     run(&good, &["bind", "a", "--plan", "fast"]).ok();
     let wrong = run(&[("OSB_USERNAME", "me"), ("OSB_PASSWORD", "guessed")], &["catalog"]);
-    assert!(wrong.fails(1).contains("401") && !wrong.stderr.contains("guessed"), "{wrong:?}");
+    assert!(
+        wrong.fails(1).contains("401") && !wrong.stderr.contains("guessed"),
+        "{wrong:?}"
+    );
     // The local verbs say where the login is to come from.
     assert!(place.verb(&["catalog"]).fails(2).contains("OSB_PASSWORD"));
 }

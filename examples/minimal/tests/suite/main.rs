@@ -12,9 +12,15 @@ use osb_host::{Credentials, DataDir, ServerInfo};
 #[test]
 fn the_broker_is_at_most_thirty_lines_of_code() {
     let source = include_str!("../../src/main.rs");
-    let code = source.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
+    let code = source
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with("//"));
     assert!(code.count() <= 30);
-    assert!(source.lines().all(|line| line.chars().count() <= 120), "not by longer lines");
+    assert!(
+        source.lines().all(|line| line.chars().count() <= 120),
+        "not by longer lines"
+    );
 }
 
 /// The example as a process; killed when dropped.
@@ -29,8 +35,13 @@ impl Drop for Running {
 
 fn start(folder: &Path) -> (Running, ServerInfo) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_minimal"));
-    command.args(["--listen", "127.0.0.1:0", "--kube-listen", "127.0.0.1:0", "--data-dir"]).arg(folder);
-    command.env_remove("OSB_USERNAME").env_remove("OSB_PASSWORD").env_remove("OSB_KEY_FILE");
+    command
+        .args(["--listen", "127.0.0.1:0", "--kube-listen", "127.0.0.1:0", "--data-dir"])
+        .arg(folder);
+    command
+        .env_remove("OSB_USERNAME")
+        .env_remove("OSB_PASSWORD")
+        .env_remove("OSB_KEY_FILE");
     let running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     let deadline = Instant::now() + Duration::from_secs(90);
     loop {
@@ -61,10 +72,19 @@ async fn the_broker_does_what_its_catalog_says() {
         });
         ProvisionRequest::from_json(body.to_string().as_bytes(), MissingOrganization::Refuse).unwrap()
     };
-    let wrong = client.provision(&instance, &request(serde_json::json!({})), Incomplete::Accepted).await.unwrap_err();
-    assert!(wrong.status() == Some(400) && wrong.to_string().contains("max_messages"), "{wrong}");
+    let wrong = client
+        .provision(&instance, &request(serde_json::json!({})), Incomplete::Accepted)
+        .await
+        .unwrap_err();
+    assert!(
+        wrong.status() == Some(400) && wrong.to_string().contains("max_messages"),
+        "{wrong}"
+    );
     let right = request(serde_json::json!({"max_messages": 10}));
-    assert!(matches!(client.provision(&instance, &right, Incomplete::Accepted).await, Ok(Reply::Created(_))));
+    assert!(matches!(
+        client.provision(&instance, &right, Incomplete::Accepted).await,
+        Ok(Reply::Created(_))
+    ));
 
     let body = serde_json::json!({"service_id": offering.id, "plan_id": plan.id});
     let bind = BindRequest::from_json(body.to_string().as_bytes()).unwrap();
@@ -79,7 +99,20 @@ async fn the_broker_does_what_its_catalog_says() {
         service_id: OfferingId::new(&*offering.id).unwrap(),
         plan_id: PlanId::new(&*plan.id).unwrap(),
     };
-    assert!(matches!(client.unbind(&instance, &binding, &query, Incomplete::Accepted).await, Ok(Reply::Done(_))));
-    assert!(matches!(client.deprovision(&instance, &query, Incomplete::Accepted).await, Ok(Reply::Done(_))));
-    assert_eq!(client.deprovision(&instance, &query, Incomplete::Accepted).await.unwrap_err().status(), Some(410));
+    assert!(matches!(
+        client.unbind(&instance, &binding, &query, Incomplete::Accepted).await,
+        Ok(Reply::Done(_))
+    ));
+    assert!(matches!(
+        client.deprovision(&instance, &query, Incomplete::Accepted).await,
+        Ok(Reply::Done(_))
+    ));
+    assert_eq!(
+        client
+            .deprovision(&instance, &query, Incomplete::Accepted)
+            .await
+            .unwrap_err()
+            .status(),
+        Some(410)
+    );
 }
