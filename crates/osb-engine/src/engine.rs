@@ -13,9 +13,10 @@ use tokio_util::task::TaskTracker;
 use crate::controller;
 use crate::definition::{Broker, DefinitionError, Services};
 use crate::home::{Home, HomeError};
-use crate::lanes::{Job, LaneKey, Lanes};
+use crate::lanes::{Job, LaneKey, Lanes, Target, Ticket};
 use crate::metrics::Metrics;
 use crate::own_writes::OwnWrites;
+use crate::resource::Kind;
 use crate::seal::Keys;
 use crate::shards::Shards;
 use crate::waiters::Waiters;
@@ -114,7 +115,7 @@ pub(crate) struct Inner {
     pub(crate) served: ServedCatalog,
     pub(crate) own: Arc<OwnWrites>,
     pub(crate) shards: Shards,
-    pub(crate) lanes: Lanes,
+    pub(crate) lanes: Arc<Lanes>,
     pub(crate) waiters: Waiters,
     pub(crate) metrics: Metrics,
     /// Operations that wait for their next attempt.
@@ -146,7 +147,7 @@ impl Engine {
             served: ServedCatalog { body, etag: etag.into() },
             own: Arc::default(),
             shards,
-            lanes: Lanes::default(),
+            lanes: Arc::default(),
             waiters: Waiters::default(),
             metrics: Metrics::default(),
             retrying: AtomicUsize::new(0),
@@ -195,6 +196,12 @@ impl Inner {
     /// attempt.
     pub(crate) fn pending(&self) -> usize {
         self.lanes.len() + self.retrying.load(Ordering::Acquire)
+    }
+
+    /// To be taken before an object is written that this process is to work on.
+    pub(crate) fn ticket(&self, namespace: &str, instance_name: &str, kind: Kind, name: &str) -> Ticket {
+        let key = LaneKey { namespace: namespace.into(), instance: instance_name.into() };
+        self.lanes.ticket(&key, &Target { kind, name: name.into() })
     }
 
     /// Has a job done, if the shard of its instance belongs to this process.

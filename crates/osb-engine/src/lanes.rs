@@ -2,7 +2,8 @@
 //! bindings go through its lane, one after the other.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +17,7 @@ pub(crate) struct LaneKey {
 }
 
 /// An object of a lane.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Target {
     pub(crate) kind: Kind,
     pub(crate) name: Box<str>,
@@ -32,18 +33,53 @@ pub(crate) struct Job {
     pub(crate) attempt: u32,
     /// Somebody deleted the object behind our back: what runs for it is to stop.
     pub(crate) deleted: bool,
+    /// What had been done in the lane before `stored` was written.
+    seen: Option<Seen>,
+}
+
+/// How many jobs had begun for the instance of a lane, and for one of its objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    instance: u64,
+    target: u64,
 }
 
 impl Job {
     /// An operation that this process has just accepted.
     pub(crate) fn accepted(stored: Stored) -> Self {
         let target = Target { kind: stored.which(), name: stored.metadata.name.as_str().into() };
-        Self { target, stored: Some(Box::new(stored)), attempt: 1, deleted: false }
+        Self { target, stored: Some(Box::new(stored)), attempt: 1, deleted: false, seen: None }
     }
 
     /// An object that changed, or an operation that is to be tried again.
     pub(crate) fn look_at(target: Target, attempt: u32) -> Self {
-        Self { target, stored: None, attempt, deleted: false }
+        Self { target, stored: None, attempt, deleted: false, seen: None }
+    }
+
+    /// As [`look_at`](Self::look_at), for an object whose deletion somebody else has requested.
+    pub(crate) fn look_at_deleted(target: Target) -> Self {
+        Self { deleted: true, ..Self::look_at(target, 1) }
+    }
+
+    /// As [`accepted`](Self::accepted), with the ticket that was taken before the write: when something has been done
+    /// for the object since, what was written is not what stands there, and the object is read anew.
+    pub(crate) fn accepted_under(ticket: &Ticket, stored: Stored) -> Self {
+        Self { seen: Some(ticket.seen), ..Self::accepted(stored) }
+    }
+
+    /// This job, after another one for the same object that has not begun.
+    fn after(self, queued: Job) -> Job {
+        let known = |job: &Job| {
+            let stored = job.stored.as_ref()?;
+            Some((stored.spec.incarnation.clone(), stored.record.as_ref()?.counter))
+        };
+        let deleted = self.deleted || queued.deleted;
+        match (known(&queued), known(&self)) {
+            // A request may tell of its write after a later one has told.
+            (Some((older, before)), Some((newer, now))) if older == newer && before > now => Job { deleted, ..queued },
+            (Some((older, _)), Some((newer, _))) if older != newer => Job { stored: None, deleted, ..self },
+            _ => Job { deleted, ..self },
+        }
     }
 
     /// Whether what runs in the lane has to stop for this job.
@@ -64,56 +100,109 @@ impl Job {
 #[derive(Default)]
 pub(crate) struct Lanes {
     lanes: Mutex<HashMap<LaneKey, Lane>>,
+    /// The number of lanes that are worked on.
+    working: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Lane {
     queue: VecDeque<Job>,
     running: Option<(Target, CancellationToken)>,
+    /// Whether somebody works on the lane, or is about to.
+    working: bool,
+    /// So many are about to write an object of the lane.
+    tickets: usize,
+    /// How many jobs have begun, by object.
+    begun: HashMap<Target, u64>,
+}
+
+/// Keeps a lane open while a write is under way, so that it is known what has been done there meanwhile.
+pub(crate) struct Ticket {
+    lanes: Arc<Lanes>,
+    key: LaneKey,
+    seen: Seen,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut lanes = self.lanes.lock();
+        if let Some(lane) = lanes.get_mut(&self.key) {
+            lane.tickets -= 1;
+            if lane.is_done() {
+                lanes.remove(&self.key);
+            }
+        }
+    }
+}
+
+impl Lane {
+    fn is_done(&self) -> bool {
+        !self.working && self.tickets == 0
+    }
+
+    fn seen(&self, key: &LaneKey, target: &Target) -> Seen {
+        let begun = |target: &Target| self.begun.get(target).copied().unwrap_or_default();
+        Seen { instance: begun(&Target { kind: Kind::Instance, name: key.instance.clone() }), target: begun(target) }
+    }
 }
 
 impl Lanes {
+    /// To be taken before an object is written whose content is then told with [`Job::accepted_under`].
+    pub(crate) fn ticket(self: &Arc<Self>, key: &LaneKey, target: &Target) -> Ticket {
+        let mut lanes = self.lock();
+        let lane = lanes.entry(key.clone()).or_default();
+        lane.tickets += 1;
+        Ticket { lanes: self.clone(), key: key.clone(), seen: lane.seen(key, target) }
+    }
+
     /// Adds a job; the answer says whether the caller has to start a worker for the lane.
     pub(crate) fn push(&self, key: &LaneKey, job: Job) -> bool {
         let mut lanes = self.lock();
-        let new = !lanes.contains_key(key);
         let lane = lanes.entry(key.clone()).or_default();
         if let Some((target, cancelled)) = &lane.running
             && job.supersedes(target)
         {
             cancelled.cancel();
         }
-        if let Some(queued) = lane.queue.iter_mut().find(|queued| queued.target == job.target) {
-            // Newer news replaces older; a look without a snapshot reads anyway.
-            *queued = job;
+        if let Some(place) = lane.queue.iter().position(|queued| queued.target == job.target) {
+            if let Some(queued) = lane.queue.remove(place) {
+                lane.queue.insert(place, job.after(queued));
+            }
         } else if job.is_deprovision() {
             lane.queue.push_front(job);
         } else {
             lane.queue.push_back(job);
         }
+        let new = !std::mem::replace(&mut lane.working, true);
+        self.working.fetch_add(usize::from(new), Ordering::AcqRel);
         new
     }
 
-    /// The next job of a lane with the token that cancels it; `None` closes the lane.
+    /// The next job of a lane with the token that cancels it; `None` ends the work on the lane.
     pub(crate) fn next(&self, key: &LaneKey, parent: &CancellationToken) -> Option<(Job, CancellationToken)> {
         let mut lanes = self.lock();
         let lane = lanes.get_mut(key)?;
-        match lane.queue.pop_front() {
-            Some(job) => {
-                let cancelled = parent.child_token();
-                lane.running = Some((job.target.clone(), cancelled.clone()));
-                Some((job, cancelled))
-            }
-            None => {
+        let Some(mut job) = lane.queue.pop_front() else {
+            lane.working = false;
+            lane.running = None;
+            self.working.fetch_sub(1, Ordering::AcqRel);
+            if lane.is_done() {
                 lanes.remove(key);
-                None
             }
+            return None;
+        };
+        if job.seen.is_some_and(|seen| seen != lane.seen(key, &job.target)) {
+            job.stored = None;
         }
+        *lane.begun.entry(job.target.clone()).or_default() += 1;
+        let cancelled = parent.child_token();
+        lane.running = Some((job.target.clone(), cancelled.clone()));
+        Some((job, cancelled))
     }
 
     /// The number of instances that something is being done for.
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
+        self.working.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<LaneKey, Lane>> {

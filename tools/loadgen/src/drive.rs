@@ -28,9 +28,16 @@ pub(crate) struct Client<'a> {
 
 impl<'a> Client<'a> {
     pub(crate) async fn connect(target: &'a Target) -> Result<Self> {
-        let stream = TcpStream::connect(target.addr).await.context("cannot connect to the broker")?;
+        let stream = TcpStream::connect(target.addr)
+            .await
+            .context("cannot connect to the broker")?;
         stream.set_nodelay(true)?;
-        Ok(Self { target, stream, incoming: Incoming::default(), request: Vec::with_capacity(1024) })
+        Ok(Self {
+            target,
+            stream,
+            incoming: Incoming::default(),
+            request: Vec::with_capacity(1024),
+        })
     }
 
     /// Sends a request and waits for the answer.
@@ -82,7 +89,14 @@ pub(crate) struct Measured {
 ///
 /// # Errors
 /// The first error of an operation: a figure that was measured on errors says nothing.
-pub(crate) fn drive<F>(target: &Target, pid: u32, first: u64, count: u64, time: Duration, operation: F) -> Result<Measured>
+pub(crate) fn drive<F>(
+    target: &Target,
+    pid: u32,
+    first: u64,
+    count: u64,
+    time: Duration,
+    operation: F,
+) -> Result<Measured>
 where
     F: AsyncFn(&mut Client<'_>, u64) -> Result<()>,
 {
@@ -93,7 +107,9 @@ where
         let (server_before, client_before) = (process::cpu(pid)?, process::cpu(std::process::id())?);
         let started = Instant::now();
         let until = started + time;
-        let workers = clients.iter_mut().map(|client| work(client, &next, count, first, until, &operation));
+        let workers = clients
+            .iter_mut()
+            .map(|client| work(client, &next, count, first, until, &operation));
         let limit = time + TIMEOUT;
         let done = tokio::time::timeout(limit, try_join_all(workers)).await;
         let took = started.elapsed();

@@ -15,7 +15,10 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { counts: vec![0; BUCKETS], total: 0 }
+        Self {
+            counts: vec![0; BUCKETS],
+            total: 0,
+        }
     }
 }
 
@@ -74,7 +77,8 @@ mod tests {
 
     #[test]
     fn every_value_falls_into_a_bucket_that_is_at_most_two_percent_above_it() {
-        for value in (0..5000).chain((12..63).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + (1 << (bit - 3))])) {
+        for value in (0..5000).chain((12..63).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + (1 << (bit - 3))]))
+        {
             let high = highest(bucket(value));
             assert!(high >= value, "{value}: {high}");
             assert!((high - value) as f64 <= value as f64 / 63.0, "{value}: {high}");

@@ -20,9 +20,7 @@ impl Target {
     /// A broker with basic authentication.
     pub fn new(addr: SocketAddr, user: &str, password: &str) -> Self {
         let authorization = base64(format!("{user}:{password}").as_bytes());
-        let headers = format!(
-            "Host: {addr}\r\nAuthorization: Basic {authorization}\r\nX-Broker-API-Version: 2.17\r\n"
-        );
+        let headers = format!("Host: {addr}\r\nAuthorization: Basic {authorization}\r\nX-Broker-API-Version: 2.17\r\n");
         Self { addr, headers }
     }
 
@@ -72,7 +70,10 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
-        Ok(Self { stream, incoming: Incoming::default() })
+        Ok(Self {
+            stream,
+            incoming: Incoming::default(),
+        })
     }
 
     /// Sends bytes, a whole request or a part of one.
@@ -152,10 +153,16 @@ impl Incoming {
         let answered = std::mem::take(&mut self.taken);
         self.drop_first(answered);
         loop {
-            let Some(end) = find(&self.buffer[..self.filled], b"\r\n\r\n") else { return Ok(None) };
+            let Some(end) = find(&self.buffer[..self.filled], b"\r\n\r\n") else {
+                return Ok(None);
+            };
             let length = end + 4;
             let head = parse_head(&self.buffer[..length]).ok_or_else(|| invalid("the head of an answer"))?;
-            let Head { status, framing, closes } = head;
+            let Head {
+                status,
+                framing,
+                closes,
+            } = head;
             if status / 100 == 1 {
                 // An answer that comes before the final one.
                 self.drop_first(length);
@@ -165,9 +172,17 @@ impl Incoming {
                 Framing::Length(body) if self.filled < length + body => Ok(None),
                 Framing::Length(body) => {
                     self.taken = length + body;
-                    Ok(Some(Taken { status, closes, body: Some(length..length + body) }))
+                    Ok(Some(Taken {
+                        status,
+                        closes,
+                        body: Some(length..length + body),
+                    }))
                 }
-                Framing::Chunked => Ok(self.take_chunks(length)?.then_some(Taken { status, closes, body: None })),
+                Framing::Chunked => Ok(self.take_chunks(length)?.then_some(Taken {
+                    status,
+                    closes,
+                    body: None,
+                })),
             };
         }
     }
@@ -178,7 +193,11 @@ impl Incoming {
             Some(range) => &self.buffer[range],
             None => &self.decoded,
         };
-        Response { status: taken.status, body, closes: taken.closes }
+        Response {
+            status: taken.status,
+            body,
+            closes: taken.closes,
+        }
     }
 
     fn drop_first(&mut self, count: usize) {
@@ -192,7 +211,9 @@ impl Incoming {
     fn take_chunks(&mut self, mut at: usize) -> io::Result<bool> {
         self.decoded.clear();
         loop {
-            let Some(end) = find(&self.buffer[at..self.filled], b"\r\n") else { return Ok(false) };
+            let Some(end) = find(&self.buffer[at..self.filled], b"\r\n") else {
+                return Ok(false);
+            };
             let size = chunk_size(&self.buffer[at..at + end]).ok_or_else(|| invalid("a chunk"))?;
             let begin = at + end + 2;
             at = begin + size + 2;
@@ -223,7 +244,11 @@ fn parse_head(head: &[u8]) -> Option<Head> {
     let text = std::str::from_utf8(head).ok()?;
     let mut lines = text.split("\r\n");
     let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    let mut parsed = Head { status, framing: Framing::Length(0), closes: false };
+    let mut parsed = Head {
+        status,
+        framing: Framing::Length(0),
+        closes: false,
+    };
     for line in lines.take_while(|line| !line.is_empty()) {
         let (name, value) = line.split_once(':')?;
         let value = value.trim();
@@ -243,7 +268,9 @@ fn parse_head(head: &[u8]) -> Option<Head> {
 
 fn chunk_size(line: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(line).ok()?;
-    usize::from_str_radix(text.split(';').next()?.trim(), 16).ok().filter(|size| *size <= LARGEST)
+    usize::from_str_radix(text.split(';').next()?.trim(), 16)
+        .ok()
+        .filter(|size| *size <= LARGEST)
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
@@ -274,7 +301,11 @@ fn base64(bytes: &[u8]) -> String {
         let value = group.iter().fold(0u32, |value, byte| (value << 8) | u32::from(*byte)) << (8 * (3 - group.len()));
         for digit in 0..4 {
             let shift = 18 - 6 * digit;
-            let letter = if digit > group.len() { b'=' } else { ALPHABET[(value >> shift) as usize & 63] };
+            let letter = if digit > group.len() {
+                b'='
+            } else {
+                ALPHABET[(value >> shift) as usize & 63]
+            };
             text.push(char::from(letter));
         }
     }
@@ -309,8 +340,22 @@ mod tests {
             "ngth: 5\r\nConnection: close\r\n\r\nhel",
             "lo",
         ]);
-        assert_eq!(connection.receive().unwrap(), Response { status: 202, body: b"{}", closes: false });
-        assert_eq!(connection.receive().unwrap(), Response { status: 200, body: b"hello", closes: true });
+        assert_eq!(
+            connection.receive().unwrap(),
+            Response {
+                status: 202,
+                body: b"{}",
+                closes: false
+            }
+        );
+        assert_eq!(
+            connection.receive().unwrap(),
+            Response {
+                status: 200,
+                body: b"hello",
+                closes: true
+            }
+        );
         assert_eq!(connection.receive().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
@@ -338,7 +383,10 @@ mod tests {
         let mut request = Vec::new();
         target.request(&mut request, "PUT", "/v2/x", Some(b"{}"));
         let text = String::from_utf8(request).unwrap();
-        assert!(text.starts_with("PUT /v2/x HTTP/1.1\r\n") && text.ends_with("Content-Length: 2\r\n\r\n{}"), "{text}");
+        assert!(
+            text.starts_with("PUT /v2/x HTTP/1.1\r\n") && text.ends_with("Content-Length: 2\r\n\r\n{}"),
+            "{text}"
+        );
         assert!(text.contains("Authorization: Basic dXNlcjpwYXNzd29yZA==\r\n"), "{text}");
     }
 

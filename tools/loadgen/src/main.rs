@@ -55,8 +55,12 @@ fn run(args: impl Iterator<Item = String>) -> Result<()> {
         return Ok(());
     };
     let root = testparts::recipe::checkout();
-    let program = options.program.context("where is the program osb? set OSB_PROGRAM, or run cargo xtask bench");
-    let peer = options.peer.or_else(|| Some(root.parent()?.join("shared/bench/peers/go")));
+    let program = options
+        .program
+        .context("where is the program osb? set OSB_PROGRAM, or run cargo xtask bench");
+    let peer = options
+        .peer
+        .or_else(|| Some(root.parent()?.join("shared/bench/peers/go")));
     let all = options.only.is_empty();
     let bench = Bench {
         program,
@@ -66,8 +70,10 @@ fn run(args: impl Iterator<Item = String>) -> Result<()> {
         size: options.size,
         only: options.only,
     };
+    // Before this program adds to it.
+    let others = report::load_average();
     let report = bench.run()?;
-    let section = report.markdown(&report::about(&root));
+    let section = report.markdown(&format!("{} {others}", report::about(&root)));
     println!("{section}");
     if options.write && all {
         report::write(&root.join("BENCHMARKS.md"), &section)?;
@@ -78,7 +84,13 @@ fn run(args: impl Iterator<Item = String>) -> Result<()> {
 /// `None` asks for help.
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
     let program = std::env::var_os("OSB_PROGRAM").map(PathBuf::from);
-    let mut options = Options { size: Size::FULL, write: true, only: Vec::new(), peer: None, program };
+    let mut options = Options {
+        size: Size::FULL,
+        write: true,
+        only: Vec::new(),
+        peer: None,
+        program,
+    };
     while let Some(arg) = args.next() {
         let mut value = || args.next().with_context(|| format!("{arg} needs a value\n\n{HELP}"));
         match arg.as_str() {

@@ -71,7 +71,10 @@ mod tests {
 
     #[test]
     fn resident_memory_is_found() {
-        assert_eq!(resident_kib("Name:\tx\nVmPeak:\t  9 kB\nVmRSS:\t   1234 kB\n"), Some(1234));
+        assert_eq!(
+            resident_kib("Name:\tx\nVmPeak:\t  9 kB\nVmRSS:\t   1234 kB\n"),
+            Some(1234)
+        );
         assert_eq!(resident_kib("Name:\tx\n"), None);
     }
 

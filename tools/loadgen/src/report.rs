@@ -38,13 +38,21 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn row(&mut self, name: impl Into<String>, figures: Measured, bar: Option<(String, bool)>) {
-        let row = Row { name: name.into(), figures, bar };
+        let row = Row {
+            name: name.into(),
+            figures,
+            bar,
+        };
         eprintln!("{}", line(&row));
         self.rows.push(row);
     }
 
     pub(crate) fn fact(&mut self, name: impl Into<String>, value: impl Into<String>, bar: Option<(String, bool)>) {
-        let fact = Fact { name: name.into(), value: value.into(), bar };
+        let fact = Fact {
+            name: name.into(),
+            value: value.into(),
+            bar,
+        };
         eprintln!("| {} | {} | {} |", fact.name, fact.value, verdict(fact.bar.as_ref()));
         self.facts.push(fact);
     }
@@ -61,7 +69,13 @@ impl Report {
         text.push_str("\n| figure | value | bar |\n|---|---:|---|\n");
         for fact in &self.facts {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "| {} | {} | {} |", fact.name, fact.value, verdict(fact.bar.as_ref()));
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} |",
+                fact.name,
+                fact.value,
+                verdict(fact.bar.as_ref())
+            );
         }
         for missing in &self.missing {
             let _ = writeln!(text, "\nNot measured: {missing}");
@@ -152,8 +166,13 @@ pub(crate) fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
 pub(crate) fn about(root: &Path) -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let processors = read("/proc/cpuinfo");
-    let models: Vec<&str> = processors.lines().filter_map(|line| line.strip_prefix("model name")).collect();
-    let model = models.first().map_or("unknown processor", |model| model.trim_start_matches([' ', '\t', ':']));
+    let models: Vec<&str> = processors
+        .lines()
+        .filter_map(|line| line.strip_prefix("model name"))
+        .collect();
+    let model = models
+        .first()
+        .map_or("unknown processor", |model| model.trim_start_matches([' ', '\t', ':']));
     let memory = read("/proc/meminfo");
     let kib: u64 = memory
         .lines()
@@ -170,14 +189,30 @@ pub(crate) fn about(root: &Path) -> String {
     )
 }
 
+/// What else the machine was doing, as a sentence: figures from a busy machine say little of the broker.
+pub(crate) fn load_average() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    match text.split_whitespace().next() {
+        Some(average) => format!("Load average of the minute before: {average}."),
+        None => String::new(),
+    }
+}
+
 fn commit(root: &Path) -> Option<String> {
     let git = |args: &[&str]| {
         let output = Command::new("git").args(args).current_dir(root).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
     let changed = !git(&["status", "--porcelain", "--", ".", ":!BENCHMARKS.md", ":!proofs"])?.is_empty();
-    Some(if changed { format!("{commit} with changes") } else { commit })
+    Some(if changed {
+        format!("{commit} with changes")
+    } else {
+        commit
+    })
 }
 
 /// Puts the section into the file; the text around it stays.
@@ -209,7 +244,10 @@ mod tests {
 
     #[test]
     fn numbers_are_readable() {
-        assert_eq!([thousands(7.4), thousands(1234.0), thousands(1_234_567.0)], ["7", "1,234", "1,234,567"]);
+        assert_eq!(
+            [thousands(7.4), thousands(1234.0), thousands(1_234_567.0)],
+            ["7", "1,234", "1,234,567"]
+        );
         let times = [48, 8_040, 250_000, 3_200_000].map(|micros| time(Duration::from_micros(micros)));
         assert_eq!(times, ["48 µs", "8.0 ms", "250 ms", "3.20 s"]);
         assert_eq!(mebibytes(15 << 20), "15.0 MiB");
@@ -222,7 +260,10 @@ mod tests {
         report.fact("b", "3", Some(("<= 2".to_owned(), false)));
         report.missing.push("the peer".to_owned());
         let text = report.markdown("today");
-        assert!(text.contains("| a | 1 | <= 2: met |\n| b | 3 | <= 2: **missed** |\n"), "{text}");
+        assert!(
+            text.contains("| a | 1 | <= 2: met |\n| b | 3 | <= 2: **missed** |\n"),
+            "{text}"
+        );
         assert!(text.contains("Not measured: the peer"), "{text}");
     }
 

@@ -20,7 +20,10 @@ const ASYNC_PLAN: &str = "async";
 const AUTO_PLAN: &str = "fast";
 
 /// Ids of the peer's only plan.
-const PEER: (&str, &str) = ("6a1c1d0e-0000-4000-8000-000000000001", "6a1c1d0e-0000-4000-8000-000000000002");
+const PEER: (&str, &str) = (
+    "6a1c1d0e-0000-4000-8000-000000000001",
+    "6a1c1d0e-0000-4000-8000-000000000002",
+);
 
 /// Instances in the folder of the scenarios with an existing one.
 const FEW: u64 = 1_000;
@@ -49,8 +52,14 @@ impl Size {
         starts: 5,
         many: 100_000,
     };
-    pub(crate) const QUICK: Self =
-        Self { runs: 1, writes: 5_000, reads: 10_000, time: Duration::from_secs(5), starts: 3, many: 10_000 };
+    pub(crate) const QUICK: Self = Self {
+        runs: 1,
+        writes: 5_000,
+        reads: 10_000,
+        time: Duration::from_secs(5),
+        starts: 3,
+        many: 10_000,
+    };
 }
 
 /// A run of the bench.
@@ -79,7 +88,11 @@ impl Bench {
         std::fs::create_dir_all(&self.work)?;
         let mut report = Report::default();
         let (p50, p99) = probe::fdatasync(&self.work)?;
-        report.fact("fdatasync of 4 KiB in the same folder, p50 / p99", format!("{} / {}", time(p50), time(p99)), None);
+        report.fact(
+            "fdatasync of 4 KiB in the same folder, p50 / p99",
+            format!("{} / {}", time(p50), time(p99)),
+            None,
+        );
         let wants = |group: &str| self.only.is_empty() || self.only.iter().any(|only| only == group);
         let peer = if wants("peer") { self.peer(&mut report)? } else { None };
         if !GROUPS.iter().any(|group| *group != "peer" && wants(group)) {
@@ -105,7 +118,10 @@ impl Bench {
     }
 
     fn folder(&self) -> Result<tempfile::TempDir> {
-        tempfile::Builder::new().prefix("data-").tempdir_in(&self.work).context("cannot make a data folder")
+        tempfile::Builder::new()
+            .prefix("data-")
+            .tempdir_in(&self.work)
+            .context("cannot make a data folder")
     }
 
     /// Provisions accepted and provisions carried out.
@@ -131,11 +147,17 @@ impl Bench {
                 let bar = Some(("≤ 2".to_owned(), ratio <= 2.0));
                 report.fact("server CPU of a provision, against the peer's", value, bar);
             }
-            report.row(format!("provision accepted (202), {title} parameters"), figures, Some(bar));
+            report.row(
+                format!("provision accepted (202), {title} parameters"),
+                figures,
+                Some(bar),
+            );
         }
         for (parameters, title) in [(Parameters::Without, "without"), (Parameters::With, "with")] {
             let runs = self.runs(program, |broker, first| {
-                self.write(broker, first, async |client, number| broker.complete.carry_out(client, number, parameters).await)
+                self.write(broker, first, async |client, number| {
+                    broker.complete.carry_out(client, number, parameters).await
+                })
             })?;
             let figures = median_of(&runs);
             let bar = ("≥ 5,000/s".to_owned(), figures.per_second >= 5_000.0);
@@ -151,14 +173,20 @@ impl Bench {
         broker.fill(0, FEW)?;
         let mut first = 0;
         for _ in 0..self.size.runs {
-            let bound =
-                self.write(&broker, first, async |client, number| broker.complete.bind(client, number % FEW, number).await)?;
+            let bound = self.write(&broker, first, async |client, number| {
+                broker.complete.bind(client, number % FEW, number).await
+            })?;
             broker.server.settle()?;
             let count = bound.operations;
             let pid = broker.server.pid();
-            let unbound = drive(&broker.server.target, pid, first, count, self.size.time * 10, async |client, number| {
-                broker.complete.unbind(client, number % FEW, number).await
-            })?;
+            let unbound = drive(
+                &broker.server.target,
+                pid,
+                first,
+                count,
+                self.size.time * 10,
+                async |client, number| broker.complete.unbind(client, number % FEW, number).await,
+            )?;
             broker.server.settle()?;
             first += self.size.writes;
             binds.push(bound);
@@ -179,12 +207,16 @@ impl Bench {
         broker.fill(0, FEW)?;
         let mut runs = Vec::new();
         for _ in 0..self.size.runs {
-            runs.push(self.reads(&broker, async |client, _| client.expect(200, "GET", "/v2/catalog", None).await)?);
+            runs.push(self.reads(&broker, async |client, _| {
+                client.expect(200, "GET", "/v2/catalog", None).await
+            })?);
         }
         report.row("catalog", median_of(&runs), None);
         let mut runs = Vec::new();
         for _ in 0..self.size.runs {
-            runs.push(self.reads(&broker, async |client, number| broker.complete.last_operation(client, number % FEW).await)?);
+            runs.push(self.reads(&broker, async |client, number| {
+                broker.complete.last_operation(client, number % FEW).await
+            })?);
         }
         report.row("last_operation", median_of(&runs), None);
         broker.server.stop()
@@ -216,13 +248,25 @@ impl Bench {
         }
         let (new, existing) = (median(new), median(existing));
         let bar = |met: bool, text: &str| Some((text.to_owned(), met));
-        report.fact("start to ready, new folder", time(new), bar(new <= Duration::from_millis(250), "≤ 250 ms"));
+        report.fact(
+            "start to ready, new folder",
+            time(new),
+            bar(new <= Duration::from_millis(250), "≤ 250 ms"),
+        );
         let met = existing <= Duration::from_millis(50);
-        report.fact("start to ready, 1,000 instances, after a clean stop", time(existing), bar(met, "≤ 50 ms"));
+        report.fact(
+            "start to ready, 1,000 instances, after a clean stop",
+            time(existing),
+            bar(met, "≤ 50 ms"),
+        );
         let (resident_new, resident) = (median(resident_new), median(resident));
         let met = resident_new.max(resident) <= 15_000_000;
         let value = format!("{} / {}", mebibytes(resident_new), mebibytes(resident));
-        report.fact("resident memory idle, new folder / 1,000 instances", value, bar(met, "≤ 15 MB"));
+        report.fact(
+            "resident memory idle, new folder / 1,000 instances",
+            value,
+            bar(met, "≤ 15 MB"),
+        );
         Ok(())
     }
 
@@ -231,11 +275,16 @@ impl Bench {
         let count = self.size.many;
         let (few_reads, few_writes) = self.at_size(program, FEW, None)?;
         let (many_reads, many_writes) = self.at_size(program, count, Some(report))?;
-        for (name, few, many) in [("last_operation", few_reads, many_reads), ("provision accepted", few_writes, many_writes)]
-        {
+        for (name, few, many) in [
+            ("last_operation", few_reads, many_reads),
+            ("provision accepted", few_writes, many_writes),
+        ] {
             let ratio = many.p99.as_secs_f64() / few.p99.as_secs_f64();
             let value = format!("{} / {} = {ratio:.2}", time(many.p99), time(few.p99));
-            let name = format!("p99 of {name}, {} finished instances against {FEW}", thousands(count as f64));
+            let name = format!(
+                "p99 of {name}, {} finished instances against {FEW}",
+                thousands(count as f64)
+            );
             report.fact(name, value, Some(("≤ 2".to_owned(), ratio <= 2.0)));
         }
         Ok(())
@@ -251,12 +300,19 @@ impl Bench {
         for _ in 0..self.size.runs {
             // Numbers are spread over all instances, so that not only the newest are read.
             let spread = |number: u64| number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % count;
-            reads.push(self.reads(&broker, async |client, number| broker.complete.last_operation(client, spread(number)).await)?);
+            reads.push(self.reads(&broker, async |client, number| {
+                broker.complete.last_operation(client, spread(number)).await
+            })?);
             let first = broker.next;
             let each = (self.size.writes / 4).max(FEW);
-            writes.push(drive(&broker.server.target, broker.server.pid(), first, each, self.size.time, async |client, number| {
-                broker.accepting.accept(client, number, Parameters::Without).await
-            })?);
+            writes.push(drive(
+                &broker.server.target,
+                broker.server.pid(),
+                first,
+                each,
+                self.size.time,
+                async |client, number| broker.accepting.accept(client, number, Parameters::Without).await,
+            )?);
             broker.next += each;
             broker.server.settle()?;
         }
@@ -277,7 +333,11 @@ impl Bench {
 
     /// The peer in Go under the same load.
     fn peer(&self, report: &mut Report) -> Result<Option<Measured>> {
-        let built = self.peer.as_deref().context("no folder is known").and_then(|peer| build_peer(peer, &self.cache));
+        let built = self
+            .peer
+            .as_deref()
+            .context("no folder is known")
+            .and_then(|peer| build_peer(peer, &self.cache));
         let program = match built {
             Ok(program) => program,
             Err(error) => {
@@ -290,12 +350,21 @@ impl Bench {
         for _ in 0..self.size.runs {
             let server = Server::peer(&program)?;
             let (count, time) = (self.size.writes, self.size.time);
-            runs.push(drive(&server.target, server.pid(), 0, count, time, async |client, number| {
-                plan.accept(client, number, Parameters::Without).await
-            })?);
+            runs.push(drive(
+                &server.target,
+                server.pid(),
+                0,
+                count,
+                time,
+                async |client, number| plan.accept(client, number, Parameters::Without).await,
+            )?);
         }
         let figures = median_of(&runs);
-        report.row("the peer in Go (a map in memory): provision accepted", figures.clone(), None);
+        report.row(
+            "the peer in Go (a map in memory): provision accepted",
+            figures.clone(),
+            None,
+        );
         Ok(Some(figures))
     }
 
@@ -317,14 +386,28 @@ impl Bench {
     where
         F: AsyncFn(&mut Client<'_>, u64) -> Result<()>,
     {
-        drive(&broker.server.target, broker.server.pid(), first, self.size.writes, self.size.time, operation)
+        drive(
+            &broker.server.target,
+            broker.server.pid(),
+            first,
+            self.size.writes,
+            self.size.time,
+            operation,
+        )
     }
 
     fn reads<F>(&self, broker: &Broker, operation: F) -> Result<Measured>
     where
         F: AsyncFn(&mut Client<'_>, u64) -> Result<()>,
     {
-        drive(&broker.server.target, broker.server.pid(), 0, self.size.reads, self.size.time, operation)
+        drive(
+            &broker.server.target,
+            broker.server.pid(),
+            0,
+            self.size.reads,
+            self.size.time,
+            operation,
+        )
     }
 }
 
@@ -337,15 +420,25 @@ impl Broker {
             let accepting = Plan::find(&mut client, ASYNC_PLAN, &parameters()).await?;
             anyhow::Ok((accepting, Plan::find(&mut client, AUTO_PLAN, &parameters()).await?))
         })?;
-        Ok(Self { server, accepting, complete, next: 0 })
+        Ok(Self {
+            server,
+            accepting,
+            complete,
+            next: 0,
+        })
     }
 
     /// Makes complete instances and waits until nothing is done any more.
     fn fill(&self, first: u64, count: u64) -> Result<()> {
         let time = Duration::from_secs(600);
-        drive(&self.server.target, self.server.pid(), first, count, time, async |client, number| {
-            self.complete.carry_out(client, number, Parameters::Without).await
-        })?;
+        drive(
+            &self.server.target,
+            self.server.pid(),
+            first,
+            count,
+            time,
+            async |client, number| self.complete.carry_out(client, number, Parameters::Without).await,
+        )?;
         self.server.settle()
     }
 }

@@ -29,7 +29,11 @@ impl Server {
         let addr = free_address()?;
         let mut command = Command::new(program);
         command.args(["serve", "reference", "--kube-listen", "127.0.0.1:0"]);
-        command.arg("--listen").arg(addr.to_string()).arg("--data-dir").arg(folder);
+        command
+            .arg("--listen")
+            .arg(addr.to_string())
+            .arg("--data-dir")
+            .arg(folder);
         command.env("OSB_USERNAME", USER).env("OSB_PASSWORD", PASSWORD);
         Self::start(command, addr, "/readyz")
     }
@@ -49,8 +53,14 @@ impl Server {
         let program = command.get_program().to_owned();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let begun = Instant::now();
-        let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
-        let mut server = Self { child, target, ready_after: Duration::ZERO };
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let mut server = Self {
+            child,
+            target,
+            ready_after: Duration::ZERO,
+        };
         loop {
             if answers(addr, &request) {
                 server.ready_after = begun.elapsed();
@@ -103,7 +113,9 @@ impl Drop for Server {
 }
 
 fn answers(addr: SocketAddr, request: &[u8]) -> bool {
-    let Ok(mut connection) = Connection::open(addr, Duration::from_secs(5)) else { return false };
+    let Ok(mut connection) = Connection::open(addr, Duration::from_secs(5)) else {
+        return false;
+    };
     connection.send(request).is_ok() && connection.receive().is_ok_and(|answer| answer.status == 200)
 }
 

@@ -84,7 +84,12 @@ impl Plan {
     }
 
     async fn poll(&self, client: &mut Client<'_>, number: u64, operation: &str) -> Result<()> {
-        let path = format!("{}/last_operation?{}&operation={}", instance(number), self.query, escape(operation));
+        let path = format!(
+            "{}/last_operation?{}&operation={}",
+            instance(number),
+            self.query,
+            escape(operation)
+        );
         loop {
             let answer = client.call("GET", &path, None).await?;
             match state(answer.body).as_deref() {
@@ -109,7 +114,9 @@ impl Plan {
 
     /// A bind that is answered with the credentials.
     pub(crate) async fn bind(&self, client: &mut Client<'_>, number: u64, binding: u64) -> Result<()> {
-        client.expect(201, "PUT", &self::binding(number, binding), Some(&self.bind)).await
+        client
+            .expect(201, "PUT", &self::binding(number, binding), Some(&self.bind))
+            .await
     }
 
     /// An unbind that is answered when it is done.
@@ -125,7 +132,10 @@ fn instance(number: u64) -> String {
 }
 
 fn binding(number: u64, binding: u64) -> String {
-    format!("{}/service_bindings/7b2d1d0e-0000-4000-8000-{binding:012x}", instance(number))
+    format!(
+        "{}/service_bindings/7b2d1d0e-0000-4000-8000-{binding:012x}",
+        instance(number)
+    )
 }
 
 fn state(body: &[u8]) -> Option<String> {
@@ -144,7 +154,10 @@ fn find_plan(catalog: &Value, name: &str) -> Option<(String, String)> {
 fn plan_names(catalog: &Value) -> String {
     let services = catalog["services"].as_array().into_iter().flatten();
     let plans = services.flat_map(|service| service["plans"].as_array().into_iter().flatten());
-    plans.filter_map(|plan| plan["name"].as_str()).collect::<Vec<_>>().join(", ")
+    plans
+        .filter_map(|plan| plan["name"].as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! writes everything down.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,6 +41,8 @@ struct Shared {
 struct State {
     events: Vec<Event>,
     calls: u64,
+    /// Connections that were accepted and have not ended.
+    serving: usize,
     open: HashMap<u64, Open>,
     /// What has been made: name and part, and its token.
     parts: BTreeMap<(String, String), String>,
@@ -62,14 +64,20 @@ impl Backend {
     pub(crate) fn start(clock: Clock, seed: u64) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("the backend cannot listen")?;
         let addr = listener.local_addr()?;
-        let shared = Arc::new(Shared { clock, seed, state: Mutex::default() });
+        let shared = Arc::new(Shared {
+            clock,
+            seed,
+            state: Mutex::default(),
+        });
         let backend = Self { addr, shared };
         let accepting = backend.clone();
         std::thread::Builder::new().name("backend".to_owned()).spawn(move || {
             for stream in listener.incoming().flatten() {
+                accepting.lock().serving += 1;
                 let backend = accepting.clone();
                 let serve = move || backend.serve(stream);
                 if let Err(error) = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(serve) {
+                    accepting.lock().serving -= 1;
                     eprintln!("the backend cannot start a thread: {error}");
                 }
             }
@@ -83,8 +91,14 @@ impl Backend {
 
     /// Waits until every call of a process that is dead has been seen to end.
     pub(crate) fn drain(&self) -> Result<()> {
+        // The system has connections that were not accepted yet. They are accepted in their order: when this one is, all
+        // of the dead process are.
+        let mut last = TcpStream::connect(self.addr)?;
+        last.set_read_timeout(Some(DRAINED_WITHIN))?;
+        last.write_all(b"\n")?;
+        last.read_to_end(&mut Vec::new())?;
         let deadline = Instant::now() + DRAINED_WITHIN;
-        while !self.lock().open.is_empty() {
+        while self.lock().serving > 0 {
             if Instant::now() > deadline {
                 bail!("connections of the killed broker stay open");
             }
@@ -121,11 +135,12 @@ impl Backend {
     fn serve(&self, stream: TcpStream) {
         // A connection that breaks is the end of its call.
         let call = self.serve_lines(stream);
-        if let Some(call) = call {
-            let mut state = self.lock();
-            if state.open.remove(&call).is_some() {
-                state.note(&self.shared.clock, call, What::Gone);
-            }
+        let mut state = self.lock();
+        state.serving -= 1;
+        if let Some(call) = call
+            && state.open.remove(&call).is_some()
+        {
+            state.note(&self.shared.clock, call, What::Gone);
         }
     }
 
@@ -135,7 +150,9 @@ impl Backend {
         writer.set_nodelay(true).ok()?;
         let mut call = None;
         for line in BufReader::new(&stream).lines() {
-            let Some(request) = line.ok().and_then(|line| serde_json::from_str::<Request>(&line).ok()) else { break };
+            let Some(request) = line.ok().and_then(|line| serde_json::from_str::<Request>(&line).ok()) else {
+                break;
+            };
             let reply = match request {
                 Request::Begin(begin) => {
                     let (number, reply) = self.begin(*begin, stream.try_clone().ok()?);
@@ -144,7 +161,9 @@ impl Backend {
                 }
                 request => self.work(call?, request),
             };
-            let Ok(mut text) = serde_json::to_vec(&reply) else { break };
+            let Ok(mut text) = serde_json::to_vec(&reply) else {
+                break;
+            };
             text.push(b'\n');
             if writer.write_all(&text).is_err() {
                 break;
@@ -173,8 +192,12 @@ impl Backend {
             let mut unread = false;
             let mut state = self.lock();
             let same = |open: &Begin| open.platform == begin.platform && open.instance == begin.instance;
-            let others: Vec<u64> =
-                state.open.iter().filter(|(_, open)| same(&open.begin)).map(|(call, _)| *call).collect();
+            let others: Vec<u64> = state
+                .open
+                .iter()
+                .filter(|(_, open)| same(&open.begin))
+                .map(|(call, _)| *call)
+                .collect();
             for call in others {
                 match ended(&state.open[&call].stream) {
                     Ended::Yes => {
@@ -195,7 +218,9 @@ impl Backend {
 
     fn work(&self, call: u64, request: Request) -> Reply {
         let mut state = self.lock();
-        let Some(begin) = state.open.get(&call).map(|open| open.begin.clone()) else { return Reply::default() };
+        let Some(begin) = state.open.get(&call).map(|open| open.begin.clone()) else {
+            return Reply::default();
+        };
         let mut reply = state.reply(self.shared.seed, &begin);
         let what = match request {
             Request::Begin(_) => return Reply::default(),
@@ -262,7 +287,10 @@ impl State {
     fn make(&mut self, name: &str, part: &str, anew: bool) -> String {
         self.tokens += 1;
         let token = format!("token-{}", self.tokens);
-        let entry = self.parts.entry((name.to_owned(), part.to_owned())).or_insert_with(|| token.clone());
+        let entry = self
+            .parts
+            .entry((name.to_owned(), part.to_owned()))
+            .or_insert_with(|| token.clone());
         if anew {
             *entry = token;
         }
@@ -271,7 +299,10 @@ impl State {
 
     /// What is to happen next in a call.
     fn reply(&mut self, seed: u64, begin: &Begin) -> Reply {
-        let ids = format!("{}/{}/{:?}/{:?}", begin.platform, begin.instance, begin.binding, begin.verb);
+        let ids = format!(
+            "{}/{}/{:?}/{:?}",
+            begin.platform, begin.instance, begin.binding, begin.verb
+        );
         let count = self.asked.entry(ids.clone()).or_default();
         *count += 1;
         let mut random = Random::of(seed, (ids, *count));
@@ -280,7 +311,9 @@ impl State {
             70..96 => random.micros_below(25_000),
             _ => random.micros_below(150_000),
         };
-        let settled = self.settled.contains_key(&(begin.own_name.clone() + verb_name(begin.verb)));
+        let settled = self
+            .settled
+            .contains_key(&(begin.own_name.clone() + verb_name(begin.verb)));
         let trouble = self.trouble.entry(begin.key.clone()).or_default();
         let then = match random.below(100) {
             _ if *trouble >= MOST_TROUBLE || settled => Then::Go,
@@ -289,7 +322,12 @@ impl State {
             _ => Then::Go,
         };
         *trouble += u32::from(then != Then::Go);
-        Reply { token: String::new(), pause_micros: u64::try_from(pause.as_micros()).unwrap_or_default(), then, heeds: false }
+        Reply {
+            token: String::new(),
+            pause_micros: u64::try_from(pause.as_micros()).unwrap_or_default(),
+            then,
+            heeds: false,
+        }
     }
 }
 
@@ -340,7 +378,10 @@ mod tests {
         }
         let events = backend.take_events();
         assert_eq!(crate::calls::check(&events, &[]), []);
-        assert_eq!(events.iter().filter(|event| matches!(event.what, What::Gone)).count(), 50);
+        assert_eq!(
+            events.iter().filter(|event| matches!(event.what, What::Gone)).count(),
+            50
+        );
     }
 
     #[test]
@@ -351,7 +392,10 @@ mod tests {
         first.ask(&Request::End(How::Done, None));
         second.ask(&Request::End(How::Done, None));
         let found = crate::calls::check(&backend.take_events(), &[]);
-        assert!(found.iter().any(|violation| violation.text.contains("begins while")), "{found:?}");
+        assert!(
+            found.iter().any(|violation| violation.text.contains("begins while")),
+            "{found:?}"
+        );
     }
 
     #[test]

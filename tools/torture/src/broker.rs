@@ -46,17 +46,21 @@ impl Service for Tortured {
 
     async fn deprovision(&self, op: &Operation, state: Option<Made>) -> Result<()> {
         let begin = begin(op, Verb::Deprovision, state.as_ref(), None)?;
-        self.call(op, begin, async |call| call.ask(&Request::Remove).await.map(drop)).await
+        self.call(op, begin, async |call| call.ask(&Request::Remove).await.map(drop))
+            .await
     }
 
     async fn bind(&self, op: &Operation, state: &Made, new: New) -> Result<Binding<Made>> {
         let begin = begin(op, Verb::Bind, Some(state), None)?;
-        self.call(op, begin, async |call| make(call, op, new.steps).await).await.map(Binding::new)
+        self.call(op, begin, async |call| make(call, op, new.steps).await)
+            .await
+            .map(Binding::new)
     }
 
     async fn unbind(&self, op: &Operation, state: &Made, credentials: Option<Made>) -> Result<()> {
         let begin = begin(op, Verb::Unbind, Some(state), credentials.as_ref())?;
-        self.call(op, begin, async |call| call.ask(&Request::Remove).await.map(drop)).await
+        self.call(op, begin, async |call| call.ask(&Request::Remove).await.map(drop))
+            .await
     }
 }
 
@@ -113,7 +117,11 @@ fn begin(op: &Operation, verb: Verb, state: Option<&Made>, credentials: Option<&
         instance: op.instance().to_string(),
         binding: op.binding().map(ToString::to_string),
         instance_name: op.instance_name("i"),
-        own_name: if op.binding().is_some() { op.stable_name("b") } else { op.stable_name("i") },
+        own_name: if op.binding().is_some() {
+            op.stable_name("b")
+        } else {
+            op.stable_name("i")
+        },
         state: state.map(serde_json::to_value).transpose()?,
         credentials: credentials.map(serde_json::to_value).transpose()?,
     })
@@ -128,8 +136,16 @@ async fn make(call: &mut Call, op: &Operation, steps: u8) -> Result<Made> {
         op.progress(format!("{name} is done"));
     }
     tokens.push(call.ask(&Request::Make("main".to_owned())).await?);
-    let name = if op.binding().is_some() { op.stable_name("b") } else { op.stable_name("i") };
-    Ok(Made { name, key: op.key().to_owned(), tokens })
+    let name = if op.binding().is_some() {
+        op.stable_name("b")
+    } else {
+        op.stable_name("i")
+    };
+    Ok(Made {
+        name,
+        key: op.key().to_owned(),
+        tokens,
+    })
 }
 
 /// The connection of one call.
@@ -146,7 +162,13 @@ impl Call {
     async fn open(backend: &str) -> Result<Self> {
         let stream = TcpStream::connect(backend).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: BufStream::new(stream), heeds: false, asked: 0, answered: 0, skip: 0 })
+        Ok(Self {
+            stream: BufStream::new(stream),
+            heeds: false,
+            asked: 0,
+            answered: 0,
+            skip: 0,
+        })
     }
 
     /// Sends a line, waits for the answer, and does as it says.

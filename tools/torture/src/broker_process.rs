@@ -20,8 +20,10 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const TAIL_BYTES: usize = 4_000;
 
 /// The platforms: name, user and password.
-pub(crate) const PLATFORMS: [(&str, &str, &str); 2] =
-    [("default", "first", "first-password"), ("second", "second", "second-password")];
+pub(crate) const PLATFORMS: [(&str, &str, &str); 2] = [
+    ("default", "first", "first-password"),
+    ("second", "second", "second-password"),
+];
 
 /// When a broker is killed.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +62,13 @@ pub(crate) struct BrokerProcess {
 
 impl BrokerProcess {
     /// Makes the data folder, with a login for each platform.
-    pub(crate) fn new(program: PathBuf, folder: &Path, addr: SocketAddr, backend: Backend, world: World) -> Result<Self> {
+    pub(crate) fn new(
+        program: PathBuf,
+        folder: &Path,
+        addr: SocketAddr,
+        backend: Backend,
+        world: World,
+    ) -> Result<Self> {
         let data = folder.join("data");
         std::fs::create_dir_all(&data)?;
         let users: Vec<_> = PLATFORMS
@@ -69,19 +77,36 @@ impl BrokerProcess {
                 serde_json::json!({"username": user, "password": password, "platform": platform})
             })
             .collect();
-        std::fs::write(data.join("credentials"), serde_json::json!({"users": users}).to_string())?;
-        Ok(Self { program, folder: folder.to_owned(), addr, backend, world, child: None })
+        std::fs::write(
+            data.join("credentials"),
+            serde_json::json!({"users": users}).to_string(),
+        )?;
+        Ok(Self {
+            program,
+            folder: folder.to_owned(),
+            addr,
+            backend,
+            world,
+            child: None,
+        })
     }
 
     pub(crate) fn start(&mut self) -> Result<()> {
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
         let mut command = Command::new(&self.program);
-        command.arg("--listen").arg(self.addr.to_string()).args(["--kube-listen", "127.0.0.1:0"]);
+        command
+            .arg("--listen")
+            .arg(self.addr.to_string())
+            .args(["--kube-listen", "127.0.0.1:0"]);
         command.arg("--data-dir").arg(self.folder.join("data"));
-        command.env(BACKEND, self.backend.addr().to_string()).env("OSB_LOG", "warn");
+        command
+            .env(BACKEND, self.backend.addr().to_string())
+            .env("OSB_LOG", "warn");
         command.env_remove("OSB_USERNAME").env_remove("OSB_PASSWORD");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let child = command.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.program.display()))?;
         self.child = Some(child);
         Ok(())
     }
@@ -97,7 +122,11 @@ impl BrokerProcess {
         while !is_ready(self.addr, &request) {
             self.check_alive()?;
             if Instant::now() > deadline {
-                bail!("the broker is not ready after {} s\n{}", READY_WITHIN.as_secs(), self.tail());
+                bail!(
+                    "the broker is not ready after {} s\n{}",
+                    READY_WITHIN.as_secs(),
+                    self.tail()
+                );
             }
             std::thread::sleep(Duration::from_micros(500));
         }
@@ -144,7 +173,9 @@ impl BrokerProcess {
         }
         self.backend.drain()?;
         self.world.process.fetch_add(1, Ordering::SeqCst);
-        Ok(Kill { at: self.world.clock.tick() })
+        Ok(Kill {
+            at: self.world.clock.tick(),
+        })
     }
 
     fn log(&self) -> PathBuf {
@@ -181,6 +212,8 @@ impl Drop for BrokerProcess {
 }
 
 fn is_ready(addr: SocketAddr, request: &[u8]) -> bool {
-    let Ok(mut connection) = Connection::open(addr, Duration::from_secs(5)) else { return false };
+    let Ok(mut connection) = Connection::open(addr, Duration::from_secs(5)) else {
+        return false;
+    };
     connection.send(request).is_ok() && connection.receive().is_ok_and(|answer| answer.status == 200)
 }

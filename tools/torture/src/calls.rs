@@ -14,8 +14,11 @@ pub(crate) fn check(events: &[Event], kills: &[Kill]) -> Vec<Violation> {
         checker.event(event, kills);
     }
     for (slot, call) in &checker.running {
-        let violation =
-            Violation { slot: Some(slot.clone()), at: u64::MAX, text: format!("call {call} has never ended") };
+        let violation = Violation {
+            slot: Some(slot.clone()),
+            at: u64::MAX,
+            text: format!("call {call} has never ended"),
+        };
         checker.violations.push(violation);
     }
     checker.violations
@@ -47,12 +50,19 @@ struct Key {
 }
 
 fn slot_of(begin: &Begin) -> SlotId {
-    SlotId { platform: begin.platform.clone(), instance: begin.instance.clone() }
+    SlotId {
+        platform: begin.platform.clone(),
+        instance: begin.instance.clone(),
+    }
 }
 
 impl Checker {
     fn violation(&mut self, begin: &Begin, at: u64, text: String) {
-        self.violations.push(Violation { slot: Some(slot_of(begin)), at, text });
+        self.violations.push(Violation {
+            slot: Some(slot_of(begin)),
+            at,
+            text,
+        });
     }
 
     fn event(&mut self, event: &Event, kills: &[Kill]) {
@@ -60,7 +70,9 @@ impl Checker {
             self.calls.insert(event.call, (**begin).clone());
             return self.begin(event, begin, kills);
         }
-        let Some(begin) = self.calls.get(&event.call).cloned() else { return };
+        let Some(begin) = self.calls.get(&event.call).cloned() else {
+            return;
+        };
         match &event.what {
             What::Begin(_) => {}
             What::Step(name) => self.step(event, &begin, name),
@@ -79,12 +91,23 @@ impl Checker {
     fn begin(&mut self, event: &Event, begin: &Begin, kills: &[Kill]) {
         let slot = slot_of(begin);
         if let Some(other) = self.running.insert(slot.clone(), event.call) {
-            self.violation(begin, event.at, format!("call {} begins while call {other} of the same instance runs", event.call));
+            self.violation(
+                begin,
+                event.at,
+                format!(
+                    "call {} begins while call {other} of the same instance runs",
+                    event.call
+                ),
+            );
         }
         self.epoch(event, begin, kills);
         self.identity(event, begin);
         if matches!(begin.verb, Verb::Provision | Verb::Bind) && self.removed.contains(&begin.instance_name) {
-            self.violation(begin, event.at, format!("{:?} on {}, which has been removed", begin.verb, begin.instance_name));
+            self.violation(
+                begin,
+                event.at,
+                format!("{:?} on {}, which has been removed", begin.verb, begin.instance_name),
+            );
         }
         self.handed_over(event, begin);
     }
@@ -97,7 +120,11 @@ impl Checker {
         } else if begin.fence == self.epoch && killed > self.epoch_kills {
             self.violation(begin, event.at, format!("epoch {} as before the kill", begin.fence));
         } else if begin.fence > self.epoch && self.epoch > 0 && killed == self.epoch_kills {
-            self.violation(begin, event.at, format!("epoch {} after {} in one process", begin.fence, self.epoch));
+            self.violation(
+                begin,
+                event.at,
+                format!("epoch {} after {} in one process", begin.fence, self.epoch),
+            );
         }
         self.epoch = self.epoch.max(begin.fence);
         self.epoch_kills = killed;
@@ -120,7 +147,11 @@ impl Checker {
         for (name, owner) in [(&begin.instance_name, (slot, None)), (&begin.own_name, own)] {
             let known = self.names.entry(name.clone()).or_insert_with(|| owner.clone()).clone();
             if known != owner {
-                self.violation(begin, event.at, format!("the name {name} is used for {owner:?} and for {known:?}"));
+                self.violation(
+                    begin,
+                    event.at,
+                    format!("the name {name} is used for {owner:?} and for {known:?}"),
+                );
             }
         }
     }
@@ -128,20 +159,33 @@ impl Checker {
     /// The state and the credentials that the engine hands over are those that were returned last.
     fn handed_over(&mut self, event: &Event, begin: &Begin) {
         if matches!(begin.verb, Verb::Bind | Verb::Unbind) && begin.state.is_none() {
-            self.violation(begin, event.at, format!("{:?} without the state of the instance", begin.verb));
+            self.violation(
+                begin,
+                event.at,
+                format!("{:?} without the state of the instance", begin.verb),
+            );
         }
-        let given = [("state", &begin.instance_name, &begin.state), ("credentials", &begin.own_name, &begin.credentials)];
+        let given = [
+            ("state", &begin.instance_name, &begin.state),
+            ("credentials", &begin.own_name, &begin.credentials),
+        ];
         for (what, name, value) in given {
             if value.is_some() && *value != self.results.get(name).cloned() {
                 let returned = self.results.get(name).cloned();
-                self.violation(begin, event.at, format!("{what} {value:?}, but {returned:?} was returned"));
+                self.violation(
+                    begin,
+                    event.at,
+                    format!("{what} {value:?}, but {returned:?} was returned"),
+                );
             }
         }
     }
 
     /// A step after which the operation went on is not run again.
     fn step(&mut self, event: &Event, begin: &Begin, name: &str) {
-        let Some(key) = self.keys.get_mut(&begin.key) else { return };
+        let Some(key) = self.keys.get_mut(&begin.key) else {
+            return;
+        };
         if key.last.as_deref() != Some(name) {
             let before = key.last.replace(name.to_owned());
             key.stored.extend(before);
@@ -192,7 +236,11 @@ mod tests {
             fence,
             platform: "p".to_owned(),
             instance: "i".to_owned(),
-            own_name: if binding.is_some() { "b_1".to_owned() } else { "i_1".to_owned() },
+            own_name: if binding.is_some() {
+                "b_1".to_owned()
+            } else {
+                "i_1".to_owned()
+            },
             binding,
             instance_name: "i_1".to_owned(),
             state: (verb == Verb::Bind || verb == Verb::Unbind).then(|| json!(1)),
@@ -215,9 +263,15 @@ mod tests {
     /// What is found in a journal whose events happen at 0, 10, 20 and so on.
     fn found(events: Vec<(u64, What)>, kills: &[u64]) -> Vec<String> {
         let at = (0..).step_by(10);
-        let events: Vec<_> = at.zip(events).map(|(at, (call, what))| Event { at, call, what }).collect();
+        let events: Vec<_> = at
+            .zip(events)
+            .map(|(at, (call, what))| Event { at, call, what })
+            .collect();
         let kills: Vec<_> = kills.iter().map(|at| Kill { at: *at }).collect();
-        check(&events, &kills).into_iter().map(|violation| violation.text).collect()
+        check(&events, &kills)
+            .into_iter()
+            .map(|violation| violation.text)
+            .collect()
     }
 
     fn assert_found(events: Vec<(u64, What)>, kills: &[u64], text: &str) {
@@ -325,21 +379,38 @@ mod tests {
     fn a_name_of_two_platforms_is_found() {
         let mut other = begin(Verb::Provision, "k2", 5);
         other.platform = "q".to_owned();
-        let events = vec![begins(1, begin(Verb::Provision, "k1", 5)), done(1, 1), begins(2, other), done(2, 1)];
+        let events = vec![
+            begins(1, begin(Verb::Provision, "k1", 5)),
+            done(1, 1),
+            begins(2, other),
+            done(2, 1),
+        ];
         let found = found(events, &[]);
-        assert!(!found.is_empty() && found.iter().all(|text| text.contains("the name i_1")), "{found:?}");
+        assert!(
+            !found.is_empty() && found.iter().all(|text| text.contains("the name i_1")),
+            "{found:?}"
+        );
     }
 
     #[test]
     fn a_wrong_state_is_found() {
         let mut deprovision = begin(Verb::Deprovision, "k2", 5);
         deprovision.state = Some(json!(7));
-        let events =
-            vec![begins(1, begin(Verb::Provision, "k1", 5)), done(1, 1), begins(2, deprovision), done(2, 0)];
+        let events = vec![
+            begins(1, begin(Verb::Provision, "k1", 5)),
+            done(1, 1),
+            begins(2, deprovision),
+            done(2, 0),
+        ];
         assert_found(events, &[], "state Some(Number(7))");
         let mut bind = begin(Verb::Bind, "k2", 5);
         bind.state = None;
-        let events = vec![begins(1, begin(Verb::Provision, "k1", 5)), done(1, 1), begins(2, bind), done(2, 0)];
+        let events = vec![
+            begins(1, begin(Verb::Provision, "k1", 5)),
+            done(1, 1),
+            begins(2, bind),
+            done(2, 0),
+        ];
         assert_found(events, &[], "without the state");
     }
 

@@ -35,7 +35,12 @@ enum Hint {
 
 impl Slot {
     pub(crate) fn new(id: SlotId, place: Place, ordered: bool) -> Self {
-        let journal = SlotJournal { id, plan_is_async: place.plan_is_async, ordered, entries: Vec::new() };
+        let journal = SlotJournal {
+            id,
+            plan_is_async: place.plan_is_async,
+            ordered,
+            entries: Vec::new(),
+        };
         Self {
             place,
             journal,
@@ -62,7 +67,13 @@ impl Slot {
         if let Answer::Got(got) = &answer {
             self.learn(&ask, got);
         }
-        self.journal.entries.push(Entry { group, sent, done, ask, answer });
+        self.journal.entries.push(Entry {
+            group,
+            sent,
+            done,
+            ask,
+            answer,
+        });
     }
 
     fn learn(&mut self, ask: &Ask, got: &Got) {
@@ -135,7 +146,10 @@ impl Slot {
                 _ => return self.plan_binding(random),
             },
         };
-        verbs.into_iter().map(|verb| self.ask(Target::Instance, verb, random)).collect()
+        verbs
+            .into_iter()
+            .map(|verb| self.ask(Target::Instance, verb, random))
+            .collect()
     }
 
     fn plan_binding(&self, random: &mut Random) -> Vec<Ask> {
@@ -169,12 +183,19 @@ impl Slot {
                 _ => vec![put],
             },
         };
-        verbs.into_iter().map(|verb| self.ask(Target::Binding(number), verb, random)).collect()
+        verbs
+            .into_iter()
+            .map(|verb| self.ask(Target::Binding(number), verb, random))
+            .collect()
     }
 
     fn ask(&self, target: Target, verb: Asked, random: &mut Random) -> Ask {
         let incomplete = random.percent(if self.place.plan_is_async { 95 } else { 60 });
-        Ask { target, verb, incomplete }
+        Ask {
+            target,
+            verb,
+            incomplete,
+        }
     }
 
     /// Sends requests together, each on a connection of its own.
@@ -226,7 +247,12 @@ pub(crate) struct Client<'a> {
 
 impl<'a> Client<'a> {
     pub(crate) fn new(world: &World, slots: Vec<Slot>, random: Random, stop: &'a AtomicBool) -> Self {
-        Self { slots, wires: (0..4).map(|_| Wire::new(world.clone())).collect(), random, stop }
+        Self {
+            slots,
+            wires: (0..4).map(|_| Wire::new(world.clone())).collect(),
+            random,
+            stop,
+        }
     }
 
     /// Asks until it is told to stop.
@@ -253,7 +279,11 @@ impl<'a> Client<'a> {
     ///
     /// The broker runs and is not killed any more. What is found is for the slots' journals; the answer says what did
     /// not come to its end.
-    pub(crate) fn finish(&mut self, kills: &[crate::journal::Kill], backend: &crate::backend::Backend) -> Vec<(SlotId, String)> {
+    pub(crate) fn finish(
+        &mut self,
+        kills: &[crate::journal::Kill],
+        backend: &crate::backend::Backend,
+    ) -> Vec<(SlotId, String)> {
         let mut found = Vec::new();
         let deadline = Instant::now() + ENDS_WITHIN;
         let (wire, random) = (&mut self.wires[0], &mut self.random);
@@ -281,7 +311,9 @@ impl Slot {
             self.wait_for(wire, random, target, None, deadline)?;
         }
         let acknowledged = self.journal.entries.iter().filter_map(|entry| match &entry.answer {
-            Answer::Got(Got { status: 202, operation, .. }) => Some((entry.ask.target, operation.clone())),
+            Answer::Got(Got {
+                status: 202, operation, ..
+            }) => Some((entry.ask.target, operation.clone())),
             _ => None,
         });
         let mut acknowledged: Vec<_> = acknowledged.collect();
@@ -303,12 +335,18 @@ impl Slot {
         deadline: Instant,
     ) -> Result<(), String> {
         loop {
-            let ask = Ask { target, verb: Asked::Poll(operation.clone()), incomplete: true };
+            let ask = Ask {
+                target,
+                verb: Asked::Poll(operation.clone()),
+                incomplete: true,
+            };
             let answer = self.one(wire, ask, random);
             match &answer {
                 Answer::Got(got) if got.status < 500 && got.state.as_deref() != Some("in progress") => return Ok(()),
                 _ if Instant::now() > deadline => {
-                    return Err(format!("{target:?} does not come to its end, operation {operation:?}: {answer}"));
+                    return Err(format!(
+                        "{target:?} does not come to its end, operation {operation:?}: {answer}"
+                    ));
                 }
                 _ => std::thread::sleep(Duration::from_millis(10)),
             }
@@ -332,9 +370,22 @@ impl Slot {
             return Ok(());
         }
         for target in Self::targets() {
-            let Some(attributes) = surely_ready(&states, target) else { continue };
-            let ask = Ask { target, verb: Asked::Put(attributes), incomplete: true };
-            let Answer::Got(Got { status: 200, body: Some(body), .. }) = self.one(wire, ask, random) else { continue };
+            let Some(attributes) = surely_ready(&states, target) else {
+                continue;
+            };
+            let ask = Ask {
+                target,
+                verb: Asked::Put(attributes),
+                incomplete: true,
+            };
+            let Answer::Got(Got {
+                status: 200,
+                body: Some(body),
+                ..
+            }) = self.one(wire, ask, random)
+            else {
+                continue;
+            };
             if target != Target::Instance && !works(&body, backend) {
                 return Err(format!("the credentials of {target:?} do not work: {body}"));
             }
@@ -344,12 +395,18 @@ impl Slot {
 
     fn delete(&mut self, wire: &mut Wire, random: &mut Random, deadline: Instant) -> Result<(), String> {
         loop {
-            let ask = Ask { target: Target::Instance, verb: Asked::Delete, incomplete: true };
+            let ask = Ask {
+                target: Target::Instance,
+                verb: Asked::Delete,
+                incomplete: true,
+            };
             let answer = self.one(wire, ask, random);
             match &answer {
                 Answer::Got(Got { status: 410, .. }) => return Ok(()),
                 _ if Instant::now() > deadline => return Err(format!("the instance cannot be deleted: {answer}")),
-                Answer::Got(Got { status: 202, operation, .. }) => {
+                Answer::Got(Got {
+                    status: 202, operation, ..
+                }) => {
                     self.wait_for(wire, random, Target::Instance, operation.clone(), deadline)?;
                 }
                 _ => std::thread::sleep(Duration::from_millis(5)),
@@ -381,7 +438,13 @@ fn works(body: &str, backend: &crate::backend::Backend) -> bool {
     let (Some(name), Some(tokens)) = (credentials["name"].as_str(), credentials["tokens"].as_array()) else {
         return false;
     };
-    let Some((main, steps)) = tokens.split_last() else { return false };
+    let Some((main, steps)) = tokens.split_last() else {
+        return false;
+    };
     let same = |part: &str, token: &serde_json::Value| backend.token(name, part).as_deref() == token.as_str();
-    same("main", main) && steps.iter().enumerate().all(|(number, token)| same(&format!("step-{number}"), token))
+    same("main", main)
+        && steps
+            .iter()
+            .enumerate()
+            .all(|(number, token)| same(&format!("step-{number}"), token))
 }

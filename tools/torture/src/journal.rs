@@ -138,7 +138,11 @@ pub(crate) struct Violation {
 impl fmt::Display for Got {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.status)?;
-        for (name, value) in [("error", &self.error), ("state", &self.state), ("operation", &self.operation)] {
+        for (name, value) in [
+            ("error", &self.error),
+            ("state", &self.state),
+            ("operation", &self.operation),
+        ] {
             if let Some(value) = value {
                 write!(f, " {name}={value}")?;
             }
@@ -182,7 +186,11 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Begin(begin) => {
-                write!(f, "{:?} begins, key {}, epoch {}, {}", begin.verb, begin.key, begin.fence, begin.own_name)
+                write!(
+                    f,
+                    "{:?} begins, key {}, epoch {}, {}",
+                    begin.verb, begin.key, begin.fence, begin.own_name
+                )
             }
             Self::Step(name) => write!(f, "makes {name} as a step"),
             Self::Make(name) => write!(f, "makes {name}"),

@@ -78,11 +78,19 @@ fn help() -> Result<()> {
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
     // Six digits are enough to type again.
     let drawn = RandomState::new().hash_one(0) % 1_000_000;
-    let mut options = Options { kills: 50, seed: drawn, clients: 12, proof: false, keep: false };
+    let mut options = Options {
+        kills: 50,
+        seed: drawn,
+        clients: 12,
+        proof: false,
+        keep: false,
+    };
     while let Some(arg) = args.next() {
         let mut number = || -> Result<u64> {
             let value = args.next().with_context(|| format!("{arg} needs a number\n\n{HELP}"))?;
-            value.parse().with_context(|| format!("{arg} needs a number, not {value:?}"))
+            value
+                .parse()
+                .with_context(|| format!("{arg} needs a number, not {value:?}"))
         };
         match arg.as_str() {
             "--kills" => options.kills = number()?,
@@ -98,7 +106,9 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
 }
 
 fn run(options: Options) -> Result<()> {
-    let Options { kills, seed, clients, .. } = options;
+    let Options {
+        kills, seed, clients, ..
+    } = options;
     println!("torture: {kills} kills, {clients} clients, seed {seed}");
     let words = [
         "torture".to_owned(),
@@ -155,7 +165,13 @@ fn rounds(options: Options, folder: &Path) -> Result<BTreeMap<String, u64>> {
         }
         let kills = left.min(KILLS_OF_A_ROUND);
         left -= kills;
-        let round = Round { number, kills, seed: options.seed, clients: options.clients, addr };
+        let round = Round {
+            number,
+            kills,
+            seed: options.seed,
+            clients: options.clients,
+            addr,
+        };
         let found = round.run(&mut broker, &backend, &world)?;
         for (what, number) in found.counts {
             *counts.entry(what.to_owned()).or_default() += number;
@@ -166,7 +182,11 @@ fn rounds(options: Options, folder: &Path) -> Result<BTreeMap<String, u64>> {
             for story in found.stories.iter().take(5) {
                 println!("\n{story}");
             }
-            bail!("{} violations in round {number}, seed {}", found.stories.len(), options.seed);
+            bail!(
+                "{} violations in round {number}, seed {}",
+                found.stories.len(),
+                options.seed
+            );
         }
     }
     Ok(counts)
@@ -176,7 +196,10 @@ fn rounds(options: Options, folder: &Path) -> Result<BTreeMap<String, u64>> {
 fn broker_program() -> Result<PathBuf> {
     let program = std::env::current_exe()?.with_file_name("torture-broker");
     if !program.is_file() {
-        bail!("{} is not there: build the package torture as a whole", program.display());
+        bail!(
+            "{} is not there: build the package torture as a whole",
+            program.display()
+        );
     }
     Ok(program)
 }
@@ -191,8 +214,19 @@ mod tests {
 
     #[test]
     fn kills_seed_and_clients_are_read() {
-        let options = parsed(&["--kills", "3", "--seed", "9", "--clients", "2", "--proof"]).unwrap().unwrap();
-        assert_eq!(options, Options { kills: 3, seed: 9, clients: 2, proof: true, keep: false });
+        let options = parsed(&["--kills", "3", "--seed", "9", "--clients", "2", "--proof"])
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            options,
+            Options {
+                kills: 3,
+                seed: 9,
+                clients: 2,
+                proof: true,
+                keep: false
+            }
+        );
         assert_eq!(parsed(&["--help"]).unwrap(), None);
     }
 

@@ -60,7 +60,9 @@ impl Round {
 
     fn play(&self, broker: &mut BrokerProcess, backend: &Backend, world: &World) -> Result<Journals> {
         let stop = AtomicBool::new(false);
-        let mut clients: Vec<_> = (0..self.clients).map(|number| self.client(world, number, &stop)).collect();
+        let mut clients: Vec<_> = (0..self.clients)
+            .map(|number| self.client(world, number, &stop))
+            .collect();
         let mut kills = Vec::new();
         std::thread::scope(|scope| {
             let workers: Vec<_> = clients.iter_mut().map(|client| scope.spawn(|| client.work())).collect();
@@ -74,8 +76,10 @@ impl Round {
         .with_context(|| format!("round {}", self.number))?;
         let unfinished = std::thread::scope(|scope| {
             let kills = &kills;
-            let finishing: Vec<_> =
-                clients.iter_mut().map(|client| scope.spawn(move || client.finish(kills, backend))).collect();
+            let finishing: Vec<_> = clients
+                .iter_mut()
+                .map(|client| scope.spawn(move || client.finish(kills, backend)))
+                .collect();
             let mut unfinished = Vec::new();
             for client in finishing {
                 unfinished.extend(client.join().map_err(|_| anyhow::anyhow!("a client broke down"))?);
@@ -84,7 +88,10 @@ impl Round {
         })?;
         broker.check_alive()?;
         wait_for_quiet(backend);
-        let journals = clients.into_iter().flat_map(|client| client.slots).map(|slot| slot.journal);
+        let journals = clients
+            .into_iter()
+            .flat_map(|client| client.slots)
+            .map(|slot| slot.journal);
         Ok(Journals {
             slots: journals.collect(),
             events: backend.take_events(),
@@ -123,7 +130,14 @@ impl Round {
             bindings: ["b".to_owned(), format!("{instance}/service_bindings/B")],
             plan_is_async: number % 2 == 1,
         };
-        Slot::new(SlotId { platform: platform.to_owned(), instance }, place, ordered)
+        Slot::new(
+            SlotId {
+                platform: platform.to_owned(),
+                instance,
+            },
+            place,
+            ordered,
+        )
     }
 }
 
@@ -151,7 +165,9 @@ fn wait_for_quiet(backend: &Backend) {
 }
 
 fn judge(journals: &Journals) -> Found {
-    let Journals { slots, events, kills, .. } = journals;
+    let Journals {
+        slots, events, kills, ..
+    } = journals;
     let mut violations = calls::check(events, kills);
     for slot in slots {
         if slot.ordered {
@@ -163,38 +179,64 @@ fn judge(journals: &Journals) -> Found {
     }
     violations.extend(model::shared_operations(slots));
     let unfinished = journals.unfinished.iter();
-    violations.extend(unfinished.map(|(id, text)| Violation { slot: Some(id.clone()), at: u64::MAX, text: text.clone() }));
+    violations.extend(unfinished.map(|(id, text)| Violation {
+        slot: Some(id.clone()),
+        at: u64::MAX,
+        text: text.clone(),
+    }));
     violations.extend(orphans(&journals.left, events));
     for panic in &journals.panics {
-        violations.push(Violation { slot: None, at: 0, text: format!("the broker's log: {panic}") });
+        violations.push(Violation {
+            slot: None,
+            at: 0,
+            text: format!("the broker's log: {panic}"),
+        });
     }
     violations.sort_by_key(|violation| violation.at);
-    let stories = violations.iter().map(|violation| story::tell(violation, slots, events, kills)).collect();
-    Found { stories, counts: count(journals) }
+    let stories = violations
+        .iter()
+        .map(|violation| story::tell(violation, slots, events, kills))
+        .collect();
+    Found {
+        stories,
+        counts: count(journals),
+    }
 }
 
 /// What is left in the backend of instances that are deleted.
 fn orphans(left: &[(String, String)], events: &[Event]) -> Vec<Violation> {
     let orphan = |(name, part): &(String, String)| {
-        let calls = events.iter().filter_map(|event| match &event.what {
+        let mut calls = events.iter().filter_map(|event| match &event.what {
             What::Begin(begin) if begin.own_name == *name => Some((event.at, begin)),
             _ => None,
         });
-        let last = calls.last();
+        let last = calls.next_back();
         let slot = last.map(|(_, begin)| SlotId {
             platform: begin.platform.clone(),
             instance: begin.instance.clone(),
         });
         let at = last.map_or(u64::MAX, |(at, _)| at);
-        Violation { slot, at, text: format!("{part} of {name} is left in the backend; this was its last call") }
+        Violation {
+            slot,
+            at,
+            text: format!("{part} of {name} is left in the backend; this was its last call"),
+        }
     };
     left.iter().map(orphan).collect()
 }
 
 /// Where many clients race, only the answer itself can be judged.
 fn illegal_answers(slot: &SlotJournal) -> Vec<Violation> {
-    let illegal = |got: &Got| !matches!(got.status, 200 | 201 | 202 | 400 | 404 | 409 | 410 | 422 | 429 | 500 | 503);
-    let entries = slot.entries.iter().filter(|entry| matches!(&entry.answer, Answer::Got(got) if illegal(got)));
+    let illegal = |got: &Got| {
+        !matches!(
+            got.status,
+            200 | 201 | 202 | 400 | 404 | 409 | 410 | 422 | 429 | 500 | 503
+        )
+    };
+    let entries = slot
+        .entries
+        .iter()
+        .filter(|entry| matches!(&entry.answer, Answer::Got(got) if illegal(got)));
     entries
         .map(|entry| Violation {
             slot: Some(slot.id.clone()),
@@ -205,12 +247,28 @@ fn illegal_answers(slot: &SlotJournal) -> Vec<Violation> {
 }
 
 fn count(journals: &Journals) -> Vec<(&'static str, u64)> {
-    let answers = || journals.slots.iter().flat_map(|slot| &slot.entries).map(|entry| &entry.answer);
-    let statuses = |from: u16, to: u16| {
-        answers().filter(|answer| matches!(answer, Answer::Got(got) if (from..=to).contains(&got.status))).count()
+    let answers = || {
+        journals
+            .slots
+            .iter()
+            .flat_map(|slot| &slot.entries)
+            .map(|entry| &entry.answer)
     };
-    let begun = journals.events.iter().filter(|event| matches!(event.what, What::Begin(_))).count();
-    let gone = journals.events.iter().filter(|event| matches!(event.what, What::Gone)).count();
+    let statuses = |from: u16, to: u16| {
+        answers()
+            .filter(|answer| matches!(answer, Answer::Got(got) if (from..=to).contains(&got.status)))
+            .count()
+    };
+    let begun = journals
+        .events
+        .iter()
+        .filter(|event| matches!(event.what, What::Begin(_)))
+        .count();
+    let gone = journals
+        .events
+        .iter()
+        .filter(|event| matches!(event.what, What::Gone))
+        .count();
     let counts = [
         ("kills", journals.kills.len()),
         ("requests", answers().count()),
@@ -220,5 +278,7 @@ fn count(journals: &Journals) -> Vec<(&'static str, u64)> {
         ("author calls", begun),
         ("author calls interrupted", gone),
     ];
-    counts.map(|(what, number)| (what, u64::try_from(number).unwrap_or(u64::MAX))).to_vec()
+    counts
+        .map(|(what, number)| (what, u64::try_from(number).unwrap_or(u64::MAX)))
+        .to_vec()
 }

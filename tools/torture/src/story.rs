@@ -10,13 +10,21 @@ const AFTER: usize = 20;
 
 /// The story of the violation's instance.
 pub(crate) fn tell(violation: &Violation, slots: &[SlotJournal], events: &[Event], kills: &[Kill]) -> String {
-    let Some(id) = &violation.slot else { return violation.text.clone() };
-    let mut lines: Vec<(u64, String)> = kills.iter().map(|kill| (kill.at, "---- the broker is killed".to_owned())).collect();
+    let Some(id) = &violation.slot else {
+        return violation.text.clone();
+    };
+    let mut lines: Vec<(u64, String)> = kills
+        .iter()
+        .map(|kill| (kill.at, "---- the broker is killed".to_owned()))
+        .collect();
     for slot in slots.iter().filter(|slot| slot.id == *id) {
         for entry in &slot.entries {
             let group = entry.group;
             lines.push((entry.sent, format!("client  {group:>4} {}", entry.ask)));
-            lines.push((entry.done, format!("client  {group:>4}     {} -> {}", entry.ask, entry.answer)));
+            lines.push((
+                entry.done,
+                format!("client  {group:>4}     {} -> {}", entry.ask, entry.answer),
+            ));
         }
     }
     lines.extend(backend_lines(id, events));

@@ -59,15 +59,23 @@ pub(crate) struct Exchange {
 
 impl Wire {
     pub(crate) fn new(world: World) -> Self {
-        Self { world, connection: None, request: Vec::new() }
+        Self {
+            world,
+            connection: None,
+            request: Vec::new(),
+        }
     }
 
     pub(crate) fn ask(&mut self, place: &Place, ask: &Ask, patience: Patience, random: &mut Random) -> Exchange {
         let (method, path, body) = request(place, ask, random);
-        place.address.request(&mut self.request, method, &path, body.as_deref().map(str::as_bytes));
+        place
+            .address
+            .request(&mut self.request, method, &path, body.as_deref().map(str::as_bytes));
         let process = self.world.process.load(Ordering::SeqCst);
         if self.connection.as_ref().is_none_or(|(of, _)| *of != process) {
-            self.connection = Connection::open(place.address.addr, TIMEOUT).ok().map(|opened| (process, opened));
+            self.connection = Connection::open(place.address.addr, TIMEOUT)
+                .ok()
+                .map(|opened| (process, opened));
         }
         // After the connection is made: it leads to a process that lives, or lived until now.
         let sent = self.world.clock.tick();
@@ -75,7 +83,11 @@ impl Wire {
             None => Answer::NotSent,
             Some((of, connection)) => self.exchange(of, connection, patience, ask),
         };
-        Exchange { sent, done: self.world.clock.tick(), answer }
+        Exchange {
+            sent,
+            done: self.world.clock.tick(),
+            answer,
+        }
     }
 
     fn exchange(&mut self, process: u64, mut connection: Connection, patience: Patience, ask: &Ask) -> Answer {
@@ -94,7 +106,9 @@ impl Wire {
             }
             Patience::Within(_) => return Answer::Cut,
         }
-        let Ok(response) = connection.receive() else { return Answer::Cut };
+        let Ok(response) = connection.receive() else {
+            return Answer::Cut;
+        };
         let got = got(response.status, response.body, ask);
         if !response.closes {
             self.connection = Some((process, connection));
@@ -109,17 +123,31 @@ fn request(place: &Place, ask: &Ask, random: &mut Random) -> (&'static str, Stri
     if let Target::Binding(number) = ask.target {
         path.push_str(&format!("/service_bindings/{}", escape(&place.bindings[number])));
     }
-    let incomplete = if ask.incomplete { "accepts_incomplete=true" } else { "x-unknown=1" };
+    let incomplete = if ask.incomplete {
+        "accepts_incomplete=true"
+    } else {
+        "x-unknown=1"
+    };
     match &ask.verb {
         Asked::Put(attributes) => {
             let body = body(plan, *attributes, ask.target == Target::Instance, random);
             ("PUT", format!("{path}?{incomplete}"), Some(body))
         }
-        Asked::Delete => ("DELETE", format!("{path}?service_id={SERVICE}&plan_id={plan}&{incomplete}"), None),
+        Asked::Delete => (
+            "DELETE",
+            format!("{path}?service_id={SERVICE}&plan_id={plan}&{incomplete}"),
+            None,
+        ),
         Asked::Poll(operation) => {
-            let operation = operation.as_ref().map(|operation| format!("&operation={}", escape(operation)));
+            let operation = operation
+                .as_ref()
+                .map(|operation| format!("&operation={}", escape(operation)));
             let operation = operation.unwrap_or_default();
-            ("GET", format!("{path}/last_operation?service_id={SERVICE}&plan_id={plan}{operation}"), None)
+            (
+                "GET",
+                format!("{path}/last_operation?service_id={SERVICE}&plan_id={plan}{operation}"),
+                None,
+            )
         }
     }
 }

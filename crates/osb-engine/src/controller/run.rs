@@ -90,10 +90,7 @@ impl Inner {
                     return Ok(());
                 }
                 Work::Run => return self.run(key, stored, fresh, job.attempt, cancelled).await,
-                Work::Claim => {
-                    let patch = json!({"record": {"epoch": epoch}});
-                    self.home.patch(kind, &stored.metadata, &patch).await
-                }
+                Work::Claim => self.claim(&stored, epoch).await.map(|claimed| claimed.metadata),
                 Work::AddFinalizer => {
                     let mut finalizers: Vec<&str> = stored.metadata.finalizers.iter().map(String::as_str).collect();
                     finalizers.push(FINALIZER);
@@ -125,6 +122,18 @@ impl Inner {
         Err(HomeError::Conflict)
     }
 
+    /// Takes an operation over from an older process: its writes conflict from then on.
+    async fn claim(&self, stored: &Stored, epoch: u64) -> Result<Stored, HomeError> {
+        let patch = json!({"record": {"epoch": epoch}});
+        let metadata = self.home.patch(stored.which(), &stored.metadata, &patch).await?;
+        self.own.add(&metadata.resource_version);
+        let mut claimed = Stored { metadata, ..stored.clone() };
+        if let Some(record) = &mut claimed.record {
+            record.epoch = epoch;
+        }
+        Ok(claimed)
+    }
+
     async fn run(
         self: &Arc<Self>,
         key: &LaneKey,
@@ -135,7 +144,7 @@ impl Inner {
     ) -> Result<(), HomeError> {
         let Some(running) = stored.running().cloned() else { return Ok(()) };
         if running.verb.removes() && !fresh && self.is_buried(&stored).await? {
-            return self.removed(&stored, Ok(())).await;
+            return self.removed(&stored).await;
         }
         let Some(found) = self.services.find(&stored.spec.service_id, &stored.spec.plan_id) else {
             tracing::error!(object = %stored.metadata.name, plan = %stored.spec.plan_id,
@@ -232,7 +241,9 @@ impl Inner {
         // A deprovision that was accepted before this look is seen here; one accepted later finds the binding.
         let instance: Option<Stored> = self.home.get(Kind::Instance, &key.namespace, &key.instance).await?;
         let usable = instance.filter(|instance| {
-            instance.metadata.deletion_timestamp.is_none()
+            // The instance may be a later one of the same id.
+            (&instance.spec.service_id, &instance.spec.plan_id) == (&stored.spec.service_id, &stored.spec.plan_id)
+                && instance.metadata.deletion_timestamp.is_none()
                 && !instance.running().is_some_and(|running| running.verb.removes())
         });
         let state = usable.as_ref().map(|instance| objects::data(&self.keys, instance));
@@ -273,7 +284,7 @@ impl Inner {
     ) -> Result<(), HomeError> {
         let instance: Option<Stored> = self.home.get(Kind::Instance, &key.namespace, &key.instance).await?;
         match self.undo_binding(stored, instance.as_ref(), found, attempt, cancelled).await? {
-            Undone::Yes(stored) => self.removed(&stored, Ok(())).await,
+            Undone::Yes(stored) => self.removed(&stored).await,
             Undone::No(ready, error) => self.failed(key, &ready, error).await,
             Undone::Late(ready) => self.store_failure(&ready, late()).await,
             Undone::Cancelled => Ok(()),
@@ -347,7 +358,7 @@ impl Inner {
             self.call(Verb::Deprovision, Some(&ready.recorder), &ready.cancelled, ready.deadline, function).await;
         drop(slot);
         match called {
-            Called::Returned(()) => self.removed(&ready.into_stored().await, Ok(())).await,
+            Called::Returned(()) => self.removed(&ready.into_stored().await).await,
             Called::Failed(error) => self.failed(key, &ready, error).await,
             Called::Late => self.store_failure(&ready, late()).await,
             Called::Cancelled => Ok(()),
@@ -386,24 +397,31 @@ impl Inner {
         ready: &Ready,
     ) -> Result<Option<Error>, HomeError> {
         let Some(epoch) = self.shards.epoch(&key.instance) else { return Ok(Some(Error::retry("Handed over."))) };
-        let is_unbind = binding.running().is_some_and(|running| running.verb == Verb::Unbind);
-        let is_mine = binding.record.as_ref().is_some_and(|record| record.epoch == epoch);
-        if !(is_unbind && is_mine) {
+        if binding.running().is_some_and(|running| running.verb == Verb::Unbind) {
+            if self.is_buried(&binding).await? {
+                self.removed(&binding).await?;
+                return Ok(None);
+            }
+            if binding.record.as_ref().is_some_and(|record| record.epoch < epoch) {
+                match self.claim(&binding, epoch).await {
+                    Ok(claimed) => binding = claimed,
+                    Err(HomeError::Conflict | HomeError::NotFound) => return Ok(None),
+                    Err(error) => return Err(error),
+                }
+            }
+        } else {
             match self.accept(&binding, Verb::Unbind, epoch, None).await {
                 Ok(accepted) => binding = accepted,
                 Err(AcceptError::Changed) => return Ok(None),
                 Err(AcceptError::Home(error)) => return Err(error),
                 Err(AcceptError::Seal) => return Err(HomeError::Unknown),
             }
-        } else if self.is_buried(&binding).await? {
-            self.removed(&binding, Ok(())).await?;
-            return Ok(None);
         }
         let undone = self
             .undo_binding(binding, Some(instance), ready.found.clone(), ready.attempt, ready.cancelled.child_token())
             .await?;
         match undone {
-            Undone::Yes(stored) => self.removed(&stored, Ok(())).await.map(|()| None),
+            Undone::Yes(stored) => self.removed(&stored).await.map(|()| None),
             Undone::No(of_binding, error) => {
                 // With the removal of the instance that of the binding ends, too; else it goes on with the next try.
                 if self.pause_before_next(ready, &error).is_none() {
@@ -510,8 +528,7 @@ impl Inner {
     }
 
     /// Brings a removal to its end after the author has done his part.
-    async fn removed(&self, stored: &Stored, undone: Result<(), HomeError>) -> Result<(), HomeError> {
-        undone?;
+    async fn removed(&self, stored: &Stored) -> Result<(), HomeError> {
         let Some(running) = stored.running() else { return Ok(()) };
         self.finish_removal(stored, || {
             self.metrics.ended(running.verb, Outcome::Succeeded);

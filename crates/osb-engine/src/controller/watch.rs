@@ -157,7 +157,7 @@ impl Inner {
         let key = LaneKey { namespace: meta.namespace.as_str().into(), instance: instance.into() };
         let target = Target { kind, name: meta.name.as_str().into() };
         let deleted = meta.deletion_timestamp.is_some();
-        self.push(key, Job { deleted, ..Job::look_at(target, 1) });
+        self.push(key, if deleted { Job::look_at_deleted(target) } else { Job::look_at(target, 1) });
     }
 }
 

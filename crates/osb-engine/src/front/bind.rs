@@ -15,6 +15,7 @@ use super::{
 use crate::decide::{self, OnExisting, Usable};
 use crate::definition::{Execution, Found};
 use crate::engine::Inner;
+use crate::lanes::Ticket;
 use crate::names;
 use crate::objects::{self, MakeError};
 use crate::removal::AcceptError;
@@ -36,6 +37,7 @@ impl Inner {
         let canonical = objects::canonical_bind(request);
         let name = names::binding(instance_id, id);
         for _ in 0..TRIES {
+            let ticket = self.ticket(namespace, &instance_name, Kind::Binding, &name);
             let instance: Option<Stored> = self.home.get(Kind::Instance, namespace, &instance_name).await.map_err(fault)?;
             let instance = instance.ok_or(BindError::NoInstance)?;
             let usable = decide::usable(&instance, instance.spec.instance_id == *instance_id);
@@ -54,7 +56,7 @@ impl Inner {
                     MakeError::Seal(error) => fault_of_seal(&error).into(),
                 })?;
                 match self.create(object).await? {
-                    Created::New(stored) => return self.binding(stored, &found, incomplete, true).await,
+                    Created::New(stored) => return self.binding(stored, &found, incomplete, Some(ticket)).await,
                     Created::Taken => self.home.get(Kind::Binding, namespace, &name).await.map_err(fault)?,
                 }
             };
@@ -79,7 +81,7 @@ impl Inner {
                 }
                 OnExisting::Join(_) => {
                     self.metrics.repeat(Verb::Bind);
-                    return self.binding(existing, &found, incomplete, false).await;
+                    return self.binding(existing, &found, incomplete, None).await;
                 }
                 OnExisting::Busy => {
                     if !self.is_buried(&existing).await.map_err(fault)? {
@@ -92,7 +94,7 @@ impl Inner {
                         return Err(refusal);
                     }
                     match self.accept(&existing, Verb::Bind, epoch, caller.identity.as_deref()).await {
-                        Ok(stored) => return self.binding(stored, &found, incomplete, true).await,
+                        Ok(stored) => return self.binding(stored, &found, incomplete, Some(ticket)).await,
                         Err(AcceptError::Changed) => {}
                         Err(error) => return Err(fault_of_accept(error).into()),
                     }
@@ -108,13 +110,14 @@ impl Inner {
         stored: Stored,
         found: &Found,
         incomplete: Incomplete,
-        begun: bool,
+        ticket: Option<Ticket>,
     ) -> Result<Bound, BindError> {
         let pending = Pending::of(&stored)?;
+        let begun = ticket.is_some();
         let (namespace, name) = (stored.metadata.namespace.clone(), stored.metadata.name.clone());
         let incomplete = bind_mode(found, incomplete);
         let at_once = incomplete == Incomplete::Accepted && (!begun || found.plan.policy.bind == Execution::Async);
-        match self.run_and_wait(&pending, begun.then_some(stored), at_once, incomplete).await? {
+        match self.run_and_wait(&pending, ticket.map(|ticket| (stored, ticket)), at_once, incomplete).await? {
             Some(Settled::Succeeded(body)) => {
                 let body = match body {
                     Some(body) => Arc::unwrap_or_clone(body),
@@ -151,7 +154,8 @@ impl Inner {
     async fn binding_body(&self, namespace: &str, name: &str) -> Result<BindingBody, Fault> {
         let found: Option<Stored> = self.home.get(Kind::Binding, namespace, name).await.map_err(fault)?;
         let body = found.map(|found| objects::outputs(&self.keys, &found)).transpose();
-        Ok(body.map_err(|error| fault_of_seal(&error))?.flatten().unwrap_or_default())
+        // Without its credentials a binding is of no use: it was removed meanwhile.
+        body.map_err(|error| fault_of_seal(&error))?.flatten().ok_or_else(|| failed(None))
     }
 }
 

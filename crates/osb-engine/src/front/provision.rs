@@ -15,6 +15,7 @@ use super::{
 use crate::decide::{self, OnExisting};
 use crate::definition::{Execution, Found};
 use crate::engine::Inner;
+use crate::lanes::Ticket;
 use crate::names;
 use crate::objects::{self, MakeError};
 use crate::removal::AcceptError;
@@ -41,6 +42,7 @@ impl Inner {
         let name = names::instance(id);
         let Some(epoch) = self.shards.epoch(&name) else { return Err(elsewhere().into()) };
         for _ in 0..TRIES {
+            let ticket = self.ticket(namespace, &name, Kind::Instance, &name);
             let existing = if refusal.is_some() {
                 let existing: Option<Stored> = self.home.get(Kind::Instance, namespace, &name).await.map_err(fault)?;
                 match (existing, refusal.clone()) {
@@ -55,7 +57,7 @@ impl Inner {
                     MakeError::Seal(error) => fault_of_seal(&error).into(),
                 })?;
                 match self.create(object).await? {
-                    Created::New(stored) => return self.provisioning(stored, &found, incomplete, true).await,
+                    Created::New(stored) => return self.provisioning(stored, &found, incomplete, Some(ticket)).await,
                     Created::Taken => self.home.get(Kind::Instance, namespace, &name).await.map_err(fault)?,
                 }
             };
@@ -74,7 +76,7 @@ impl Inner {
                 }
                 OnExisting::Join(_) => {
                     self.metrics.repeat(Verb::Provision);
-                    return self.provisioning(existing, &found, incomplete, false).await;
+                    return self.provisioning(existing, &found, incomplete, None).await;
                 }
                 OnExisting::Busy => {
                     if !self.is_buried(&existing).await.map_err(fault)? {
@@ -87,7 +89,7 @@ impl Inner {
                         return Err(refusal);
                     }
                     match self.accept(&existing, Verb::Provision, epoch, caller.identity.as_deref()).await {
-                        Ok(stored) => return self.provisioning(stored, &found, incomplete, true).await,
+                        Ok(stored) => return self.provisioning(stored, &found, incomplete, Some(ticket)).await,
                         Err(AcceptError::Changed) => {}
                         Err(error) => return Err(fault_of_accept(error).into()),
                     }
@@ -97,18 +99,19 @@ impl Inner {
         Err(ProvisionError::Concurrency)
     }
 
-    /// Answers for a provision that runs: begun by this request, or by an identical one before it.
+    /// Answers for a provision that runs: begun by this request under a ticket, or by an identical one before it.
     async fn provisioning(
         self: &Arc<Self>,
         stored: Stored,
         found: &Found,
         incomplete: Incomplete,
-        begun: bool,
+        ticket: Option<Ticket>,
     ) -> Result<Provisioned, ProvisionError> {
         let pending = Pending::of(&stored)?;
+        let begun = ticket.is_some();
         let body = InstanceBody { dashboard_url: self.dashboard_url(&stored, found), metadata: None };
         let at_once = incomplete == Incomplete::Accepted && (!begun || found.plan.policy.provision == Execution::Async);
-        let settled = self.run_and_wait(&pending, begun.then_some(stored), at_once, incomplete).await?;
+        let settled = self.run_and_wait(&pending, ticket.map(|ticket| (stored, ticket)), at_once, incomplete).await?;
         match settled {
             Some(Settled::Succeeded(_)) if begun => Ok(Provisioned::Created(body)),
             Some(Settled::Succeeded(_)) => Ok(Provisioned::Exists(body)),

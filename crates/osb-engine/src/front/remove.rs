@@ -52,7 +52,9 @@ impl Inner {
         let namespace = self.tenant(caller)?;
         let Some(epoch) = self.shards.epoch(&names::instance(what.instance)) else { return Err(elsewhere().into()) };
         let verb = if what.kind == Kind::Binding { Verb::Unbind } else { Verb::Deprovision };
+        let instance_name = names::instance(what.instance);
         for _ in 0..TRIES {
+            let ticket = self.ticket(namespace, &instance_name, what.kind, what.name);
             let existing: Option<Stored> = self.home.get(what.kind, namespace, what.name).await.map_err(fault)?;
             let Some(existing) = existing else { return Err(Refusal::Gone) };
             let same_ids =
@@ -88,7 +90,7 @@ impl Inner {
                     Ok(stored) => {
                         let pending = Pending::of(&stored)?;
                         let at_once = incomplete == Incomplete::Accepted && execution == Execution::Async;
-                        let settled = self.run_and_wait(&pending, Some(stored), at_once, incomplete).await?;
+                        let settled = self.run_and_wait(&pending, Some((stored, ticket)), at_once, incomplete).await?;
                         return removed(settled, pending.operation, incomplete);
                     }
                     Err(AcceptError::Changed) => {}

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{TRIES, fault};
 use crate::decide::{self, OnPoll};
 use crate::engine::Inner;
-use crate::lanes::{Job, LaneKey};
+use crate::lanes::{Job, LaneKey, Ticket};
 use crate::removal::AcceptError;
 use crate::resource::{Kind, Stored, Verb};
 use crate::waiters::Settled;
@@ -49,7 +49,7 @@ impl Inner {
     pub(super) async fn run_and_wait(
         self: &Arc<Self>,
         pending: &Pending,
-        begun: Option<Stored>,
+        begun: Option<(Stored, Ticket)>,
         at_once: bool,
         incomplete: Incomplete,
     ) -> Result<Option<Settled>, Fault> {
@@ -60,8 +60,8 @@ impl Inner {
         // The owner of a joined operation may be another process, or have finished before we registered.
         let look = if begun.is_some() { OWN_LOOK } else { LOOK };
         let receiver = (!at_once).then(|| self.waiters.register(&pending.operation));
-        if let Some(stored) = begun {
-            self.push(pending.key.clone(), Job::accepted(stored));
+        if let Some((stored, ticket)) = begun {
+            self.push(pending.key.clone(), Job::accepted_under(&ticket, stored));
         }
         let Some(mut receiver) = receiver else { return Ok(None) };
         let deadline = Instant::now() + budget;
@@ -101,12 +101,13 @@ impl Inner {
     /// Undoes what a request began that cannot wait any longer.
     pub(super) async fn clean_up(self: &Arc<Self>, pending: &Pending, verb: Verb) {
         for _ in 0..TRIES {
+            let ticket = self.ticket(&pending.key.namespace, &pending.key.instance, pending.kind, &pending.name);
             let found = self.home.get::<Stored>(pending.kind, &pending.key.namespace, &pending.name).await;
             let Ok(Some(found)) = found else { return };
             let still_runs = found.running().is_some_and(|running| running.id == pending.operation);
             let Some(epoch) = self.shards.epoch(&pending.key.instance).filter(|_| still_runs) else { return };
             match self.accept(&found, verb, epoch, None).await {
-                Ok(stored) => return self.push(pending.key.clone(), Job::accepted(stored)),
+                Ok(stored) => return self.push(pending.key.clone(), Job::accepted_under(&ticket, stored)),
                 Err(AcceptError::Changed) => {}
                 // The platform's own clean-up comes: a 5xx is answered.
                 Err(_) => return,

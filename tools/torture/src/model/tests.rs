@@ -6,23 +6,38 @@ fn put(attributes: u8) -> Asked {
 }
 
 fn got(status: u16) -> Got {
-    Got { status, ..Got::default() }
+    Got {
+        status,
+        ..Got::default()
+    }
 }
 
 fn accepted(operation: &str) -> Got {
-    Got { operation: Some(operation.to_owned()), ..got(202) }
+    Got {
+        operation: Some(operation.to_owned()),
+        ..got(202)
+    }
 }
 
 fn done(status: u16, body: &str) -> Got {
-    Got { body: Some(body.to_owned()), ..got(status) }
+    Got {
+        body: Some(body.to_owned()),
+        ..got(status)
+    }
 }
 
 fn refused(code: &str) -> Got {
-    Got { error: Some(code.to_owned()), ..got(422) }
+    Got {
+        error: Some(code.to_owned()),
+        ..got(422)
+    }
 }
 
 fn polled(state: &str) -> Got {
-    Got { state: Some(state.to_owned()), ..got(200) }
+    Got {
+        state: Some(state.to_owned()),
+        ..got(200)
+    }
 }
 
 fn poll(operation: &str) -> Asked {
@@ -31,15 +46,25 @@ fn poll(operation: &str) -> Asked {
 
 /// Requests on the instance, each in the group of its first member.
 fn slot(entries: Vec<(u64, Target, Asked, Option<Got>)>) -> SlotJournal {
-    let entries = entries.into_iter().zip((0..).step_by(10)).map(|((group, target, verb, got), sent)| Entry {
-        group,
-        sent,
-        done: sent + 5,
-        ask: Ask { target, verb, incomplete: true },
-        answer: got.map_or(Answer::Cut, Answer::Got),
-    });
+    let entries = entries
+        .into_iter()
+        .zip((0..).step_by(10))
+        .map(|((group, target, verb, got), sent)| Entry {
+            group,
+            sent,
+            done: sent + 5,
+            ask: Ask {
+                target,
+                verb,
+                incomplete: true,
+            },
+            answer: got.map_or(Answer::Cut, Answer::Got),
+        });
     SlotJournal {
-        id: SlotId { platform: "p".to_owned(), instance: "i".to_owned() },
+        id: SlotId {
+            platform: "p".to_owned(),
+            instance: "i".to_owned(),
+        },
         plan_is_async: false,
         ordered: true,
         entries: entries.collect(),
@@ -49,13 +74,22 @@ fn slot(entries: Vec<(u64, Target, Asked, Option<Got>)>) -> SlotJournal {
 /// Requests on the instance, one after the other.
 fn on_instance(entries: Vec<(Asked, Option<Got>)>) -> SlotJournal {
     let numbered = entries.into_iter().zip(1..);
-    slot(numbered.map(|((verb, got), group)| (group, Target::Instance, verb, got)).collect())
+    slot(
+        numbered
+            .map(|((verb, got), group)| (group, Target::Instance, verb, got))
+            .collect(),
+    )
 }
 
 /// Requests on a binding of an instance that is complete.
 fn on_binding(entries: Vec<(Asked, Option<Got>)>) -> SlotJournal {
     let mut all = vec![(0, Target::Instance, put(1), Some(done(201, "{}")))];
-    all.extend(entries.into_iter().zip(1..).map(|((verb, got), group)| (group, Target::Binding(0), verb, got)));
+    all.extend(
+        entries
+            .into_iter()
+            .zip(1..)
+            .map(|((verb, got), group)| (group, Target::Binding(0), verb, got)),
+    );
     slot(all)
 }
 
@@ -113,7 +147,11 @@ fn a_lost_instance_is_found() {
 
 #[test]
 fn a_lost_acknowledgement_is_found() {
-    for lost in [(poll("a"), Some(got(404))), (Asked::Delete, Some(got(410))), (put(2), Some(done(201, "{}")))] {
+    for lost in [
+        (poll("a"), Some(got(404))),
+        (Asked::Delete, Some(got(410))),
+        (put(2), Some(done(201, "{}"))),
+    ] {
         assert_last_is_wrong(on_instance(vec![(put(1), Some(accepted("a"))), lost]), &[7]);
     }
 }
@@ -154,7 +192,10 @@ fn a_failed_provision_starts_again_under_another_operation() {
 fn a_conflict_for_a_mere_repeat_is_found() {
     let journal = vec![(put(1), Some(accepted("a"))), (put(1), Some(got(409)))];
     assert_last_is_wrong(on_instance(journal), &[]);
-    let journal = vec![(put(1), Some(accepted("a"))), (put(1), Some(refused("ConcurrencyError")))];
+    let journal = vec![
+        (put(1), Some(accepted("a"))),
+        (put(1), Some(refused("ConcurrencyError"))),
+    ];
     assert_last_is_wrong(on_instance(journal), &[]);
 }
 
@@ -166,7 +207,10 @@ fn a_success_for_other_attributes_is_found() {
 
 #[test]
 fn a_removed_instance_that_is_there_again_is_found() {
-    for again in [(put(1), Some(done(200, "{}"))), (put(1), Some(refused("ConcurrencyError")))] {
+    for again in [
+        (put(1), Some(done(200, "{}"))),
+        (put(1), Some(refused("ConcurrencyError"))),
+    ] {
         let journal = vec![(put(1), Some(done(201, "{}"))), (Asked::Delete, Some(got(200))), again];
         assert_last_is_wrong(on_instance(journal), &[]);
     }
@@ -174,9 +218,15 @@ fn a_removed_instance_that_is_there_again_is_found() {
 
 #[test]
 fn other_credentials_for_a_repeat_are_found() {
-    let same = on_binding(vec![(put(1), Some(done(201, "secret"))), (put(1), Some(done(200, "secret")))]);
+    let same = on_binding(vec![
+        (put(1), Some(done(201, "secret"))),
+        (put(1), Some(done(200, "secret"))),
+    ]);
     assert_fine(&same, &[]);
-    let other = on_binding(vec![(put(1), Some(done(201, "secret"))), (put(1), Some(done(200, "other")))]);
+    let other = on_binding(vec![
+        (put(1), Some(done(201, "secret"))),
+        (put(1), Some(done(200, "other"))),
+    ]);
     assert_last_is_wrong(other, &[]);
 }
 
@@ -205,7 +255,11 @@ fn bindings_go_with_their_instance() {
 #[test]
 fn a_request_that_was_cut_off_may_come_true_until_the_kill() {
     let journal = |first: Got, second: Got| {
-        on_instance(vec![(put(1), None), (Asked::Poll(None), Some(first)), (Asked::Poll(None), Some(second))])
+        on_instance(vec![
+            (put(1), None),
+            (Asked::Poll(None), Some(first)),
+            (Asked::Poll(None), Some(second)),
+        ])
     };
     // Sent at 0, 10 and 20.
     assert_fine(&journal(got(404), polled("succeeded")), &[]);
@@ -216,7 +270,10 @@ fn a_request_that_was_cut_off_may_come_true_until_the_kill() {
 #[test]
 fn requests_together_are_fine_in_some_order() {
     let together = |first, second| {
-        slot(vec![(1, Target::Instance, put(1), Some(first)), (1, Target::Instance, put(1), Some(second))])
+        slot(vec![
+            (1, Target::Instance, put(1), Some(first)),
+            (1, Target::Instance, put(1), Some(second)),
+        ])
     };
     assert_fine(&together(done(201, "{}"), accepted("a")), &[]);
     assert_fine(&together(accepted("a"), accepted("a")), &[]);
@@ -237,7 +294,10 @@ fn requests_together_are_fine_in_some_order() {
 
 #[test]
 fn an_async_plan_refuses_who_does_not_accept_that() {
-    let mut journal = on_instance(vec![(put(1), Some(refused("AsyncRequired"))), (put(1), Some(done(201, "{}")))]);
+    let mut journal = on_instance(vec![
+        (put(1), Some(refused("AsyncRequired"))),
+        (put(1), Some(done(201, "{}"))),
+    ]);
     journal.plan_is_async = true;
     for entry in &mut journal.entries {
         entry.ask.incomplete = false;
