@@ -52,12 +52,27 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let platform = Platform("default".into());
     let tenants = Tenants::new([(platform.clone(), "default".to_owned())]);
     let plan = Plan::new("plan", "plan", "The only plan");
-    let offering = Offering::new("service", "service", "Does nothing").bindable(true).plan(plan);
+    let offering = Offering::new("service", "service", "Does nothing")
+        .bindable(true)
+        .plan(plan);
     let broker = Broker::new("bench").service(offering, Nothing);
-    let engine = Engine::start(broker, home, Keys::new([1; 32], []), Config { tenants, ..Config::default() }).await?;
+    let engine = Engine::start(
+        broker,
+        home,
+        Keys::new([1; 32], []),
+        Config {
+            tenants,
+            ..Config::default()
+        },
+    )
+    .await?;
 
-    let caller =
-        Caller { platform, version: ApiVersion { major: 2, minor: 17 }, identity: None, request_identity: None };
+    let caller = Caller {
+        platform,
+        version: ApiVersion { major: 2, minor: 17 },
+        identity: None,
+        request_identity: None,
+    };
     let request: ProvisionRequest = serde_json::from_value(serde_json::json!({
         "service_id": "service", "plan_id": "plan", "organization_guid": "org", "space_guid": "space",
         "context": {"platform": "cloudfoundry", "organization_guid": "org", "space_guid": "space"},
@@ -68,7 +83,9 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         tokio::spawn(async move {
             for i in (number..operations).step_by(CLIENTS) {
                 let id = InstanceId::new(format!("instance-{i}")).expect("a valid id");
-                let answer = engine.provision(caller.clone(), id, request.clone(), Incomplete::Refused).await;
+                let answer = engine
+                    .provision(caller.clone(), id, request.clone(), Incomplete::Refused)
+                    .await;
                 assert!(matches!(answer, Ok(Provisioned::Created(_))), "{answer:?}");
             }
         })
@@ -90,6 +107,11 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|text| text.parse::<f64>().ok()).unwrap_or_default();
+    let ticks = |index: usize| {
+        fields
+            .get(index)
+            .and_then(|text| text.parse::<f64>().ok())
+            .unwrap_or_default()
+    };
     (ticks(11) + ticks(12)) / 100.0
 }

@@ -35,7 +35,9 @@ pub(crate) enum OnExisting {
 /// What a PUT (provision or bind) does with the object that stands under its name. `same_ids` says whether the full
 /// ids are equal, `same_request` whether the digest is.
 pub(crate) fn put(existing: &Stored, same_ids: bool, same_request: bool) -> OnExisting {
-    let Some(record) = &existing.record else { return OnExisting::Foreign };
+    let Some(record) = &existing.record else {
+        return OnExisting::Foreign;
+    };
     if !same_ids {
         return OnExisting::Foreign;
     }
@@ -117,8 +119,13 @@ pub(crate) enum OnPoll {
 
 /// The answer to a poll of an object that is there: about the operation that is named, or the newest one.
 pub(crate) fn poll(existing: &Stored, same_ids: bool, operation: Option<&OperationId>) -> OnPoll {
-    let Some(record) = existing.record.as_ref().filter(|_| same_ids) else { return OnPoll::NotFound };
-    let running = record.operation.as_ref().filter(|running| operation.is_none_or(|asked| *asked == running.id));
+    let Some(record) = existing.record.as_ref().filter(|_| same_ids) else {
+        return OnPoll::NotFound;
+    };
+    let running = record
+        .operation
+        .as_ref()
+        .filter(|running| operation.is_none_or(|asked| *asked == running.id));
     if let Some(running) = running {
         return OnPoll::State(State::InProgress, running.progress.clone());
     }
@@ -191,7 +198,9 @@ pub(crate) enum Work {
 
 /// What is to be done with an object, for the process of this epoch.
 pub(crate) fn work(stored: &Stored, epoch: u64, finalizer: &str) -> Work {
-    let Some(record) = &stored.record else { return Work::NotOurs };
+    let Some(record) = &stored.record else {
+        return Work::NotOurs;
+    };
     if record.epoch > epoch {
         return Work::NotMine;
     }

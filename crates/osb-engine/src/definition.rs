@@ -108,13 +108,21 @@ pub enum DefinitionError {
 }
 
 fn list(problems: &[CatalogProblem]) -> String {
-    problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
+    problems
+        .iter()
+        .map(|problem| format!("  {problem}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 impl Broker {
     /// A broker without offerings.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), services: Vec::new(), policies: HashMap::new() }
+        Self {
+            name: name.into(),
+            services: Vec::new(),
+            policies: HashMap::new(),
+        }
     }
 
     /// Offers a service. The schemas of its parameters are added to the plans that have none.
@@ -122,7 +130,11 @@ impl Broker {
     pub fn service<S: Service>(mut self, offering: Offering, service: S) -> Self {
         let registration = ParameterSchema::of::<S::Parameters>().and_then(|create| {
             let bind = ParameterSchema::of::<S::BindParameters>()?;
-            Ok(Registration { service: Box::new(Typed(service)), create, bind })
+            Ok(Registration {
+                service: Box::new(Typed(service)),
+                create,
+                bind,
+            })
         });
         self.services.push((offering, registration));
         self
@@ -163,8 +175,10 @@ impl Broker {
         let mut catalog = Catalog::new();
         let mut registered = HashMap::new();
         for (mut offering, registration) in self.services {
-            let registration = registration
-                .map_err(|error| DefinitionError::Schema { offering: offering.name.clone(), error })?;
+            let registration = registration.map_err(|error| DefinitionError::Schema {
+                offering: offering.name.clone(),
+                error,
+            })?;
             let bindable = offering.bindable;
             for plan in &mut offering.plans {
                 publish_schemas(plan, plan.bindable.unwrap_or(bindable), &registration);
@@ -174,15 +188,23 @@ impl Broker {
         }
         let catalog = catalog.check().map_err(DefinitionError::Catalog)?;
         let plans = plans(&catalog, self.policies)?;
-        Ok(Services { catalog, registered, plans })
+        Ok(Services {
+            catalog,
+            registered,
+            plans,
+        })
     }
 }
 
 /// Adds the schemas of the author's types to a plan that does not bring its own.
 fn publish_schemas(plan: &mut Plan, bindable: bool, registration: &Registration) {
-    plan.schemas.instance_create.get_or_insert_with(|| registration.create.json.clone());
+    plan.schemas
+        .instance_create
+        .get_or_insert_with(|| registration.create.json.clone());
     if bindable {
-        plan.schemas.binding_create.get_or_insert_with(|| registration.bind.json.clone());
+        plan.schemas
+            .binding_create
+            .get_or_insert_with(|| registration.bind.json.clone());
     }
 }
 
@@ -278,12 +300,7 @@ pub(crate) trait Erased: Send + Sync {
     fn dashboard_url(&self, op: &Operation) -> Option<String>;
     fn provision<'a>(&'a self, op: &'a Operation, parameters: Object) -> BoxFuture<'a, Result<Vec<u8>>>;
     fn deprovision<'a>(&'a self, op: &'a Operation, state: Option<Vec<u8>>) -> BoxFuture<'a, Result<()>>;
-    fn bind<'a>(
-        &'a self,
-        op: &'a Operation,
-        state: Vec<u8>,
-        parameters: Object,
-    ) -> BoxFuture<'a, Result<BindingBody>>;
+    fn bind<'a>(&'a self, op: &'a Operation, state: Vec<u8>, parameters: Object) -> BoxFuture<'a, Result<BindingBody>>;
     fn unbind<'a>(
         &'a self,
         op: &'a Operation,
@@ -324,12 +341,7 @@ impl<S: Service> Erased for Typed<S> {
         .boxed()
     }
 
-    fn bind<'a>(
-        &'a self,
-        op: &'a Operation,
-        state: Vec<u8>,
-        parameters: Object,
-    ) -> BoxFuture<'a, Result<BindingBody>> {
+    fn bind<'a>(&'a self, op: &'a Operation, state: Vec<u8>, parameters: Object) -> BoxFuture<'a, Result<BindingBody>> {
         async move {
             let parameters = read_parameters(&parameters).map_err(Error::failed)?;
             let binding = self.0.bind(op, &read_state(&state)?, parameters).await?;

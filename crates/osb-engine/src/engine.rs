@@ -30,7 +30,9 @@ pub struct Tenants {
 impl Tenants {
     /// Each platform with its namespace. The namespaces exist already.
     pub fn new(tenants: impl IntoIterator<Item = (Platform, String)>) -> Self {
-        Self { namespaces: tenants.into_iter().collect() }
+        Self {
+            namespaces: tenants.into_iter().collect(),
+        }
     }
 
     fn namespace(&self, platform: &Platform) -> Option<&str> {
@@ -38,7 +40,10 @@ impl Tenants {
     }
 
     fn platform(&self, namespace: &str) -> Option<&Platform> {
-        self.namespaces.iter().find(|(_, other)| *other == namespace).map(|(platform, _)| platform)
+        self.namespaces
+            .iter()
+            .find(|(_, other)| *other == namespace)
+            .map(|(platform, _)| platform)
     }
 
     pub(crate) fn namespaces(&self) -> impl Iterator<Item = &str> {
@@ -138,13 +143,19 @@ impl Engine {
         let etag = format!("\"{}\"", crate::names::base32(&digest.as_ref()[..20]));
         let shards = Shards::take(&home, &config.system_namespace)
             .await
-            .map_err(|error| StartError::Home { doing: "taking the shards", error })?;
+            .map_err(|error| StartError::Home {
+                doing: "taking the shards",
+                error,
+            })?;
         let inner = Arc::new(Inner {
             home,
             keys: Arc::new(keys),
             config,
             services,
-            served: ServedCatalog { body, etag: etag.into() },
+            served: ServedCatalog {
+                body,
+                etag: etag.into(),
+            },
             own: Arc::default(),
             shards,
             lanes: Arc::default(),
@@ -155,7 +166,10 @@ impl Engine {
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        controller::start(&inner).await.map_err(|error| StartError::Home { doing: "looking for work", error })?;
+        controller::start(&inner).await.map_err(|error| StartError::Home {
+            doing: "looking for work",
+            error,
+        })?;
         inner.ready.store(true, Ordering::Release);
         Ok(Self { inner })
     }
@@ -200,8 +214,17 @@ impl Inner {
 
     /// To be taken before an object is written that this process is to work on.
     pub(crate) fn ticket(&self, namespace: &str, instance_name: &str, kind: Kind, name: &str) -> Ticket {
-        let key = LaneKey { namespace: namespace.into(), instance: instance_name.into() };
-        self.lanes.ticket(&key, &Target { kind, name: name.into() })
+        let key = LaneKey {
+            namespace: namespace.into(),
+            instance: instance_name.into(),
+        };
+        self.lanes.ticket(
+            &key,
+            &Target {
+                kind,
+                name: name.into(),
+            },
+        )
     }
 
     /// Has a job done, if the shard of its instance belongs to this process.

@@ -56,13 +56,21 @@ impl osb_server::Broker for Engine {
         incomplete: Incomplete,
     ) -> Result<Removed, DeprovisionError> {
         let name = names::instance(&instance);
-        let what = Removal { kind: Kind::Instance, name: &name, instance: &instance, binding: None };
-        self.inner.remove(&caller, what, &query, incomplete).await.map_err(|refusal| match refusal {
-            Refusal::Invalid(text) => DeprovisionError::Invalid(text),
-            Refusal::Gone => DeprovisionError::Gone,
-            Refusal::AsyncRequired => DeprovisionError::AsyncRequired,
-            Refusal::Fault(fault) => DeprovisionError::Fault(fault),
-        })
+        let what = Removal {
+            kind: Kind::Instance,
+            name: &name,
+            instance: &instance,
+            binding: None,
+        };
+        self.inner
+            .remove(&caller, what, &query, incomplete)
+            .await
+            .map_err(|refusal| match refusal {
+                Refusal::Invalid(text) => DeprovisionError::Invalid(text),
+                Refusal::Gone => DeprovisionError::Gone,
+                Refusal::AsyncRequired => DeprovisionError::AsyncRequired,
+                Refusal::Fault(fault) => DeprovisionError::Fault(fault),
+            })
     }
 
     async fn instance_last_operation(
@@ -71,7 +79,16 @@ impl osb_server::Broker for Engine {
         instance: InstanceId,
         query: PollQuery,
     ) -> Result<Polled, PollError> {
-        self.inner.poll(&caller, Kind::Instance, &names::instance(&instance), &instance, None, &query).await
+        self.inner
+            .poll(
+                &caller,
+                Kind::Instance,
+                &names::instance(&instance),
+                &instance,
+                None,
+                &query,
+            )
+            .await
     }
 
     async fn bind(
@@ -82,7 +99,9 @@ impl osb_server::Broker for Engine {
         request: BindRequest,
         incomplete: Incomplete,
     ) -> Result<Bound, BindError> {
-        self.inner.bind(&caller, &instance, &binding, &request, incomplete).await
+        self.inner
+            .bind(&caller, &instance, &binding, &request, incomplete)
+            .await
     }
 
     async fn unbind(
@@ -94,13 +113,21 @@ impl osb_server::Broker for Engine {
         incomplete: Incomplete,
     ) -> Result<Removed, UnbindError> {
         let name = names::binding(&instance, &binding);
-        let what = Removal { kind: Kind::Binding, name: &name, instance: &instance, binding: Some(&binding) };
-        self.inner.remove(&caller, what, &query, incomplete).await.map_err(|refusal| match refusal {
-            Refusal::Invalid(text) => UnbindError::Invalid(text),
-            Refusal::Gone => UnbindError::Gone,
-            Refusal::AsyncRequired => UnbindError::AsyncRequired,
-            Refusal::Fault(fault) => UnbindError::Fault(fault),
-        })
+        let what = Removal {
+            kind: Kind::Binding,
+            name: &name,
+            instance: &instance,
+            binding: Some(&binding),
+        };
+        self.inner
+            .remove(&caller, what, &query, incomplete)
+            .await
+            .map_err(|refusal| match refusal {
+                Refusal::Invalid(text) => UnbindError::Invalid(text),
+                Refusal::Gone => UnbindError::Gone,
+                Refusal::AsyncRequired => UnbindError::AsyncRequired,
+                Refusal::Fault(fault) => UnbindError::Fault(fault),
+            })
     }
 
     async fn binding_last_operation(
@@ -111,7 +138,9 @@ impl osb_server::Broker for Engine {
         query: PollQuery,
     ) -> Result<Polled, PollError> {
         let name = names::binding(&instance, &binding);
-        self.inner.poll(&caller, Kind::Binding, &name, &instance, Some(&binding), &query).await
+        self.inner
+            .poll(&caller, Kind::Binding, &name, &instance, Some(&binding), &query)
+            .await
     }
 
     async fn fetch_instance(
@@ -153,11 +182,18 @@ impl Inner {
         match self.home.create(kind, namespace, &object).await {
             Ok(meta) => {
                 self.own.add(&meta.resource_version);
-                Ok(Created::New(Stored { metadata: meta, ..object }))
+                Ok(Created::New(Stored {
+                    metadata: meta,
+                    ..object
+                }))
             }
             Err(HomeError::AlreadyExists) => Ok(Created::Taken),
             Err(HomeError::Unknown) => {
-                let found: Option<Stored> = self.home.get(kind, namespace, &object.metadata.name).await.map_err(fault)?;
+                let found: Option<Stored> = self
+                    .home
+                    .get(kind, namespace, &object.metadata.name)
+                    .await
+                    .map_err(fault)?;
                 match found {
                     Some(found) if found.spec.incarnation == object.spec.incarnation => Ok(Created::New(found)),
                     Some(_) => Ok(Created::Taken),
@@ -193,33 +229,55 @@ impl Inner {
 
     fn admit(&self) -> Result<(), Fault> {
         if self.pending() >= self.config.max_pending {
-            return Err(Fault::TooMany { retry_after_secs: RETRY_AFTER_SECS });
+            return Err(Fault::TooMany {
+                retry_after_secs: RETRY_AFTER_SECS,
+            });
         }
         Ok(())
     }
 
     fn is_same(&self, existing: &Stored, canonical: &[u8]) -> bool {
-        existing.spec.digest.as_deref().is_some_and(|digest| self.keys.same_digest(digest, canonical))
+        existing
+            .spec
+            .digest
+            .as_deref()
+            .is_some_and(|digest| self.keys.same_digest(digest, canonical))
     }
 
     fn instance_body(&self, existing: &Stored) -> Result<InstanceBody, Fault> {
-        Ok(objects::outputs(&self.keys, existing).map_err(|error| fault_of_seal(&error))?.unwrap_or_default())
+        Ok(objects::outputs(&self.keys, existing)
+            .map_err(|error| fault_of_seal(&error))?
+            .unwrap_or_default())
     }
 
     pub(crate) fn dashboard_url(&self, stored: &Stored, found: &Found) -> Option<String> {
         let platform = self.platform(&stored.metadata.namespace)?;
         let request = objects::request(&self.keys, stored).ok()?;
         let running = stored.running()?;
-        let facts = objects::facts(&self.keys, platform, &found.plan.plan, stored, stored, running, &request);
-        let operation =
-            Operation { facts: Arc::new(facts), attempt: 1, cancelled: CancellationToken::new(), recorder: None };
+        let facts = objects::facts(
+            &self.keys,
+            platform,
+            &found.plan.plan,
+            stored,
+            stored,
+            running,
+            &request,
+        );
+        let operation = Operation {
+            facts: Arc::new(facts),
+            attempt: 1,
+            cancelled: CancellationToken::new(),
+            recorder: None,
+        };
         found.registration.service.dashboard_url(&operation)
     }
-
 }
 
 /// What became of a create.
-#[expect(clippy::large_enum_variant, reason = "it is short-lived, and the large one is the usual one")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is short-lived, and the large one is the usual one"
+)]
 enum Created {
     New(Stored),
     Taken,

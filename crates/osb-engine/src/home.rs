@@ -150,7 +150,10 @@ pub(crate) struct Selection<'a> {
 impl Home {
     /// The objects of the API group `group`, wherever the client leads.
     pub fn new(client: kube::Client, group: impl Into<String>) -> Self {
-        Self { client, group: group.into() }
+        Self {
+            client,
+            group: group.into(),
+        }
     }
 
     /// `<group>/v1`
@@ -179,7 +182,13 @@ impl Home {
             let name = definition["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             self.put_cluster_object(PATH, &name, definition).await?;
         }
-        for kind in [Kind::Instance, Kind::Binding, Kind::Tombstone, Kind::Replica, Kind::ShardTable] {
+        for kind in [
+            Kind::Instance,
+            Kind::Binding,
+            Kind::Tombstone,
+            Kind::Replica,
+            Kind::ShardTable,
+        ] {
             self.wait_until_served(kind).await?;
         }
         Ok(())
@@ -202,7 +211,9 @@ impl Home {
     /// Creates an object, or replaces its `spec` when that differs.
     async fn put_cluster_object(&self, path: &str, name: &str, object: serde_json::Value) -> Result<(), HomeError> {
         let object_path = format!("{path}/{name}");
-        let found = self.call::<serde_json::Value>(empty(Method::GET, &object_path, "application/json")).await;
+        let found = self
+            .call::<serde_json::Value>(empty(Method::GET, &object_path, "application/json"))
+            .await;
         let request = match found {
             Err(HomeError::NotFound) => {
                 let body = serde_json::to_vec(&object).map_err(|_| HomeError::Refused(0))?;
@@ -215,7 +226,13 @@ impl Home {
                 let patch =
                     serde_json::json!({"metadata": {"resourceVersion": version}, "spec": object["spec"].clone()});
                 let body = serde_json::to_vec(&patch).map_err(|_| HomeError::Refused(0))?;
-                json(Method::PATCH, &object_path, METADATA, "application/merge-patch+json", body)
+                json(
+                    Method::PATCH,
+                    &object_path,
+                    METADATA,
+                    "application/merge-patch+json",
+                    body,
+                )
             }
         };
         match self.call::<MetaOnly>(request).await {
@@ -229,7 +246,16 @@ impl Home {
         const LOOKS: usize = 600;
         const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
         for _ in 0..LOOKS {
-            match self.list_metadata(kind, Selection { limit: Some(1), ..Selection::default() }).await {
+            match self
+                .list_metadata(
+                    kind,
+                    Selection {
+                        limit: Some(1),
+                        ..Selection::default()
+                    },
+                )
+                .await
+            {
                 Ok(_) => return Ok(()),
                 Err(HomeError::NotFound | HomeError::Busy) => tokio::time::sleep(PAUSE).await,
                 Err(error) => return Err(error),
@@ -263,27 +289,31 @@ impl Home {
 
     /// Merges a patch into the object as it was at the resource version of `meta`; the answer is the new metadata.
     pub(crate) async fn patch(&self, kind: Kind, meta: &Meta, patch: &impl Serialize) -> Result<Meta, HomeError> {
-        let metadata = FencedMeta { resource_version: &meta.resource_version, finalizers: None };
+        let metadata = FencedMeta {
+            resource_version: &meta.resource_version,
+            finalizers: None,
+        };
         self.send_patch(kind, meta, &Fenced { metadata, patch }).await
     }
 
     /// Sets the finalizers of the object as it was at the resource version of `meta`; the answer is the new metadata.
-    pub(crate) async fn set_finalizers(
-        &self,
-        kind: Kind,
-        meta: &Meta,
-        finalizers: &[&str],
-    ) -> Result<Meta, HomeError> {
-        let metadata = FencedMeta { resource_version: &meta.resource_version, finalizers: Some(finalizers) };
-        self.send_patch(kind, meta, &Fenced { metadata, patch: &Nothing {} }).await
+    pub(crate) async fn set_finalizers(&self, kind: Kind, meta: &Meta, finalizers: &[&str]) -> Result<Meta, HomeError> {
+        let metadata = FencedMeta {
+            resource_version: &meta.resource_version,
+            finalizers: Some(finalizers),
+        };
+        self.send_patch(
+            kind,
+            meta,
+            &Fenced {
+                metadata,
+                patch: &Nothing {},
+            },
+        )
+        .await
     }
 
-    async fn send_patch(
-        &self,
-        kind: Kind,
-        meta: &Meta,
-        patch: &Fenced<'_, impl Serialize>,
-    ) -> Result<Meta, HomeError> {
+    async fn send_patch(&self, kind: Kind, meta: &Meta, patch: &Fenced<'_, impl Serialize>) -> Result<Meta, HomeError> {
         let path = format!("{}?{WRITE}", self.object(kind, &meta.namespace, &meta.name));
         let body = serde_json::to_vec(patch).map_err(|_| HomeError::Refused(0))?;
         let request = json(Method::PATCH, &path, METADATA, "application/merge-patch+json", body);
@@ -315,7 +345,9 @@ impl Home {
     pub(crate) async fn delete_selected(&self, kind: Kind, namespace: &str, labels: &str) -> Result<(), HomeError> {
         let query = query(&[("labelSelector", labels)]);
         let path = format!("{}{query}", self.collection(kind, Some(namespace)));
-        self.call::<serde::de::IgnoredAny>(empty(Method::DELETE, &path, METADATA_LIST)).await.map(|_| ())
+        self.call::<serde::de::IgnoredAny>(empty(Method::DELETE, &path, METADATA_LIST))
+            .await
+            .map(|_| ())
     }
 
     pub(crate) async fn list<T: DeserializeOwned>(
@@ -323,7 +355,12 @@ impl Home {
         kind: Kind,
         selection: Selection<'_>,
     ) -> Result<List<T>, HomeError> {
-        self.call(empty(Method::GET, &self.list_path(kind, &selection), "application/json")).await
+        self.call(empty(
+            Method::GET,
+            &self.list_path(kind, &selection),
+            "application/json",
+        ))
+        .await
     }
 
     pub(crate) async fn list_metadata(
@@ -331,7 +368,8 @@ impl Home {
         kind: Kind,
         selection: Selection<'_>,
     ) -> Result<List<MetaOnly>, HomeError> {
-        self.call(empty(Method::GET, &self.list_path(kind, &selection), METADATA_LIST)).await
+        self.call(empty(Method::GET, &self.list_path(kind, &selection), METADATA_LIST))
+            .await
     }
 
     /// All changes of a kind in all namespaces after a resource version, metadata only.
@@ -340,7 +378,11 @@ impl Home {
         kind: Kind,
         resource_version: &str,
     ) -> Result<impl Stream<Item = Result<WatchLine, HomeError>> + use<>, HomeError> {
-        let query = query(&[("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", resource_version)]);
+        let query = query(&[
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+            ("resourceVersion", resource_version),
+        ]);
         let path = format!("{}{query}", self.collection(kind, None));
         let request = empty(Method::GET, &path, METADATA);
         let response = self.client.send(request).await.map_err(|_| HomeError::Unknown)?;
@@ -349,9 +391,9 @@ impl Home {
         }
         let bytes = response.into_body().into_data_stream().map_err(std::io::Error::other);
         let lines = futures::io::BufReader::new(bytes.into_async_read()).lines();
-        Ok(lines.map_err(|_| HomeError::Unknown).and_then(|line| async move {
-            serde_json::from_str(&line).map_err(|_| HomeError::Unknown)
-        }))
+        Ok(lines
+            .map_err(|_| HomeError::Unknown)
+            .and_then(|line| async move { serde_json::from_str(&line).map_err(|_| HomeError::Unknown) }))
     }
 
     async fn call<T: DeserializeOwned>(&self, request: Request<Body>) -> Result<T, HomeError> {
@@ -359,7 +401,12 @@ impl Home {
         if !response.status().is_success() {
             return Err(refusal(response).await);
         }
-        let body = response.into_body().collect().await.map_err(|_| HomeError::Unknown)?.to_bytes();
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(|_| HomeError::Unknown)?
+            .to_bytes();
         serde_json::from_slice(&body).map_err(|_| HomeError::Unknown)
     }
 
@@ -383,7 +430,10 @@ impl Home {
             ("limit", limit.as_deref()),
             ("continue", selection.next),
             ("resourceVersion", selection.resource_version),
-            ("resourceVersionMatch", selection.resource_version.map(|_| "NotOlderThan")),
+            (
+                "resourceVersionMatch",
+                selection.resource_version.map(|_| "NotOlderThan"),
+            ),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))
@@ -443,9 +493,9 @@ fn empty(method: Method, path: &str, accept: &str) -> Request<Body> {
 fn contains(found: &serde_json::Value, wanted: &serde_json::Value) -> bool {
     use serde_json::Value;
     match (found, wanted) {
-        (Value::Object(found), Value::Object(wanted)) => {
-            wanted.iter().all(|(name, wanted)| found.get(name).is_some_and(|found| contains(found, wanted)))
-        }
+        (Value::Object(found), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(name, wanted)| found.get(name).is_some_and(|found| contains(found, wanted))),
         (Value::Array(found), Value::Array(wanted)) => {
             found.len() == wanted.len() && found.iter().zip(wanted).all(|(found, wanted)| contains(found, wanted))
         }
@@ -472,9 +522,20 @@ fn query(pairs: &[(&str, &str)]) -> String {
 
 async fn refusal(response: Response<Body>) -> HomeError {
     let status = response.status().as_u16();
-    let body = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .map(|body| body.to_bytes())
+        .unwrap_or_default();
     let refusal: Refusal = serde_json::from_slice(&body).unwrap_or_default();
-    let terminating = || refusal.details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating");
+    let terminating = || {
+        refusal
+            .details
+            .causes
+            .iter()
+            .any(|cause| cause.reason == "NamespaceTerminating")
+    };
     match status {
         404 => HomeError::NotFound,
         409 if refusal.reason == "AlreadyExists" => HomeError::AlreadyExists,

@@ -47,24 +47,45 @@ struct Seen {
 impl Job {
     /// An operation that this process has just accepted.
     pub(crate) fn accepted(stored: Stored) -> Self {
-        let target = Target { kind: stored.which(), name: stored.metadata.name.as_str().into() };
-        Self { target, stored: Some(Box::new(stored)), attempt: 1, deleted: false, seen: None }
+        let target = Target {
+            kind: stored.which(),
+            name: stored.metadata.name.as_str().into(),
+        };
+        Self {
+            target,
+            stored: Some(Box::new(stored)),
+            attempt: 1,
+            deleted: false,
+            seen: None,
+        }
     }
 
     /// An object that changed, or an operation that is to be tried again.
     pub(crate) fn look_at(target: Target, attempt: u32) -> Self {
-        Self { target, stored: None, attempt, deleted: false, seen: None }
+        Self {
+            target,
+            stored: None,
+            attempt,
+            deleted: false,
+            seen: None,
+        }
     }
 
     /// As [`look_at`](Self::look_at), for an object whose deletion somebody else has requested.
     pub(crate) fn look_at_deleted(target: Target) -> Self {
-        Self { deleted: true, ..Self::look_at(target, 1) }
+        Self {
+            deleted: true,
+            ..Self::look_at(target, 1)
+        }
     }
 
     /// As [`accepted`](Self::accepted), with the ticket that was taken before the write: when something has been done
     /// for the object since, what was written is not what stands there, and the object is read anew.
     pub(crate) fn accepted_under(ticket: &Ticket, stored: Stored) -> Self {
-        Self { seen: Some(ticket.seen), ..Self::accepted(stored) }
+        Self {
+            seen: Some(ticket.seen),
+            ..Self::accepted(stored)
+        }
     }
 
     /// This job, after another one for the same object that has not begun.
@@ -77,7 +98,11 @@ impl Job {
         match (known(&queued), known(&self)) {
             // A request may tell of its write after a later one has told.
             (Some((older, before)), Some((newer, now))) if older == newer && before > now => Job { deleted, ..queued },
-            (Some((older, _)), Some((newer, _))) if older != newer => Job { stored: None, deleted, ..self },
+            (Some((older, _)), Some((newer, _))) if older != newer => Job {
+                stored: None,
+                deleted,
+                ..self
+            },
             _ => Job { deleted, ..self },
         }
     }
@@ -85,7 +110,11 @@ impl Job {
     /// Whether what runs in the lane has to stop for this job.
     fn supersedes(&self, running: &Target) -> bool {
         let removal = self.deleted
-            || self.stored.as_ref().and_then(|stored| stored.running()).is_some_and(|running| running.verb.removes());
+            || self
+                .stored
+                .as_ref()
+                .and_then(|stored| stored.running())
+                .is_some_and(|running| running.verb.removes());
         removal && (self.target == *running || self.target.kind == Kind::Instance)
     }
 
@@ -142,7 +171,13 @@ impl Lane {
 
     fn seen(&self, key: &LaneKey, target: &Target) -> Seen {
         let begun = |target: &Target| self.begun.get(target).copied().unwrap_or_default();
-        Seen { instance: begun(&Target { kind: Kind::Instance, name: key.instance.clone() }), target: begun(target) }
+        Seen {
+            instance: begun(&Target {
+                kind: Kind::Instance,
+                name: key.instance.clone(),
+            }),
+            target: begun(target),
+        }
     }
 }
 
@@ -152,7 +187,11 @@ impl Lanes {
         let mut lanes = self.lock();
         let lane = lanes.entry(key.clone()).or_default();
         lane.tickets += 1;
-        Ticket { lanes: self.clone(), key: key.clone(), seen: lane.seen(key, target) }
+        Ticket {
+            lanes: self.clone(),
+            key: key.clone(),
+            seen: lane.seen(key, target),
+        }
     }
 
     /// Adds a job; the answer says whether the caller has to start a worker for the lane.
@@ -218,7 +257,10 @@ mod tests {
     use crate::resource::{Meta, Record, Running, Spec};
 
     fn key() -> LaneKey {
-        LaneKey { namespace: "n".into(), instance: "a".into() }
+        LaneKey {
+            namespace: "n".into(),
+            instance: "a".into(),
+        }
     }
 
     /// The instance `a`, or a binding on it, with a running operation.
@@ -233,7 +275,11 @@ mod tests {
         Stored {
             api_version: String::new(),
             kind: String::new(),
-            metadata: Meta { name: binding.unwrap_or("a").to_owned(), namespace: "n".to_owned(), ..Meta::default() },
+            metadata: Meta {
+                name: binding.unwrap_or("a").to_owned(),
+                namespace: "n".to_owned(),
+                ..Meta::default()
+            },
             spec: Spec {
                 instance_id: InstanceId::new("a").expect("a valid id"),
                 binding_id: binding.map(|id| BindingId::new(id).expect("a valid id")),
@@ -245,7 +291,10 @@ mod tests {
                 context: None,
                 parameters: None,
             },
-            record: Some(Record { operation: Some(running), ..Record::default() }),
+            record: Some(Record {
+                operation: Some(running),
+                ..Record::default()
+            }),
             status: None,
         }
     }
@@ -255,14 +304,26 @@ mod tests {
     }
 
     fn look(binding: Option<&str>, attempt: u32) -> Job {
-        let kind = if binding.is_some() { Kind::Binding } else { Kind::Instance };
-        Job::look_at(Target { kind, name: binding.unwrap_or("a").into() }, attempt)
+        let kind = if binding.is_some() {
+            Kind::Binding
+        } else {
+            Kind::Instance
+        };
+        Job::look_at(
+            Target {
+                kind,
+                name: binding.unwrap_or("a").into(),
+            },
+            attempt,
+        )
     }
 
     /// The names of the jobs in the order in which they are given out, until the lane closes.
     fn drained(lanes: &Lanes) -> Vec<String> {
         let parent = CancellationToken::new();
-        std::iter::from_fn(|| lanes.next(&key(), &parent)).map(|(job, _)| job.target.name.to_string()).collect()
+        std::iter::from_fn(|| lanes.next(&key(), &parent))
+            .map(|(job, _)| job.target.name.to_string())
+            .collect()
     }
 
     #[test]
@@ -285,8 +346,14 @@ mod tests {
     #[test]
     fn lanes_of_other_instances_and_namespaces_are_others() {
         let lanes = Lanes::default();
-        let elsewhere = LaneKey { namespace: "m".into(), ..key() };
-        let other = LaneKey { instance: "b".into(), ..key() };
+        let elsewhere = LaneKey {
+            namespace: "m".into(),
+            ..key()
+        };
+        let other = LaneKey {
+            instance: "b".into(),
+            ..key()
+        };
         for key in [&key(), &elsewhere, &other] {
             assert!(lanes.push(key, look(None, 1)));
         }
@@ -316,7 +383,9 @@ mod tests {
         lanes.push(&key(), numbered(Verb::Deprovision, 2));
         lanes.push(&key(), numbered(Verb::Provision, 1));
         let (job, _) = lanes.next(&key(), &CancellationToken::new()).expect("a job");
-        let verb = job.stored.and_then(|stored| stored.running().map(|running| running.verb));
+        let verb = job
+            .stored
+            .and_then(|stored| stored.running().map(|running| running.verb));
         assert!(matches!(verb, None | Some(Verb::Deprovision)), "{verb:?}");
         assert!(drained(&lanes).is_empty());
     }
@@ -366,7 +435,10 @@ mod tests {
 
     #[test]
     fn a_deletion_behind_our_back_cancels_like_a_removal_and_a_mere_look_does_not() {
-        let deleted = |binding| Job { deleted: true, ..look(binding, 1) };
+        let deleted = |binding| Job {
+            deleted: true,
+            ..look(binding, 1)
+        };
         assert!(cancels(accepted(None, Verb::Provision), deleted(None)));
         assert!(cancels(accepted(Some("b"), Verb::Bind), deleted(None)));
         assert!(cancels(accepted(Some("b"), Verb::Bind), deleted(Some("b"))));

@@ -34,4 +34,6 @@ pub use home::{Home, HomeError};
 pub use operation::Operation;
 pub use schema::SchemaError;
 pub use seal::{KEY_BYTES, Keys, SealError};
-pub use service::{Binding, BindingMetadata, Endpoint, Error, InstanceMetadata, NoParameters, Result, Service, VolumeMount};
+pub use service::{
+    Binding, BindingMetadata, Endpoint, Error, InstanceMetadata, NoParameters, Result, Service, VolumeMount,
+};

@@ -35,7 +35,12 @@ impl Metrics {
             Outcome::Failed => "failed",
             Outcome::Superseded => "superseded",
         };
-        self.operations.get_or_create(&OutcomeLabels { verb: verb.as_str(), outcome }).inc();
+        self.operations
+            .get_or_create(&OutcomeLabels {
+                verb: verb.as_str(),
+                outcome,
+            })
+            .inc();
     }
 
     pub(crate) fn repeat(&self, verb: Verb) {
@@ -52,9 +57,21 @@ impl Metrics {
 
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("osb_operations", "Operations that have ended", self.operations.clone());
-        registry.register("osb_repeats", "Requests that repeated an earlier one", self.repeats.clone());
+        registry.register(
+            "osb_repeats",
+            "Requests that repeated an earlier one",
+            self.repeats.clone(),
+        );
         registry.register("osb_attempts", "Calls of the author's functions", self.attempts.clone());
-        registry.register("osb_author_panics", "Panics in the author's functions", self.panics.clone());
-        registry.register("osb_calls_running", "Author's functions running now", self.running.clone());
+        registry.register(
+            "osb_author_panics",
+            "Panics in the author's functions",
+            self.panics.clone(),
+        );
+        registry.register(
+            "osb_calls_running",
+            "Author's functions running now",
+            self.running.clone(),
+        );
     }
 }

@@ -94,23 +94,33 @@ mod tests {
 
     #[test]
     fn base32_is_that_of_rfc_4648_without_padding() {
-        for (bytes, text) in
-            [("", ""), ("f", "my"), ("fo", "mzxq"), ("foo", "mzxw6"), ("foob", "mzxw6yq"), ("foobar", "mzxw6ytboi")]
-        {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "my"),
+            ("fo", "mzxq"),
+            ("foo", "mzxw6"),
+            ("foob", "mzxw6yq"),
+            ("foobar", "mzxw6ytboi"),
+        ] {
             assert_eq!(base32(bytes.as_bytes()), text);
         }
     }
 
     #[test]
     fn an_id_that_is_a_label_is_the_name() {
-        assert_eq!(instance(&id("6a1c1d0e-0000-4000-8000-000000000001")), "6a1c1d0e-0000-4000-8000-000000000001");
+        assert_eq!(
+            instance(&id("6a1c1d0e-0000-4000-8000-000000000001")),
+            "6a1c1d0e-0000-4000-8000-000000000001"
+        );
     }
 
     /// OSB-URL-01
     #[test]
     fn every_other_id_is_hashed_to_a_label() {
         let long = "x".repeat(1000);
-        for text in ["A", "a/b", "a:b", "-a", "a.b", "osb-a", "ä", " ", "a\0b", "../..", &long] {
+        for text in [
+            "A", "a/b", "a:b", "-a", "a.b", "osb-a", "ä", " ", "a\0b", "../..", &long,
+        ] {
             let name = instance(&id(text));
             assert_eq!(name.len(), 56, "{text:?}");
             assert!(name.starts_with(PREFIX) && is_label(&name), "{text:?}");

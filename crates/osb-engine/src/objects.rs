@@ -77,7 +77,10 @@ fn integers(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(integers),
         Value::Object(members) => members.values_mut().for_each(integers),
         Value::Number(number) if number.is_f64() => {
-            if let Some(float) = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT) {
+            if let Some(float) = number
+                .as_f64()
+                .filter(|float| float.fract() == 0.0 && float.abs() < EXACT)
+            {
                 #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
                 let whole = float as i64;
                 *value = whole.into();
@@ -127,7 +130,10 @@ impl New<'_> {
             context: request.context.clone(),
             parameters: None,
         };
-        let sealed = Request { parameters: request.parameters.clone().unwrap_or_default(), bind_resource: None };
+        let sealed = Request {
+            parameters: request.parameters.clone().unwrap_or_default(),
+            bind_resource: None,
+        };
         self.object(Kind::Instance, names::instance(id), Verb::Provision, spec, &sealed)
     }
 
@@ -151,12 +157,21 @@ impl New<'_> {
         };
         let bind_resource = request.bind_resource.clone().or_else(|| {
             let app_guid = request.app_guid.clone()?;
-            Some(BindResource { app_guid: Some(app_guid), ..BindResource::default() })
+            Some(BindResource {
+                app_guid: Some(app_guid),
+                ..BindResource::default()
+            })
         });
-        let sealed = Request { parameters: request.parameters.clone().unwrap_or_default(), bind_resource };
+        let sealed = Request {
+            parameters: request.parameters.clone().unwrap_or_default(),
+            bind_resource,
+        };
         let name = names::binding(&instance.spec.instance_id, id);
         let mut object = self.object(Kind::Binding, name, Verb::Bind, spec, &sealed)?;
-        object.metadata.labels.insert(INSTANCE_LABEL.to_owned(), instance.metadata.name.clone());
+        object
+            .metadata
+            .labels
+            .insert(INSTANCE_LABEL.to_owned(), instance.metadata.name.clone());
         Ok(object)
     }
 
@@ -173,14 +188,26 @@ impl New<'_> {
             if plain.len() > MAX_SEALED_BYTES {
                 return Err(MakeError::TooLarge);
             }
-            let place = Place { object: &name, incarnation: &spec.incarnation, field: "parameters" };
+            let place = Place {
+                object: &name,
+                incarnation: &spec.incarnation,
+                field: "parameters",
+            };
             spec.parameters = Some(self.keys.seal(place, &plain)?);
         }
         let counter = 1;
         let record = Record {
             epoch: self.epoch,
             counter,
-            operation: Some(running(self.keys, &name, &spec.incarnation, counter, verb, self.identity, self.now)?),
+            operation: Some(running(
+                self.keys,
+                &name,
+                &spec.incarnation,
+                counter,
+                verb,
+                self.identity,
+                self.now,
+            )?),
             ..Record::default()
         };
         Ok(Stored {
@@ -210,8 +237,18 @@ fn running(
 ) -> Result<Running, SealError> {
     let request = identity
         .map(|identity| {
-            let requester = Requester { platform: identity.platform.clone(), value: identity.value.clone() };
-            keys.seal(Place { object, incarnation, field: "request" }, &to_vec(&requester))
+            let requester = Requester {
+                platform: identity.platform.clone(),
+                value: identity.value.clone(),
+            };
+            keys.seal(
+                Place {
+                    object,
+                    incarnation,
+                    field: "request",
+                },
+                &to_vec(&requester),
+            )
         })
         .transpose()?;
     Ok(Running {
@@ -249,7 +286,10 @@ pub(crate) fn with_operation(
     }
     let dropped = forget_old_steps(&mut record);
     if !dropped.is_empty() {
-        patch.insert("steps".to_owned(), dropped.into_iter().map(|key| (key, Value::Null)).collect());
+        patch.insert(
+            "steps".to_owned(),
+            dropped.into_iter().map(|key| (key, Value::Null)).collect(),
+        );
     }
     record.epoch = epoch;
     record.counter += 1;
@@ -276,7 +316,12 @@ pub(crate) fn with_operation(
 /// Keeps the steps of the last operation only, for the one that cleans up after it.
 fn forget_old_steps(record: &mut Record) -> Vec<String> {
     let last = format!("{}.", record.counter);
-    let old: Vec<String> = record.steps.keys().filter(|key| !key.starts_with(&last)).cloned().collect();
+    let old: Vec<String> = record
+        .steps
+        .keys()
+        .filter(|key| !key.starts_with(&last))
+        .cloned()
+        .collect();
     for key in &old {
         record.steps.remove(key);
     }
@@ -343,9 +388,16 @@ pub(crate) fn facts(
     let identity = running.request.as_deref().and_then(|sealed| {
         let plain = keys.open(place(stored, "request"), sealed).ok()?;
         let requester: Requester = serde_json::from_slice(&plain).ok()?;
-        Some(Arc::new(OriginatingIdentity { platform: requester.platform, value: requester.value }))
+        Some(Arc::new(OriginatingIdentity {
+            platform: requester.platform,
+            value: requester.value,
+        }))
     });
-    let binding = stored.spec.binding_id.as_ref().map(|id| (id.clone(), stored.spec.incarnation.clone()));
+    let binding = stored
+        .spec
+        .binding_id
+        .as_ref()
+        .map(|id| (id.clone(), stored.spec.incarnation.clone()));
     Facts {
         id: running.id.clone(),
         verb: running.verb,
@@ -375,7 +427,9 @@ pub(crate) fn request(keys: &Keys, stored: &Stored) -> Result<Request, SealError
 /// The author's state, if there is one.
 pub(crate) fn data(keys: &Keys, stored: &Stored) -> Result<Option<Vec<u8>>, SealError> {
     let sealed = stored.record.as_ref().and_then(|record| record.data.as_deref());
-    sealed.map(|sealed| keys.open(place(stored, "data"), sealed)).transpose()
+    sealed
+        .map(|sealed| keys.open(place(stored, "data"), sealed))
+        .transpose()
 }
 
 /// What the platform got, if it is complete.
@@ -390,7 +444,11 @@ pub(crate) fn outputs<T: serde::de::DeserializeOwned>(keys: &Keys, stored: &Stor
 }
 
 fn place<'a>(stored: &'a Stored, field: &'a str) -> Place<'a> {
-    Place { object: &stored.metadata.name, incarnation: &stored.spec.incarnation, field }
+    Place {
+        object: &stored.metadata.name,
+        incarnation: &stored.spec.incarnation,
+        field,
+    }
 }
 
 /// The texts in a request that must not appear in what the author's errors say.
@@ -412,7 +470,9 @@ fn collect_texts(value: &Value, found: &mut Vec<String>) {
 
 /// The text with every secret in it blotted out.
 pub(crate) fn masked(text: &str, secrets: &[String]) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
+    secrets
+        .iter()
+        .fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
 }
 
 pub(crate) fn to_value(value: &impl Serialize) -> Value {
@@ -424,8 +484,20 @@ pub(crate) fn to_vec(value: &impl Serialize) -> Vec<u8> {
 }
 
 /// The history entry of an operation that ends now.
-pub(crate) fn ended(id: OperationId, verb: Verb, outcome: Outcome, description: Option<String>, now: Timestamp) -> Ended {
-    Ended { id, verb, outcome, description, ended_at: Some(now) }
+pub(crate) fn ended(
+    id: OperationId,
+    verb: Verb,
+    outcome: Outcome,
+    description: Option<String>,
+    now: Timestamp,
+) -> Ended {
+    Ended {
+        id,
+        verb,
+        outcome,
+        description,
+        ended_at: Some(now),
+    }
 }
 
 /// Whether the parameters of a request are absent, as far as their meaning goes.
@@ -456,15 +528,26 @@ mod tests {
         assert_eq!(plain, with("context", json!({"platform": "x"})));
         assert_ne!(plain, with("parameters", json!({"a": 1})));
         assert_ne!(plain, with("space_guid", json!("h")));
-        assert_eq!(with("parameters", json!({"a": 1, "b": [2.0]})), with("parameters", json!({"b": [2], "a": 1.0})));
-        assert_ne!(with("parameters", json!({"a": 1.5})), with("parameters", json!({"a": 1})));
+        assert_eq!(
+            with("parameters", json!({"a": 1, "b": [2.0]})),
+            with("parameters", json!({"b": [2], "a": 1.0}))
+        );
+        assert_ne!(
+            with("parameters", json!({"a": 1.5})),
+            with("parameters", json!({"a": 1}))
+        );
     }
 
     #[test]
     fn secrets_are_blotted_out_of_texts() {
         let parameters = json!({"a": ["hunter2", {"b": "s3cret"}], "n": 5});
-        let Value::Object(parameters) = parameters else { panic!("an object") };
-        let secrets = secrets(&Request { parameters, bind_resource: None });
+        let Value::Object(parameters) = parameters else {
+            panic!("an object")
+        };
+        let secrets = secrets(&Request {
+            parameters,
+            bind_resource: None,
+        });
         assert_eq!(masked("no hunter2, no s3cret", &secrets), "no ***, no ***");
     }
 }

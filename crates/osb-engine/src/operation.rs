@@ -153,7 +153,9 @@ impl Operation {
         F: FnOnce() -> Fut + Send,
         Fut: Future<Output = Result<T>> + Send,
     {
-        let Some(recorder) = &self.recorder else { return run().await };
+        let Some(recorder) = &self.recorder else {
+            return run().await;
+        };
         if let Some(stored) = recorder.step(name)? {
             return serde_json::from_slice(&stored).map_err(|_| not_readable(name));
         }
@@ -172,5 +174,7 @@ impl Operation {
 }
 
 fn not_readable(step: &str) -> Error {
-    Error::failed(format!("The result of the step {step:?} cannot be stored or read: its type has changed."))
+    Error::failed(format!(
+        "The result of the step {step:?} cannot be stored or read: its type has changed."
+    ))
 }

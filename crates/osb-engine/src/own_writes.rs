@@ -33,7 +33,13 @@ impl OwnWrites {
     }
 
     pub(crate) fn contains(&self, resource_version: &str) -> bool {
-        let Ok(version) = resource_version.parse::<u64>() else { return false };
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).versions.contains(&version)
+        let Ok(version) = resource_version.parse::<u64>() else {
+            return false;
+        };
+        self.inner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .versions
+            .contains(&version)
     }
 }

@@ -101,7 +101,11 @@ impl Recorder {
         let running = record.operation.as_ref()?;
         let shared = Shared {
             steps: record.steps.clone(),
-            fixed_bytes: plain_bytes([&stored.spec.parameters, &record.data, &record.outputs].into_iter().flatten()),
+            fixed_bytes: plain_bytes(
+                [&stored.spec.parameters, &record.data, &record.outputs]
+                    .into_iter()
+                    .flatten(),
+            ),
             step_bytes: plain_bytes(record.steps.values()),
             ..Shared::default()
         };
@@ -143,8 +147,11 @@ impl Recorder {
 
     /// Stores the last progress text, if there is one that is not stored.
     pub(crate) async fn flush_progress(&self) -> std::result::Result<(), RecordError> {
-        let Some(text) = self.shared().progress.take() else { return Ok(()) };
-        self.write(&json!({"record": {"operation": {"progress": text}}}), false).await
+        let Some(text) = self.shared().progress.take() else {
+            return Ok(());
+        };
+        self.write(&json!({"record": {"operation": {"progress": text}}}), false)
+            .await
     }
 
     /// The stored result of a step of this operation.
@@ -221,7 +228,10 @@ impl Recorder {
             return Err(RecordError::TooLarge);
         }
         let seal = |field: &str, plain: &Option<Vec<u8>>| {
-            plain.as_ref().map(|plain| self.keys.seal(self.place(field), plain)).transpose()
+            plain
+                .as_ref()
+                .map(|plain| self.keys.seal(self.place(field), plain))
+                .transpose()
         };
         let record = OutcomeRecord {
             operation: (),
@@ -269,13 +279,20 @@ impl Recorder {
     async fn look_again(&self, ends: bool, known: &Meta) -> std::result::Result<Look, RecordError> {
         let found: Option<Stored> = self.home.get(self.kind, &known.namespace, &known.name).await?;
         let Some(found) = found else { return Ok(Look::Lost) };
-        let Some(record) = found.record.as_ref().filter(|_| found.spec.incarnation == self.incarnation) else {
+        let Some(record) = found
+            .record
+            .as_ref()
+            .filter(|_| found.spec.incarnation == self.incarnation)
+        else {
             return Ok(Look::Lost);
         };
         if ends && has_ended(record, &self.operation) {
             return Ok(Look::Written(found.metadata));
         }
-        let same_operation = record.operation.as_ref().is_some_and(|running| running.id == self.operation);
+        let same_operation = record
+            .operation
+            .as_ref()
+            .is_some_and(|running| running.id == self.operation);
         let deleted = found.metadata.deletion_timestamp.is_some() && !self.verb.removes();
         if same_operation && record.epoch == self.epoch && !deleted {
             Ok(Look::Mine(found.metadata))
@@ -291,7 +308,11 @@ impl Recorder {
     }
 
     fn place<'a>(&'a self, field: &'a str) -> Place<'a> {
-        Place { object: &self.object, incarnation: &self.incarnation, field }
+        Place {
+            object: &self.object,
+            incarnation: &self.incarnation,
+            field,
+        }
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {

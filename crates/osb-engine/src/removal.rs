@@ -36,8 +36,8 @@ impl Inner {
         identity: Option<&OriginatingIdentity>,
     ) -> Result<Stored, AcceptError> {
         let now = Timestamp::now();
-        let (mut next, patch) = objects::with_operation(&self.keys, stored, verb, epoch, identity, now)
-            .map_err(|_| AcceptError::Seal)?;
+        let (mut next, patch) =
+            objects::with_operation(&self.keys, stored, verb, epoch, identity, now).map_err(|_| AcceptError::Seal)?;
         match self.home.patch(stored.which(), &stored.metadata, &patch).await {
             Ok(meta) => {
                 self.own.add(&meta.resource_version);
@@ -49,7 +49,8 @@ impl Inner {
         }
         if let Some(superseded) = stored.running() {
             self.metrics.ended(superseded.verb, Outcome::Superseded);
-            self.waiters.settle(&superseded.id, &crate::waiters::Settled::Superseded);
+            self.waiters
+                .settle(&superseded.id, &crate::waiters::Settled::Superseded);
         }
         Ok(next)
     }
@@ -57,8 +58,11 @@ impl Inner {
     /// Whether a write whose answer was lost has been done.
     async fn written_after_all(&self, before: &Stored, wanted: &Stored) -> Result<Meta, AcceptError> {
         let meta = &before.metadata;
-        let found: Option<Stored> =
-            self.home.get(before.which(), &meta.namespace, &meta.name).await.map_err(AcceptError::Home)?;
+        let found: Option<Stored> = self
+            .home
+            .get(before.which(), &meta.namespace, &meta.name)
+            .await
+            .map_err(AcceptError::Home)?;
         match found {
             Some(found) if found.running().map(|op| &op.id) == wanted.running().map(|op| &op.id) => Ok(found.metadata),
             Some(found) if found.metadata.resource_version == meta.resource_version => {
@@ -95,11 +99,16 @@ impl Inner {
                 Err(HomeError::AlreadyExists | HomeError::Unknown) => {}
                 Err(error) => return Err(error),
             }
-            let Some(old) = self.tombstone(namespace, &stored.metadata.name).await? else { continue };
+            let Some(old) = self.tombstone(namespace, &stored.metadata.name).await? else {
+                continue;
+            };
             if old.spec.incarnation == stored.spec.incarnation {
                 return Ok(());
             }
-            tombstone.metadata.resource_version.clone_from(&old.metadata.resource_version);
+            tombstone
+                .metadata
+                .resource_version
+                .clone_from(&old.metadata.resource_version);
             match self.home.replace(Kind::Tombstone, &old.metadata, &tombstone).await {
                 Ok(_) => return Ok(()),
                 Err(HomeError::Conflict | HomeError::NotFound) => tombstone.metadata.resource_version.clear(),
@@ -116,7 +125,9 @@ impl Inner {
 
     /// Whether the removal of this object has its Tombstone already.
     pub(crate) async fn is_buried(&self, stored: &Stored) -> Result<bool, HomeError> {
-        let found = self.tombstone(&stored.metadata.namespace, &stored.metadata.name).await?;
+        let found = self
+            .tombstone(&stored.metadata.namespace, &stored.metadata.name)
+            .await?;
         Ok(found.is_some_and(|found| found.spec.incarnation == stored.spec.incarnation))
     }
 
@@ -141,7 +152,12 @@ impl Inner {
                     Err(error) => Err(error),
                 }
             } else {
-                let others: Vec<&str> = meta.finalizers.iter().map(String::as_str).filter(|name| *name != FINALIZER).collect();
+                let others: Vec<&str> = meta
+                    .finalizers
+                    .iter()
+                    .map(String::as_str)
+                    .filter(|name| *name != FINALIZER)
+                    .collect();
                 self.home.set_finalizers(kind, &meta, &others).await
             };
             match done {

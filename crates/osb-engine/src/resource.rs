@@ -46,7 +46,9 @@ pub fn definitions(group: &str) -> Vec<serde_json::Value> {
         include_str!("../crds/shardtables.json"),
     ]
     .into_iter()
-    .map(|text| serde_json::from_str(&text.replace("__GROUP__", group)).expect("the files are JSON, which a test proves"))
+    .map(|text| {
+        serde_json::from_str(&text.replace("__GROUP__", group)).expect("the files are JSON, which a test proves")
+    })
     .collect()
 }
 
@@ -398,7 +400,11 @@ pub struct Shard {
 impl Stored {
     /// Which of our two kinds with operations it is.
     pub fn which(&self) -> Kind {
-        if self.spec.binding_id.is_some() { Kind::Binding } else { Kind::Instance }
+        if self.spec.binding_id.is_some() {
+            Kind::Binding
+        } else {
+            Kind::Instance
+        }
     }
 
     /// The running operation.
@@ -437,11 +443,21 @@ impl Record {
 }
 
 /// The conditions of an object, given what is going on; times of conditions that do not change are kept.
-pub fn conditions(now: Timestamp, before: Option<&Status>, ready: (bool, &str, Option<&str>), failed: Option<(&str, &str)>) -> Status {
+pub fn conditions(
+    now: Timestamp,
+    before: Option<&Status>,
+    ready: (bool, &str, Option<&str>),
+    failed: Option<(&str, &str)>,
+) -> Status {
     let condition = |kind: &str, status: bool, reason: &str, message: Option<&str>| {
         let status = if status { "True" } else { "False" };
         let since = before
-            .and_then(|before| before.conditions.iter().find(|old| old.kind == kind && old.status == status))
+            .and_then(|before| {
+                before
+                    .conditions
+                    .iter()
+                    .find(|old| old.kind == kind && old.status == status)
+            })
             .and_then(|old| old.last_transition_time);
         Condition {
             kind: kind.to_owned(),
@@ -456,7 +472,9 @@ pub fn conditions(now: Timestamp, before: Option<&Status>, ready: (bool, &str, O
         Some((reason, message)) => condition("Failed", true, reason, Some(message)),
         None => condition("Failed", false, reason, None),
     };
-    Status { conditions: vec![condition("Ready", is_ready, reason, message), failed] }
+    Status {
+        conditions: vec![condition("Ready", is_ready, reason, message), failed],
+    }
 }
 
 #[cfg(test)]
@@ -482,7 +500,10 @@ mod tests {
             description: None,
             ended_at: None,
         };
-        let mut record = Record { history: vec![ended(1, Verb::Provision)], ..Record::default() };
+        let mut record = Record {
+            history: vec![ended(1, Verb::Provision)],
+            ..Record::default()
+        };
         for counter in 2..40 {
             record.history = record.history_with(ended(counter, Verb::Update));
         }

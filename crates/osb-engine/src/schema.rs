@@ -64,7 +64,10 @@ impl ParameterSchema {
             let field = field_name(error.instance_path().as_str());
             problems.entry(field).or_insert_with(|| error.masked().to_string());
         }
-        let texts: Vec<String> = problems.into_iter().map(|(field, problem)| format!("{field}: {problem}")).collect();
+        let texts: Vec<String> = problems
+            .into_iter()
+            .map(|(field, problem)| format!("{field}: {problem}"))
+            .collect();
         Err(texts.join("; "))
     }
 }
@@ -144,10 +147,20 @@ mod tests {
     fn a_problem_points_at_its_field_and_quotes_no_value() {
         let schema = ParameterSchema::of::<Sample>().expect("a schema");
         assert_eq!(schema.check(&object(json!({"size_gb": 5}))), Ok(()));
-        let text = schema.check(&object(json!({"size_gb": 777_777}))).expect_err("too large");
-        assert!(text.starts_with("parameters.size_gb: ") && !text.contains("777777"), "{text}");
-        let text = schema.check(&object(json!({"size_gb": 5, "owner": {"name": "hunter2"}}))).expect_err("too long");
-        assert!(text.contains("parameters.owner.name: ") && !text.contains("hunter2"), "{text}");
+        let text = schema
+            .check(&object(json!({"size_gb": 777_777})))
+            .expect_err("too large");
+        assert!(
+            text.starts_with("parameters.size_gb: ") && !text.contains("777777"),
+            "{text}"
+        );
+        let text = schema
+            .check(&object(json!({"size_gb": 5, "owner": {"name": "hunter2"}})))
+            .expect_err("too long");
+        assert!(
+            text.contains("parameters.owner.name: ") && !text.contains("hunter2"),
+            "{text}"
+        );
         let text = schema.check(&object(json!({}))).expect_err("required");
         assert!(text.contains("size_gb"), "{text}");
     }

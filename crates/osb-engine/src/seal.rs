@@ -73,7 +73,9 @@ struct MasterKey {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.keys.iter().map(|key| hex(&key.id))).finish()
+        f.debug_list()
+            .entries(self.keys.iter().map(|key| hex(&key.id)))
+            .finish()
     }
 }
 
@@ -81,7 +83,10 @@ impl Keys {
     /// The first key seals; all of them open what they sealed.
     pub fn new(first: [u8; KEY_BYTES], older: impl IntoIterator<Item = [u8; KEY_BYTES]>) -> Self {
         let keys = std::iter::once(first).chain(older).map(MasterKey::new).collect();
-        Self { keys, random: SystemRandom::new() }
+        Self {
+            keys,
+            random: SystemRandom::new(),
+        }
     }
 
     /// A new random key.
@@ -90,7 +95,9 @@ impl Keys {
     /// [`SealError::NoRandomness`].
     pub fn generate() -> Result<[u8; KEY_BYTES], SealError> {
         let mut bytes = [0; KEY_BYTES];
-        SystemRandom::new().fill(&mut bytes).map_err(|_| SealError::NoRandomness)?;
+        SystemRandom::new()
+            .fill(&mut bytes)
+            .map_err(|_| SealError::NoRandomness)?;
         Ok(bytes)
     }
 
@@ -122,7 +129,11 @@ impl Keys {
         }
         let mut body = sealed.split_off(HEADER_BYTES);
         let (id, salt) = sealed[1..].split_at(KEY_ID_BYTES);
-        let key = self.keys.iter().find(|key| key.id == id).ok_or_else(|| SealError::UnknownKey(hex(id)))?;
+        let key = self
+            .keys
+            .iter()
+            .find(|key| key.id == id)
+            .ok_or_else(|| SealError::UnknownKey(hex(id)))?;
         let plain = key
             .value_key(salt)?
             .open_in_place(zero_nonce(), Aad::from(place.associated_data()), &mut body)
@@ -139,8 +150,12 @@ impl Keys {
 
     /// Whether a stored digest is that of this request, also when another key is first now.
     pub(crate) fn same_digest(&self, stored: &str, canonical: &[u8]) -> bool {
-        let Some((id, _)) = stored.split_once(':') else { return false };
-        let Some(key) = self.keys.iter().find(|key| hex(&key.id) == id) else { return false };
+        let Some((id, _)) = stored.split_once(':') else {
+            return false;
+        };
+        let Some(key) = self.keys.iter().find(|key| hex(&key.id) == id) else {
+            return false;
+        };
         key.digest_of(canonical) == stored
     }
 
@@ -161,12 +176,18 @@ impl MasterKey {
     fn value_key(&self, salt: &[u8]) -> Result<LessSafeKey, SealError> {
         let pseudo_random = Salt::new(HKDF_SHA256, salt).extract(&self.bytes);
         let info = [b"osb sealed field".as_slice()];
-        let output = pseudo_random.expand(&info, &AES_256_GCM).map_err(|_| SealError::Damaged)?;
+        let output = pseudo_random
+            .expand(&info, &AES_256_GCM)
+            .map_err(|_| SealError::Damaged)?;
         Ok(LessSafeKey::new(UnboundKey::from(output)))
     }
 
     fn digest_of(&self, canonical: &[u8]) -> String {
-        format!("{}:{}", hex(&self.id), base64::encode(hmac::sign(&self.digest, canonical).as_ref()))
+        format!(
+            "{}:{}",
+            hex(&self.id),
+            base64::encode(hmac::sign(&self.digest, canonical).as_ref())
+        )
     }
 }
 
@@ -196,7 +217,11 @@ mod base64 {
 mod tests {
     use super::*;
 
-    const HERE: Place<'static> = Place { object: "a", incarnation: "i", field: "parameters" };
+    const HERE: Place<'static> = Place {
+        object: "a",
+        incarnation: "i",
+        field: "parameters",
+    };
 
     #[test]
     fn a_value_opens_where_it_was_sealed_and_nowhere_else() {
@@ -205,7 +230,10 @@ mod tests {
         assert_eq!(keys.open(HERE, &sealed).expect("opened"), b"hunter2");
         for elsewhere in [
             Place { object: "b", ..HERE },
-            Place { incarnation: "j", ..HERE },
+            Place {
+                incarnation: "j",
+                ..HERE
+            },
             Place { field: "data", ..HERE },
         ] {
             assert_eq!(keys.open(elsewhere, &sealed), Err(SealError::Damaged));
@@ -215,7 +243,10 @@ mod tests {
     #[test]
     fn the_same_value_is_never_sealed_to_the_same_text() {
         let keys = Keys::new([1; 32], []);
-        assert_ne!(keys.seal(HERE, b"x").expect("sealed"), keys.seal(HERE, b"x").expect("sealed"));
+        assert_ne!(
+            keys.seal(HERE, b"x").expect("sealed"),
+            keys.seal(HERE, b"x").expect("sealed")
+        );
     }
 
     #[test]

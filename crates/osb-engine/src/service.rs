@@ -151,7 +151,10 @@ pub(crate) struct BindingExtra {
 impl<C> Binding<C> {
     /// A binding with these credentials.
     pub fn new(credentials: C) -> Self {
-        Self { credentials, extra: BindingExtra::default() }
+        Self {
+            credentials,
+            extra: BindingExtra::default(),
+        }
     }
 
     /// Names hosts and ports of the service; call it once with all that are relevant (OSB-BIND-27).
@@ -192,13 +195,21 @@ impl Error {
     /// The operation has failed and trying again would not help. The text is shown to the user: keep internals and
     /// secrets out of it.
     pub fn failed(description: impl Into<String>) -> Self {
-        Self { kind: Kind::Failed, description: Some(description.into()), source: None }
+        Self {
+            kind: Kind::Failed,
+            description: Some(description.into()),
+            source: None,
+        }
     }
 
     /// The operation could not be done now; it is tried again. The text is shown to the user as progress, and as the
     /// reason if the deadline passes.
     pub fn retry(description: impl Into<String>) -> Self {
-        Self { kind: Kind::Retry(None), description: Some(description.into()), source: None }
+        Self {
+            kind: Kind::Retry(None),
+            description: Some(description.into()),
+            source: None,
+        }
     }
 
     /// Not before this time has passed.
@@ -220,13 +231,20 @@ impl Error {
 
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
     fn from(source: E) -> Self {
-        Self { kind: Kind::Retry(None), description: None, source: Some(Box::new(source)) }
+        Self {
+            kind: Kind::Retry(None),
+            description: None,
+            source: Some(Box::new(source)),
+        }
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error").field("kind", &self.kind).field("description", &self.description).finish_non_exhaustive()
+        f.debug_struct("Error")
+            .field("kind", &self.kind)
+            .field("description", &self.description)
+            .finish_non_exhaustive()
     }
 }
 

@@ -37,7 +37,11 @@ impl Shards {
                 api_version: home.api_version(),
                 kind: Kind::ShardTable.name().to_owned(),
                 metadata: found.as_ref().map_or_else(
-                    || Meta { name: NAME.to_owned(), namespace: namespace.to_owned(), ..Meta::default() },
+                    || Meta {
+                        name: NAME.to_owned(),
+                        namespace: namespace.to_owned(),
+                        ..Meta::default()
+                    },
                     |found| found.metadata.clone(),
                 ),
                 spec: table,
@@ -47,7 +51,11 @@ impl Shards {
                 Some(found) => home.replace(Kind::ShardTable, &found.metadata, &object).await,
             };
             match written {
-                Ok(_) => return Ok(Self { epochs: vec![Some(epoch); SHARDS] }),
+                Ok(_) => {
+                    return Ok(Self {
+                        epochs: vec![Some(epoch); SHARDS],
+                    });
+                }
                 Err(HomeError::Conflict | HomeError::AlreadyExists | HomeError::NotFound) => {}
                 Err(error) => return Err(error),
             }
@@ -65,8 +73,15 @@ impl Shards {
 /// table that a restore has lost.
 fn taken(before: Option<&ShardTableSpec>, owner: &str, now: u64) -> ShardTableSpec {
     let epoch = before.map_or(now, |before| (before.epoch + 1).max(now));
-    let shard = Shard { owner: owner.to_owned(), epoch, next: None };
-    ShardTableSpec { epoch, shards: vec![shard; SHARDS] }
+    let shard = Shard {
+        owner: owner.to_owned(),
+        epoch,
+        next: None,
+    };
+    ShardTableSpec {
+        epoch,
+        shards: vec![shard; SHARDS],
+    }
 }
 
 #[cfg(test)]
@@ -79,7 +94,12 @@ mod tests {
         assert_eq!((first.epoch, first.shards.len()), (1_000, SHARDS));
         let second = taken(Some(&first), "b", 1_000);
         assert_eq!(second.epoch, 1_001);
-        assert!(second.shards.iter().all(|shard| shard.owner == "b" && shard.epoch == 1_001));
+        assert!(
+            second
+                .shards
+                .iter()
+                .all(|shard| shard.owner == "b" && shard.epoch == 1_001)
+        );
         assert_eq!(taken(Some(&second), "c", 5_000).epoch, 5_000);
     }
 }

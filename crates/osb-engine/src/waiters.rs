@@ -35,7 +35,11 @@ impl Waiters {
     }
 
     pub(crate) fn settle(&self, operation: &OperationId, settled: &Settled) {
-        let senders = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(operation);
+        let senders = self
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(operation);
         for sender in senders.into_iter().flatten() {
             // A receiver that is gone is a request whose budget has ended.
             let _ = sender.send(settled.clone());
@@ -45,7 +49,10 @@ impl Waiters {
     /// Forgets the waiters of an operation whose requests have all gone.
     pub(crate) fn forget(&self, operation: &OperationId) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.get(operation).is_some_and(|senders| senders.iter().all(oneshot::Sender::is_closed)) {
+        if waiting
+            .get(operation)
+            .is_some_and(|senders| senders.iter().all(oneshot::Sender::is_closed))
+        {
             waiting.remove(operation);
         }
     }

@@ -33,6 +33,12 @@ const PARALLELISM: usize = 8;
 pub fn broker(settings: &Settings) -> Broker {
     let broker = Broker::new("postgres").service(catalog::offering(), Databases::new(settings));
     catalog::plan_ids().fold(broker, |broker, plan| {
-        broker.policy(plan, Policy { parallelism: PARALLELISM, ..Policy::default() })
+        broker.policy(
+            plan,
+            Policy {
+                parallelism: PARALLELISM,
+                ..Policy::default()
+            },
+        )
     })
 }

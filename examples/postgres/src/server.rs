@@ -35,16 +35,27 @@ impl Server {
     /// Connects when it is first used.
     pub(crate) fn new(settings: &Settings) -> Self {
         let tls = MakeRustlsConnect::new(settings.tls.clone());
-        let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let config = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
         let manager = Manager::from_config(settings.postgres.clone(), tls.clone(), config);
-        let timeouts = Timeouts { wait: Some(WAIT), create: Some(WAIT), recycle: Some(WAIT) };
+        let timeouts = Timeouts {
+            wait: Some(WAIT),
+            create: Some(WAIT),
+            recycle: Some(WAIT),
+        };
         let pool = Pool::builder(manager)
             .max_size(SESSIONS)
             .timeouts(timeouts)
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a runtime is given, which is all that timeouts need");
-        Self { postgres: settings.postgres.clone(), tls, pool, prepared: OnceCell::new() }
+        Self {
+            postgres: settings.postgres.clone(),
+            tls,
+            pool,
+            prepared: OnceCell::new(),
+        }
     }
 
     /// Opens the session of one call: it alone works on the instance until it ends.
@@ -85,7 +96,11 @@ async fn prepare(session: &Session<'_>) -> Result<()> {
     if row.try_get::<_, i32>(0)? < OLDEST_VERSION {
         return Err(Error::failed("The database server is older than PostgreSQL 13."));
     }
-    if row.try_get(1)? { Ok(()) } else { session.execute(sql::BOOKKEEPING).await }
+    if row.try_get(1)? {
+        Ok(())
+    } else {
+        session.execute(sql::BOOKKEEPING).await
+    }
 }
 
 /// A session in the broker's own database that holds the lock of one instance.
@@ -113,14 +128,25 @@ impl<'a> Session<'a> {
     /// then again the epoch, for who came by meanwhile.
     async fn claim(&mut self) -> Result<()> {
         let epoch = [(&self.instance as _, Type::TEXT), (&self.epoch as _, Type::INT8)];
-        let announced = self.client().execute_typed(sql::ANNOUNCE, &epoch).await.map_err(explain)?;
+        let announced = self
+            .client()
+            .execute_typed(sql::ANNOUNCE, &epoch)
+            .await
+            .map_err(explain)?;
         if announced == 0 {
             return Err(overtaken());
         }
         let instance = [(&self.instance as _, Type::TEXT)];
-        self.client().query_typed(sql::END_OTHERS, &instance).await.map_err(explain)?;
+        self.client()
+            .query_typed(sql::END_OTHERS, &instance)
+            .await
+            .map_err(explain)?;
         self.client().query_typed(sql::LOCK, &instance).await.map_err(explain)?;
-        let row = self.client().query_typed_opt(sql::STILL_HIGHEST, &epoch).await.map_err(explain)?;
+        let row = self
+            .client()
+            .query_typed_opt(sql::STILL_HIGHEST, &epoch)
+            .await
+            .map_err(explain)?;
         match row.map(|row| row.try_get(0)).transpose()? {
             Some(true) => Ok(()),
             _ => Err(overtaken()),
@@ -139,7 +165,11 @@ impl<'a> Session<'a> {
     pub(crate) async fn inside(&self, database: &str) -> Result<Inside> {
         let inside = self.server.connect(database).await?;
         inside.execute(LOCK_TIMEOUT).await?;
-        inside.client.query_typed(sql::LOCK, &[(&self.instance, Type::TEXT)]).await.map_err(explain)?;
+        inside
+            .client
+            .query_typed(sql::LOCK, &[(&self.instance, Type::TEXT)])
+            .await
+            .map_err(explain)?;
         // Whoever ended this session before that other one was to be seen must not be worked against.
         self.execute("").await?;
         Ok(inside)
@@ -152,32 +182,57 @@ impl<'a> Session<'a> {
 
     /// The number of a role, if it is there.
     pub(crate) async fn role(&self, name: &str) -> Result<Option<u32>> {
-        let row = self.client().query_typed_opt(sql::ROLE, &[(&name, Type::TEXT)]).await.map_err(explain)?;
+        let row = self
+            .client()
+            .query_typed_opt(sql::ROLE, &[(&name, Type::TEXT)])
+            .await
+            .map_err(explain)?;
         Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
 
     /// The roles that are members of another.
     pub(crate) async fn members(&self, role: &str) -> Result<Vec<String>> {
-        let rows = self.client().query_typed(sql::MEMBERS, &[(&role, Type::TEXT)]).await.map_err(explain)?;
-        Ok(rows.iter().map(|row| row.try_get(0)).collect::<std::result::Result<_, _>>()?)
+        let rows = self
+            .client()
+            .query_typed(sql::MEMBERS, &[(&role, Type::TEXT)])
+            .await
+            .map_err(explain)?;
+        Ok(rows
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<std::result::Result<_, _>>()?)
     }
 
     /// A database, if it is there.
     pub(crate) async fn database(&self, name: &str) -> Result<Option<Database>> {
-        let row = self.client().query_typed_opt(sql::DATABASE, &[(&name, Type::TEXT)]).await.map_err(explain)?;
+        let row = self
+            .client()
+            .query_typed_opt(sql::DATABASE, &[(&name, Type::TEXT)])
+            .await
+            .map_err(explain)?;
         let Some(row) = row else { return Ok(None) };
-        Ok(Some(Database { open: row.try_get(0)?, whole: row.try_get(1)? }))
+        Ok(Some(Database {
+            open: row.try_get(0)?,
+            whole: row.try_get(1)?,
+        }))
     }
 
     /// Ends the sessions of a role; says whether there was none any more.
     pub(crate) async fn end_sessions(&self, role: u32) -> Result<bool> {
-        let rows = self.client().query_typed(sql::END_SESSIONS, &[(&role, Type::OID)]).await.map_err(explain)?;
+        let rows = self
+            .client()
+            .query_typed(sql::END_SESSIONS, &[(&role, Type::OID)])
+            .await
+            .map_err(explain)?;
         Ok(rows.is_empty())
     }
 
     /// Notes that the instance is gone.
     pub(crate) async fn mark_removed(&self) -> Result<()> {
-        self.client().execute_typed(sql::MARK_REMOVED, &[(&self.instance, Type::TEXT)]).await.map_err(explain)?;
+        self.client()
+            .execute_typed(sql::MARK_REMOVED, &[(&self.instance, Type::TEXT)])
+            .await
+            .map_err(explain)?;
         self.execute(sql::FORGET_REMOVED).await
     }
 
@@ -230,9 +285,9 @@ fn explain(error: tokio_postgres::Error) -> Error {
         code if *code == SqlState::INVALID_PARAMETER_VALUE => {
             Error::failed("The database server cannot make a database with these parameters.")
         }
-        code if *code == SqlState::DEPENDENT_OBJECTS_STILL_EXIST => {
-            Error::failed("Something outside of the instance's database still belongs to it: the operator has to remove that.")
-        }
+        code if *code == SqlState::DEPENDENT_OBJECTS_STILL_EXIST => Error::failed(
+            "Something outside of the instance's database still belongs to it: the operator has to remove that.",
+        ),
         code if *code == SqlState::OBJECT_IN_USE || *code == SqlState::LOCK_NOT_AVAILABLE => {
             Error::retry("The database is in use.")
         }

@@ -52,7 +52,10 @@ pub struct Login {
 impl Databases {
     /// Databases on the server of the settings. Connects when it is first used.
     pub fn new(settings: &Settings) -> Self {
-        Self { server: Server::new(settings), public: settings.public.clone() }
+        Self {
+            server: Server::new(settings),
+            public: settings.public.clone(),
+        }
     }
 }
 
@@ -69,12 +72,14 @@ impl Service for Databases {
         op.progress("Creating the owner");
         op.step("owner", || create_owner(&session, &database)).await?;
         op.progress("Creating the database");
-        op.step("database", || create_database(&session, &database, size, &new)).await?;
+        op.step("database", || create_database(&session, &database, size, &new))
+            .await?;
         let opening = database.opening(op);
         op.step("access", || session.execute(&opening)).await?;
         if !new.extensions.is_empty() {
             op.progress("Installing the extensions");
-            op.step("extensions", || create_extensions(&session, &database, &new)).await?;
+            op.step("extensions", || create_extensions(&session, &database, &new))
+                .await?;
         }
         session.close().await;
         Ok(database)
@@ -104,10 +109,20 @@ impl Service for Databases {
         let session = self.server.session(op).await?;
         let exists = session.role(&username).await?.is_some();
         let verifier = scram_sha_256(password.as_bytes());
-        session.execute(&sql::put_login(&username, &database.owner, &verifier, exists)).await?;
-        session.inside(&database.name).await?.execute(&sql::share(&username, &database.owner)).await?;
+        session
+            .execute(&sql::put_login(&username, &database.owner, &verifier, exists))
+            .await?;
+        session
+            .inside(&database.name)
+            .await?
+            .execute(&sql::share(&username, &database.owner))
+            .await?;
         session.close().await;
-        let endpoint = Endpoint { host: self.public.host.clone(), ports: vec![self.public.port.to_string()], protocol: None };
+        let endpoint = Endpoint {
+            host: self.public.host.clone(),
+            ports: vec![self.public.port.to_string()],
+            protocol: None,
+        };
         Ok(Binding::new(self.public.login(&database.name, username, password)).endpoints(vec![endpoint]))
     }
 
@@ -121,7 +136,10 @@ impl Service for Databases {
 
 impl Database {
     fn of(op: &Operation) -> Self {
-        Self { name: op.instance_name("db"), owner: op.instance_name("owner") }
+        Self {
+            name: op.instance_name("db"),
+            owner: op.instance_name("owner"),
+        }
     }
 
     /// The comment tells the operator which instance it is. Ids may hold any character; the server's own character set
@@ -142,25 +160,31 @@ async fn create_owner(session: &Session<'_>, database: &Database) -> Result<()> 
     session.execute(&statements).await
 }
 
-async fn create_database(
-    session: &Session<'_>,
-    database: &Database,
-    size: PlanSize,
-    new: &NewDatabase,
-) -> Result<()> {
+async fn create_database(session: &Session<'_>, database: &Database, size: PlanSize, new: &NewDatabase) -> Result<()> {
     if session.database(&database.name).await?.is_some() {
         return Ok(());
     }
-    session.execute(&sql::create_database(&database.name, &database.owner, size.connections, new.encoding)).await
+    session
+        .execute(&sql::create_database(
+            &database.name,
+            &database.owner,
+            size.connections,
+            new.encoding,
+        ))
+        .await
 }
 
 async fn create_extensions(session: &Session<'_>, database: &Database, new: &NewDatabase) -> Result<()> {
     let inside = session.inside(&database.name).await?;
-    inside.execute(&sql::create_extensions(&database.owner, &new.extensions)).await
+    inside
+        .execute(&sql::create_extensions(&database.owner, &new.extensions))
+        .await
 }
 
 async fn drop_database(session: &Session<'_>, name: &str) -> Result<()> {
-    let Some(found) = session.database(name).await? else { return Ok(()) };
+    let Some(found) = session.database(name).await? else {
+        return Ok(());
+    };
     if found.whole {
         session.execute(&sql::close_database(name)).await?;
     }
@@ -170,7 +194,9 @@ async fn drop_database(session: &Session<'_>, name: &str) -> Result<()> {
 /// Drops a login with its sessions; what belongs to it goes to the owner of the instance's database, if there still is
 /// one.
 async fn drop_login(session: &Session<'_>, login: &str, database: Option<&Database>) -> Result<()> {
-    let Some(role) = session.role(login).await? else { return Ok(()) };
+    let Some(role) = session.role(login).await? else {
+        return Ok(());
+    };
     session.execute(&sql::close_login(login)).await?;
     end_sessions(session, role).await?;
     if let Some(database) = database
@@ -198,16 +224,35 @@ async fn end_sessions(session: &Session<'_>, role: u32) -> Result<()> {
 fn random_password() -> Result<String> {
     const CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut bytes = [0; 32];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| Error::retry("The system gives no random numbers."))?;
-    Ok(bytes.iter().map(|byte| char::from(CHARACTERS[usize::from(byte % 64)])).collect())
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| Error::retry("The system gives no random numbers."))?;
+    Ok(bytes
+        .iter()
+        .map(|byte| char::from(CHARACTERS[usize::from(byte % 64)]))
+        .collect())
 }
 
 impl PublicAddress {
     fn login(&self, database: &str, username: String, password: String) -> Login {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
         let query = if self.tls { "?sslmode=require" } else { "" };
-        let uri = format!("postgres://{username}:{password}@{host}:{}/{database}{query}", self.port);
-        Login { uri, host: self.host.clone(), port: self.port, database: database.to_owned(), username, password }
+        let uri = format!(
+            "postgres://{username}:{password}@{host}:{}/{database}{query}",
+            self.port
+        );
+        Login {
+            uri,
+            host: self.host.clone(),
+            port: self.port,
+            database: database.to_owned(),
+            username,
+            password,
+        }
     }
 }
 
@@ -225,7 +270,11 @@ mod tests {
 
     #[test]
     fn the_uri_says_all_of_it() {
-        let public = PublicAddress { host: "::1".to_owned(), port: 6000, tls: true };
+        let public = PublicAddress {
+            host: "::1".to_owned(),
+            port: 6000,
+            tls: true,
+        };
         let login = public.login("db", "user".to_owned(), "secret".to_owned());
         assert_eq!(login.uri, "postgres://user:secret@[::1]:6000/db?sslmode=require");
     }

@@ -47,10 +47,14 @@ pub(crate) struct PublicAddress {
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// There is no URL.
-    #[error("{URL} is not set: set it to postgres://user:password@host:port/database, a login that may create databases and roles")]
+    #[error(
+        "{URL} is not set: set it to postgres://user:password@host:port/database, a login that may create databases and roles"
+    )]
     Missing,
     /// The URL cannot be read.
-    #[error("{URL} cannot be read: write postgres://user:password@host:port/database, with %-escapes for special characters of the password")]
+    #[error(
+        "{URL} cannot be read: write postgres://user:password@host:port/database, with %-escapes for special characters of the password"
+    )]
     Url,
     /// No user, no host, or several hosts.
     #[error("{URL} has to name {0}")]
@@ -109,7 +113,9 @@ impl Settings {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("public", &self.public).finish_non_exhaustive()
+        f.debug_struct("Settings")
+            .field("public", &self.public)
+            .finish_non_exhaustive()
     }
 }
 
@@ -123,15 +129,18 @@ fn file(
     path: &Path,
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> SettingsError {
-    SettingsError::File { variable, path: path.to_owned(), source: source.into() }
+    SettingsError::File {
+        variable,
+        path: path.to_owned(),
+        source: source.into(),
+    }
 }
 
-fn public_address(
-    postgres: &tokio_postgres::Config,
-    public: Option<&str>,
-) -> Result<PublicAddress, SettingsError> {
+fn public_address(postgres: &tokio_postgres::Config, public: Option<&str>) -> Result<PublicAddress, SettingsError> {
     let tls = postgres.get_ssl_mode() == SslMode::Require;
-    let [host] = postgres.get_hosts() else { return Err(SettingsError::Incomplete("one host")) };
+    let [host] = postgres.get_hosts() else {
+        return Err(SettingsError::Incomplete("one host"));
+    };
     if let Some(public) = public {
         let (host, port) = host_and_port(public).ok_or(SettingsError::PublicAddress)?;
         return Ok(PublicAddress { host, port, tls });
@@ -139,7 +148,11 @@ fn public_address(
     match host {
         Host::Tcp(host) => {
             let port = postgres.get_ports().first().copied().unwrap_or(DEFAULT_PORT);
-            Ok(PublicAddress { host: host.clone(), port, tls })
+            Ok(PublicAddress {
+                host: host.clone(),
+                port,
+                tls,
+            })
         }
         Host::Unix(_) => Err(SettingsError::NotPublic),
     }
@@ -155,7 +168,10 @@ fn host_and_port(text: &str) -> Option<(String, u16)> {
         None => !host.is_empty() && host.chars().all(plain),
     };
     usable.then_some(())?;
-    Some((inner.unwrap_or(host).to_owned(), port.parse().ok().filter(|port| *port > 0)?))
+    Some((
+        inner.unwrap_or(host).to_owned(),
+        port.parse().ok().filter(|port| *port > 0)?,
+    ))
 }
 
 /// With TLS the server's certificate is always verified, its name included.
@@ -188,7 +204,12 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-        Settings::read(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+        Settings::read(|name| {
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
     }
 
     fn public(variables: &[(&str, &str)]) -> (String, u16, bool) {
@@ -200,8 +221,14 @@ mod tests {
     fn applications_get_the_address_of_the_url_unless_another_is_set() {
         let url = (URL, "postgres://admin:pw@db.example.com/osb?sslmode=require");
         assert_eq!(public(&[url]), ("db.example.com".to_owned(), 5432, true));
-        assert_eq!(public(&[url, (PUBLIC_ADDRESS, "pg.apps:6000")]), ("pg.apps".to_owned(), 6000, true));
-        assert_eq!(public(&[url, (PUBLIC_ADDRESS, "[::1]:6000")]), ("::1".to_owned(), 6000, true));
+        assert_eq!(
+            public(&[url, (PUBLIC_ADDRESS, "pg.apps:6000")]),
+            ("pg.apps".to_owned(), 6000, true)
+        );
+        assert_eq!(
+            public(&[url, (PUBLIC_ADDRESS, "[::1]:6000")]),
+            ("::1".to_owned(), 6000, true)
+        );
         let plain = (URL, "postgres://admin@127.0.0.1:7000/osb?sslmode=disable");
         assert_eq!(public(&[plain]), ("127.0.0.1".to_owned(), 7000, false));
     }
@@ -214,7 +241,10 @@ mod tests {
             (&[(URL, "postgres://admin:hunter2/@host:none/osb")], "cannot be read"),
             (&[(URL, "postgres://host/osb?password=hunter2")], "a user"),
             (&[(URL, "postgres://admin:hunter2@one,two/osb")], "one host"),
-            (&[(URL, "postgres://admin:hunter2@%2Frun/osb?sslmode=disable")], "Unix socket"),
+            (
+                &[(URL, "postgres://admin:hunter2@%2Frun/osb?sslmode=disable")],
+                "Unix socket",
+            ),
             (&[(URL, url), (PUBLIC_ADDRESS, "host")], "host:port"),
             (&[(URL, url), (PASSWORD_FILE, "/nowhere/at/all")], "/nowhere/at/all"),
             (&[(URL, url), (CA_FILE, "/nowhere/at/all")], "/nowhere/at/all"),

@@ -153,7 +153,10 @@ mod tests {
 
     #[test]
     fn names_and_texts_cannot_end_their_quotes() {
-        assert_eq!(create_owner("a\"; DROP ROLE b; --"), "CREATE ROLE \"a\"\"; DROP ROLE b; --\" NOLOGIN");
+        assert_eq!(
+            create_owner("a\"; DROP ROLE b; --"),
+            "CREATE ROLE \"a\"\"; DROP ROLE b; --\" NOLOGIN"
+        );
         let opened = open_database("d", "it's");
         assert!(opened.contains("IS 'it''s';"), "{opened}");
     }

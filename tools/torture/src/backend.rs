@@ -1,7 +1,7 @@
 //! The backend of the broker under torture: it is never killed, does what it is asked to, decides what goes wrong, and
 //! writes everything down.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,6 +47,8 @@ struct State {
     /// What has been made: name and part, and its token.
     parts: BTreeMap<(String, String), String>,
     tokens: u64,
+    /// Names whose parts were removed at least once.
+    removed: HashSet<String>,
     /// For each key, how often something went wrong by our decision.
     trouble: HashMap<String, u32>,
     /// Keys whose work was done once: what comes again must go well, as everything is there or gone already.
@@ -120,6 +122,11 @@ impl Backend {
     /// The token of a part.
     pub(crate) fn token(&self, name: &str, part: &str) -> Option<String> {
         self.lock().parts.get(&(name.to_owned(), part.to_owned())).cloned()
+    }
+
+    /// Whether a removal of this name was begun at any time: it may have failed half-way.
+    pub(crate) fn was_removed(&self, name: &str) -> bool {
+        self.lock().removed.contains(name)
     }
 
     /// Takes the journal: it is empty afterwards.
@@ -234,6 +241,7 @@ impl Backend {
             }
             Request::Remove => {
                 state.parts.retain(|(name, _), _| *name != begin.own_name);
+                state.removed.insert(begin.own_name.clone());
                 What::Remove
             }
             Request::End(how, value) => {

@@ -96,13 +96,23 @@ impl Inner {
 /// A panic is a defect that would come again: a creation fails at once. A removal is tried again, because something
 /// may be left in the backend.
 fn of_panic(verb: Verb) -> Error {
-    let kind = if verb.removes() { Kind::Retry(None) } else { Kind::Failed };
-    Error { kind, description: Some("The service broke down while it worked on this.".to_owned()), source: None }
+    let kind = if verb.removes() {
+        Kind::Retry(None)
+    } else {
+        Kind::Failed
+    };
+    Error {
+        kind,
+        description: Some("The service broke down while it worked on this.".to_owned()),
+        source: None,
+    }
 }
 
 /// Stores progress texts as they come; ends only when the operation has been lost.
 async fn store_progress(recorder: Option<&Arc<Recorder>>) {
-    let Some(recorder) = recorder else { return std::future::pending().await };
+    let Some(recorder) = recorder else {
+        return std::future::pending().await;
+    };
     loop {
         recorder.progress_changed.notified().await;
         // A progress text that could not be stored is followed by others; a lost operation is found by its outcome.

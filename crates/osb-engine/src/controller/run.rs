@@ -43,7 +43,9 @@ pub(crate) async fn work_lane(inner: Arc<Inner>, key: LaneKey) {
     while let Some((job, cancelled)) = inner.lanes.next(&key, &inner.stopping) {
         let target = job.target.clone();
         let attempt = job.attempt;
-        let done = AssertUnwindSafe(inner.do_job(&key, job, cancelled)).catch_unwind().await;
+        let done = AssertUnwindSafe(inner.do_job(&key, job, cancelled))
+            .catch_unwind()
+            .await;
         match done {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -82,7 +84,9 @@ impl Inner {
             },
         };
         for _ in 0..LOOKS {
-            let Some(epoch) = self.shards.epoch(&key.instance) else { return Ok(()) };
+            let Some(epoch) = self.shards.epoch(&key.instance) else {
+                return Ok(());
+            };
             let changed = match decide::work(&stored, epoch, FINALIZER) {
                 Work::Nothing | Work::NotMine => return Ok(()),
                 Work::NotOurs => {
@@ -97,7 +101,11 @@ impl Inner {
                     self.home.set_finalizers(kind, &stored.metadata, &finalizers).await
                 }
                 Work::Remove => {
-                    let verb = if kind == Kind::Binding { Verb::Unbind } else { Verb::Deprovision };
+                    let verb = if kind == Kind::Binding {
+                        Verb::Unbind
+                    } else {
+                        Verb::Deprovision
+                    };
                     match self.accept(&stored, verb, epoch, None).await {
                         Ok(accepted) => {
                             stored = accepted;
@@ -127,7 +135,10 @@ impl Inner {
         let patch = json!({"record": {"epoch": epoch}});
         let metadata = self.home.patch(stored.which(), &stored.metadata, &patch).await?;
         self.own.add(&metadata.resource_version);
-        let mut claimed = Stored { metadata, ..stored.clone() };
+        let mut claimed = Stored {
+            metadata,
+            ..stored.clone()
+        };
         if let Some(record) = &mut claimed.record {
             record.epoch = epoch;
         }
@@ -142,7 +153,9 @@ impl Inner {
         attempt: u32,
         cancelled: CancellationToken,
     ) -> Result<(), HomeError> {
-        let Some(running) = stored.running().cloned() else { return Ok(()) };
+        let Some(running) = stored.running().cloned() else {
+            return Ok(());
+        };
         if running.verb.removes() && !fresh && self.is_buried(&stored).await? {
             return self.removed(&stored).await;
         }
@@ -183,12 +196,23 @@ impl Inner {
                 return None;
             }
         };
-        let facts = objects::facts(&self.keys, platform, &found.plan.plan, instance.unwrap_or(&stored), &stored, running, &request);
-        let deadline = deadline(running.accepted_at, if running.verb.removes() {
-            found.plan.removal_deadline
-        } else {
-            found.plan.deadline
-        });
+        let facts = objects::facts(
+            &self.keys,
+            platform,
+            &found.plan.plan,
+            instance.unwrap_or(&stored),
+            &stored,
+            running,
+            &request,
+        );
+        let deadline = deadline(
+            running.accepted_at,
+            if running.verb.removes() {
+                found.plan.removal_deadline
+            } else {
+                found.plan.deadline
+            },
+        );
         let recorder = Arc::new(Recorder::new(
             self.home.clone(),
             self.keys.clone(),
@@ -202,7 +226,16 @@ impl Inner {
             cancelled: cancelled.clone(),
             recorder: Some(recorder.clone()),
         };
-        Some(Ready { stored, found, request, operation, recorder, cancelled, deadline, attempt })
+        Some(Ready {
+            stored,
+            found,
+            request,
+            operation,
+            recorder,
+            cancelled,
+            deadline,
+            attempt,
+        })
     }
 
     async fn provision_now(
@@ -213,15 +246,32 @@ impl Inner {
         attempt: u32,
         cancelled: CancellationToken,
     ) -> Result<(), HomeError> {
-        let Some(ready) = self.make_ready(stored, None, found, attempt, cancelled) else { return Ok(()) };
+        let Some(ready) = self.make_ready(stored, None, found, attempt, cancelled) else {
+            return Ok(());
+        };
         let Some(_slot) = ready.slot().await else { return Ok(()) };
         let service = &ready.found.registration.service;
         let function = service.provision(&ready.operation, ready.request.parameters.clone());
-        match self.call(Verb::Provision, Some(&ready.recorder), &ready.cancelled, ready.deadline, function).await {
+        match self
+            .call(
+                Verb::Provision,
+                Some(&ready.recorder),
+                &ready.cancelled,
+                ready.deadline,
+                function,
+            )
+            .await
+        {
             Called::Returned(state) => {
-                let body = InstanceBody { dashboard_url: service.dashboard_url(&ready.operation), metadata: None };
-                let write =
-                    OutcomeWrite { data: Some(state), outputs: Some(objects::to_vec(&body)), drop_steps: true };
+                let body = InstanceBody {
+                    dashboard_url: service.dashboard_url(&ready.operation),
+                    metadata: None,
+                };
+                let write = OutcomeWrite {
+                    data: Some(state),
+                    outputs: Some(objects::to_vec(&body)),
+                    drop_steps: true,
+                };
                 self.succeeded(&ready, write, Settled::Succeeded(None)).await
             }
             Called::Failed(error) => self.failed(key, &ready, error).await,
@@ -247,16 +297,33 @@ impl Inner {
                 && !instance.running().is_some_and(|running| running.verb.removes())
         });
         let state = usable.as_ref().map(|instance| objects::data(&self.keys, instance));
-        let (Some(instance), Some(Ok(Some(state)))) = (usable, state) else { return self.refuse_bind(&stored).await };
-        let Some(ready) = self.make_ready(stored, Some(&instance), found, attempt, cancelled) else { return Ok(()) };
+        let (Some(instance), Some(Ok(Some(state)))) = (usable, state) else {
+            return self.refuse_bind(&stored).await;
+        };
+        let Some(ready) = self.make_ready(stored, Some(&instance), found, attempt, cancelled) else {
+            return Ok(());
+        };
         let Some(_slot) = ready.slot().await else { return Ok(()) };
         let service = &ready.found.registration.service;
         let function = service.bind(&ready.operation, state, ready.request.parameters.clone());
-        match self.call(Verb::Bind, Some(&ready.recorder), &ready.cancelled, ready.deadline, function).await {
+        match self
+            .call(
+                Verb::Bind,
+                Some(&ready.recorder),
+                &ready.cancelled,
+                ready.deadline,
+                function,
+            )
+            .await
+        {
             Called::Returned(body) => {
-                let write =
-                    OutcomeWrite { data: None, outputs: Some(objects::to_vec(&body)), drop_steps: true };
-                self.succeeded(&ready, write, Settled::Succeeded(Some(Arc::new(body)))).await
+                let write = OutcomeWrite {
+                    data: None,
+                    outputs: Some(objects::to_vec(&body)),
+                    drop_steps: true,
+                };
+                self.succeeded(&ready, write, Settled::Succeeded(Some(Arc::new(body))))
+                    .await
             }
             Called::Failed(error) => self.failed(key, &ready, error).await,
             Called::Late => self.store_failure(&ready, late()).await,
@@ -269,7 +336,10 @@ impl Inner {
         self.let_go(stored).await?;
         if let Some(running) = stored.running() {
             self.metrics.ended(running.verb, Outcome::Failed);
-            self.waiters.settle(&running.id, &Settled::Failed(Some("The instance is being deleted.".to_owned())));
+            self.waiters.settle(
+                &running.id,
+                &Settled::Failed(Some("The instance is being deleted.".to_owned())),
+            );
         }
         Ok(())
     }
@@ -283,7 +353,10 @@ impl Inner {
         cancelled: CancellationToken,
     ) -> Result<(), HomeError> {
         let instance: Option<Stored> = self.home.get(Kind::Instance, &key.namespace, &key.instance).await?;
-        match self.undo_binding(stored, instance.as_ref(), found, attempt, cancelled).await? {
+        match self
+            .undo_binding(stored, instance.as_ref(), found, attempt, cancelled)
+            .await?
+        {
             Undone::Yes(stored) => self.removed(&stored).await,
             Undone::No(ready, error) => self.failed(key, &ready, error).await,
             Undone::Late(ready) => self.store_failure(&ready, late()).await,
@@ -318,10 +391,20 @@ impl Inner {
             Ok(body) => body.and_then(|body| body.credentials),
             Err(error) => return Ok(Undone::No(Box::new(ready), unreadable(error))),
         };
-        let Some(slot) = ready.slot().await else { return Ok(Undone::Cancelled) };
+        let Some(slot) = ready.slot().await else {
+            return Ok(Undone::Cancelled);
+        };
         let service = &ready.found.registration.service;
         let function = service.unbind(&ready.operation, state, credentials);
-        let called = self.call(Verb::Unbind, Some(&ready.recorder), &ready.cancelled, ready.deadline, function).await;
+        let called = self
+            .call(
+                Verb::Unbind,
+                Some(&ready.recorder),
+                &ready.cancelled,
+                ready.deadline,
+                function,
+            )
+            .await;
         drop(slot);
         Ok(match called {
             Called::Returned(()) => Undone::Yes(ready.into_stored().await),
@@ -341,7 +424,9 @@ impl Inner {
     ) -> Result<(), HomeError> {
         let state = objects::data(&self.keys, &stored);
         let instance = stored.clone();
-        let Some(ready) = self.make_ready(stored, Some(&instance), found, attempt, cancelled) else { return Ok(()) };
+        let Some(ready) = self.make_ready(stored, Some(&instance), found, attempt, cancelled) else {
+            return Ok(());
+        };
         if let Some(error) = self.unbind_all(key, &instance, &ready).await? {
             return self.failed(key, &ready, error).await;
         }
@@ -354,8 +439,15 @@ impl Inner {
         };
         let Some(slot) = ready.slot().await else { return Ok(()) };
         let function = ready.found.registration.service.deprovision(&ready.operation, state);
-        let called =
-            self.call(Verb::Deprovision, Some(&ready.recorder), &ready.cancelled, ready.deadline, function).await;
+        let called = self
+            .call(
+                Verb::Deprovision,
+                Some(&ready.recorder),
+                &ready.cancelled,
+                ready.deadline,
+                function,
+            )
+            .await;
         drop(slot);
         match called {
             Called::Returned(()) => self.removed(&ready.into_stored().await).await,
@@ -374,9 +466,18 @@ impl Inner {
         ready: &Ready,
     ) -> Result<Option<Error>, HomeError> {
         let labels = format!("{INSTANCE_LABEL}={}", key.instance);
-        let selection = Selection { namespace: Some(&key.namespace), labels: Some(&labels), ..Selection::default() };
+        let selection = Selection {
+            namespace: Some(&key.namespace),
+            labels: Some(&labels),
+            ..Selection::default()
+        };
         for _ in 0..LOOKS {
-            let bindings = self.home.list::<Stored>(Kind::Binding, selection.clone()).await?.items.unwrap_or_default();
+            let bindings = self
+                .home
+                .list::<Stored>(Kind::Binding, selection.clone())
+                .await?
+                .items
+                .unwrap_or_default();
             if bindings.is_empty() {
                 return Ok(None);
             }
@@ -396,7 +497,9 @@ impl Inner {
         instance: &Stored,
         ready: &Ready,
     ) -> Result<Option<Error>, HomeError> {
-        let Some(epoch) = self.shards.epoch(&key.instance) else { return Ok(Some(Error::retry("Handed over."))) };
+        let Some(epoch) = self.shards.epoch(&key.instance) else {
+            return Ok(Some(Error::retry("Handed over.")));
+        };
         if binding.running().is_some_and(|running| running.verb == Verb::Unbind) {
             if self.is_buried(&binding).await? {
                 self.removed(&binding).await?;
@@ -418,15 +521,28 @@ impl Inner {
             }
         }
         let undone = self
-            .undo_binding(binding, Some(instance), ready.found.clone(), ready.attempt, ready.cancelled.child_token())
+            .undo_binding(
+                binding,
+                Some(instance),
+                ready.found.clone(),
+                ready.attempt,
+                ready.cancelled.child_token(),
+            )
             .await?;
         match undone {
             Undone::Yes(stored) => self.removed(&stored).await.map(|()| None),
             Undone::No(of_binding, error) => {
                 // With the removal of the instance that of the binding ends, too; else it goes on with the next try.
                 if self.pause_before_next(ready, &error).is_none() {
-                    let text = error.description.clone().unwrap_or_else(|| "The service failed.".to_owned());
-                    self.store_failure(&of_binding, objects::masked(&text, &objects::secrets(&of_binding.request))).await?;
+                    let text = error
+                        .description
+                        .clone()
+                        .unwrap_or_else(|| "The service failed.".to_owned());
+                    self.store_failure(
+                        &of_binding,
+                        objects::masked(&text, &objects::secrets(&of_binding.request)),
+                    )
+                    .await?;
                 }
                 Ok(Some(error))
             }
@@ -455,7 +571,10 @@ impl Inner {
     async fn failed(self: &Arc<Self>, key: &LaneKey, ready: &Ready, error: Error) -> Result<(), HomeError> {
         let secrets = objects::secrets(&ready.request);
         let description = error.description.as_deref().map(|text| objects::masked(text, &secrets));
-        let source = error.source.as_deref().map(|source| objects::masked(&chain(source), &secrets));
+        let source = error
+            .source
+            .as_deref()
+            .map(|source| objects::masked(&chain(source), &secrets));
         let verb = ready.operation.verb().as_str();
         let pause = self.pause_before_next(ready, &error);
         tracing::info!(verb, instance = ?ready.operation.instance().as_str(), attempt = ready.attempt, again = pause.is_some(),
@@ -467,14 +586,20 @@ impl Inner {
                 }
                 match ready.recorder.flush_progress().await {
                     Ok(()) | Err(RecordError::Home(_)) => {
-                        let target = Target { kind: ready.stored.which(), name: ready.stored.metadata.name.as_str().into() };
+                        let target = Target {
+                            kind: ready.stored.which(),
+                            name: ready.stored.metadata.name.as_str().into(),
+                        };
                         self.again(key.clone(), target, ready.attempt + 1, pause);
                         Ok(())
                     }
                     Err(error) => lost(error),
                 }
             }
-            None => self.store_failure(ready, description.unwrap_or_else(|| "The service failed.".to_owned())).await,
+            None => {
+                self.store_failure(ready, description.unwrap_or_else(|| "The service failed.".to_owned()))
+                    .await
+            }
         }
     }
 
@@ -488,12 +613,19 @@ impl Inner {
     }
 
     async fn store_failure(&self, ready: &Ready, description: String) -> Result<(), HomeError> {
-        let description: String = description.chars().take(crate::resource::MAX_DESCRIPTION_CHARS).collect();
+        let description: String = description
+            .chars()
+            .take(crate::resource::MAX_DESCRIPTION_CHARS)
+            .collect();
         let write = OutcomeWrite::default();
-        match self.store_outcome(ready, Outcome::Failed, Some(description.clone()), write).await {
+        match self
+            .store_outcome(ready, Outcome::Failed, Some(description.clone()), write)
+            .await
+        {
             Ok(()) => {
                 self.metrics.ended(ready.operation.verb(), Outcome::Failed);
-                self.waiters.settle(&ready.operation.facts.id, &Settled::Failed(Some(description)));
+                self.waiters
+                    .settle(&ready.operation.facts.id, &Settled::Failed(Some(description)));
                 Ok(())
             }
             Err(error) => lost(error),
@@ -512,10 +644,15 @@ impl Inner {
         let facts = &ready.operation.facts;
         let status = objects::status_after(&ready.stored, facts.verb, outcome, description.as_deref(), now);
         let ended = objects::ended(facts.id.clone(), facts.verb, outcome, description, now);
-        let Some(record) = &ready.stored.record else { return Err(RecordError::Lost) };
+        let Some(record) = &ready.stored.record else {
+            return Err(RecordError::Lost);
+        };
         let mut pause = HOME_PAUSE;
         loop {
-            let stored = ready.recorder.store_outcome(record, ended.clone(), &status, &write).await;
+            let stored = ready
+                .recorder
+                .store_outcome(record, ended.clone(), &status, &write)
+                .await;
             match stored {
                 Err(RecordError::Home(error)) if !self.stopping.is_cancelled() => {
                     tracing::warn!(%error, object = %ready.stored.metadata.name, "an outcome cannot be stored; trying again");
@@ -551,7 +688,10 @@ impl Inner {
     }
 
     fn pause_after(&self, attempt: u32) -> Duration {
-        let doubled = self.config.first_retry.saturating_mul(2u32.saturating_pow(attempt.saturating_sub(1)));
+        let doubled = self
+            .config
+            .first_retry
+            .saturating_mul(2u32.saturating_pow(attempt.saturating_sub(1)));
         doubled.min(self.config.longest_retry)
     }
 }
@@ -568,12 +708,18 @@ impl Ready {
     /// The object with the version of the last write.
     async fn into_stored(self) -> Stored {
         let metadata = self.recorder.meta().await;
-        Stored { metadata, ..self.stored }
+        Stored {
+            metadata,
+            ..self.stored
+        }
     }
 }
 
 /// How an unbind went.
-#[expect(clippy::large_enum_variant, reason = "it is short-lived, and the large one is the usual one")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is short-lived, and the large one is the usual one"
+)]
 enum Undone {
     Yes(Stored),
     No(Box<Ready>, Error),
@@ -596,7 +742,9 @@ fn late() -> String {
 
 fn deadline(accepted: Option<Timestamp>, limit: Duration) -> Instant {
     let now = Instant::now();
-    let age = accepted.map(|accepted| Timestamp::now().duration_since(accepted)).unwrap_or_default();
+    let age = accepted
+        .map(|accepted| Timestamp::now().duration_since(accepted))
+        .unwrap_or_default();
     let age = Duration::try_from(age).unwrap_or_default();
     let left = limit.saturating_sub(age);
     // A limit below the last chance is the author's will; an age beyond the limit is a long time without us.

@@ -73,7 +73,16 @@ async fn follow(inner: Arc<Inner>, kind: Kind, mut version: String) {
 impl Inner {
     /// Brings the busy objects of a kind into their lanes; the answer is the version from which to watch.
     async fn resume(self: &Arc<Self>, kind: Kind) -> Result<String, HomeError> {
-        let first = self.home.list_metadata(kind, Selection { limit: Some(1), ..Selection::default() }).await?;
+        let first = self
+            .home
+            .list_metadata(
+                kind,
+                Selection {
+                    limit: Some(1),
+                    ..Selection::default()
+                },
+            )
+            .await?;
         let version = first.metadata.resource_version;
         let mut next: Option<String> = None;
         loop {
@@ -104,7 +113,10 @@ impl Inner {
             namespace: stored.metadata.namespace.as_str().into(),
             instance: stored.instance_name().into(),
         };
-        let target = Target { kind, name: stored.metadata.name.as_str().into() };
+        let target = Target {
+            kind,
+            name: stored.metadata.name.as_str().into(),
+        };
         self.push(key, Job::look_at(target, 1));
     }
 
@@ -154,10 +166,23 @@ impl Inner {
             },
             _ => meta.name.as_str(),
         };
-        let key = LaneKey { namespace: meta.namespace.as_str().into(), instance: instance.into() };
-        let target = Target { kind, name: meta.name.as_str().into() };
+        let key = LaneKey {
+            namespace: meta.namespace.as_str().into(),
+            instance: instance.into(),
+        };
+        let target = Target {
+            kind,
+            name: meta.name.as_str().into(),
+        };
         let deleted = meta.deletion_timestamp.is_some();
-        self.push(key, if deleted { Job::look_at_deleted(target) } else { Job::look_at(target, 1) });
+        self.push(
+            key,
+            if deleted {
+                Job::look_at_deleted(target)
+            } else {
+                Job::look_at(target, 1)
+            },
+        );
     }
 }
 
@@ -166,7 +191,11 @@ impl Inner {
 async fn sweep(inner: Arc<Inner>, kind: Kind) {
     let mut next: Option<String> = None;
     loop {
-        let selection = Selection { limit: Some(PAGE), next: next.as_deref(), ..Selection::default() };
+        let selection = Selection {
+            limit: Some(PAGE),
+            next: next.as_deref(),
+            ..Selection::default()
+        };
         let listed = tokio::select! {
             () = inner.stopping.cancelled() => return,
             listed = inner.home.list_metadata(kind, selection) => listed,

@@ -33,12 +33,18 @@ impl Inner {
     ) -> Result<Bound, BindError> {
         let namespace = self.tenant(caller)?;
         let instance_name = names::instance(instance_id);
-        let Some(epoch) = self.shards.epoch(&instance_name) else { return Err(elsewhere().into()) };
+        let Some(epoch) = self.shards.epoch(&instance_name) else {
+            return Err(elsewhere().into());
+        };
         let canonical = objects::canonical_bind(request);
         let name = names::binding(instance_id, id);
         for _ in 0..TRIES {
             let ticket = self.ticket(namespace, &instance_name, Kind::Binding, &name);
-            let instance: Option<Stored> = self.home.get(Kind::Instance, namespace, &instance_name).await.map_err(fault)?;
+            let instance: Option<Stored> = self
+                .home
+                .get(Kind::Instance, namespace, &instance_name)
+                .await
+                .map_err(fault)?;
             let instance = instance.ok_or(BindError::NoInstance)?;
             let usable = decide::usable(&instance, instance.spec.instance_id == *instance_id);
             if usable == Usable::Absent || self.is_gone(&instance).await.map_err(fault)? {
@@ -72,7 +78,8 @@ impl Inner {
                 OnExisting::Foreign => return Err(BindError::Conflict(foreign("binding"))),
                 OnExisting::Exists => {
                     self.metrics.repeat(Verb::Bind);
-                    let body: Option<BindingBody> = objects::outputs(&self.keys, &existing).map_err(|e| fault_of_seal(&e))?;
+                    let body: Option<BindingBody> =
+                        objects::outputs(&self.keys, &existing).map_err(|e| fault_of_seal(&e))?;
                     return Ok(Bound::Exists(body.unwrap_or_default()));
                 }
                 // A 202 is all that could be said now, and this request does not take one (OSB-ASY-03).
@@ -93,7 +100,10 @@ impl Inner {
                     if let Some(refusal) = refusal {
                         return Err(refusal);
                     }
-                    match self.accept(&existing, Verb::Bind, epoch, caller.identity.as_deref()).await {
+                    match self
+                        .accept(&existing, Verb::Bind, epoch, caller.identity.as_deref())
+                        .await
+                    {
                         Ok(stored) => return self.binding(stored, &found, incomplete, Some(ticket)).await,
                         Err(AcceptError::Changed) => {}
                         Err(error) => return Err(fault_of_accept(error).into()),
@@ -117,13 +127,20 @@ impl Inner {
         let (namespace, name) = (stored.metadata.namespace.clone(), stored.metadata.name.clone());
         let incomplete = bind_mode(found, incomplete);
         let at_once = incomplete == Incomplete::Accepted && (!begun || found.plan.policy.bind == Execution::Async);
-        match self.run_and_wait(&pending, ticket.map(|ticket| (stored, ticket)), at_once, incomplete).await? {
+        match self
+            .run_and_wait(&pending, ticket.map(|ticket| (stored, ticket)), at_once, incomplete)
+            .await?
+        {
             Some(Settled::Succeeded(body)) => {
                 let body = match body {
                     Some(body) => Arc::unwrap_or_clone(body),
                     None => self.binding_body(&namespace, &name).await?,
                 };
-                Ok(if begun { Bound::Created(body) } else { Bound::Exists(body) })
+                Ok(if begun {
+                    Bound::Created(body)
+                } else {
+                    Bound::Exists(body)
+                })
             }
             Some(Settled::Failed(text)) => Err(failed(text).into()),
             Some(Settled::Superseded) => Err(failed(None).into()),
@@ -144,7 +161,9 @@ impl Inner {
             let text = "service_id or plan_id is not that of the instance".to_owned();
             return Err(BindError::Invalid(text));
         }
-        let found = self.found(&instance.spec.service_id, &instance.spec.plan_id).map_err(BindError::Invalid)?;
+        let found = self
+            .found(&instance.spec.service_id, &instance.spec.plan_id)
+            .map_err(BindError::Invalid)?;
         if !found.plan.bindable {
             return Err(BindError::Invalid("instances of this plan cannot be bound".to_owned()));
         }
@@ -155,18 +174,17 @@ impl Inner {
         let found: Option<Stored> = self.home.get(Kind::Binding, namespace, name).await.map_err(fault)?;
         let body = found.map(|found| objects::outputs(&self.keys, &found)).transpose();
         // Without its credentials a binding is of no use: it was removed meanwhile.
-        body.map_err(|error| fault_of_seal(&error))?.flatten().ok_or_else(|| failed(None))
+        body.map_err(|error| fault_of_seal(&error))?
+            .flatten()
+            .ok_or_else(|| failed(None))
     }
 }
 
-fn refuse_bind(
-    found: &Found,
-    request: &BindRequest,
-    usable: Usable,
-    incomplete: Incomplete,
-) -> Option<BindError> {
+fn refuse_bind(found: &Found, request: &BindRequest, usable: Usable, incomplete: Incomplete) -> Option<BindError> {
     if request.predecessor_binding_id.is_some() {
-        return Some(BindError::Invalid("predecessor_binding_id: bindings of this plan cannot be rotated".to_owned()));
+        return Some(BindError::Invalid(
+            "predecessor_binding_id: bindings of this plan cannot be rotated".to_owned(),
+        ));
     }
     if found.plan.policy.requires_app && request.app_guid().is_none() {
         return Some(BindError::RequiresApp);
@@ -177,7 +195,11 @@ fn refuse_bind(
     match usable {
         Usable::Yes => {}
         Usable::Busy => return Some(BindError::Concurrency),
-        Usable::Failed => return Some(BindError::Invalid("the provision of the instance has failed".to_owned())),
+        Usable::Failed => {
+            return Some(BindError::Invalid(
+                "the provision of the instance has failed".to_owned(),
+            ));
+        }
         Usable::Absent => return Some(BindError::NoInstance),
     }
     let parameters = objects::parameters(request.parameters.as_ref());
@@ -186,6 +208,9 @@ fn refuse_bind(
 
 /// A bind is answered with a 202 only where the platform can fetch the credentials later (OSB-BIND-19).
 fn bind_mode(found: &Found, incomplete: Incomplete) -> Incomplete {
-    if found.bindings_retrievable { incomplete } else { Incomplete::Refused }
+    if found.bindings_retrievable {
+        incomplete
+    } else {
+        Incomplete::Refused
+    }
 }
-

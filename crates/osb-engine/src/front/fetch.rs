@@ -15,7 +15,9 @@ use crate::resource::{Kind, Stored};
 
 impl Inner {
     pub(super) async fn fetch_instance(&self, caller: &Caller, id: &InstanceId) -> Result<InstanceDetails, FetchError> {
-        let stored = self.complete(caller, Kind::Instance, &names::instance(id), id, None).await?;
+        let stored = self
+            .complete(caller, Kind::Instance, &names::instance(id), id, None)
+            .await?;
         let body: Option<InstanceBody> =
             objects::outputs(&self.keys, &stored).map_err(|error| fault_of_seal(&error))?;
         let body = body.unwrap_or_default();
@@ -37,9 +39,11 @@ impl Inner {
     ) -> Result<BindingDetails, FetchError> {
         let name = names::binding(instance, id);
         let stored = self.complete(caller, Kind::Binding, &name, instance, Some(id)).await?;
-        let body: Option<BindingBody> =
-            objects::outputs(&self.keys, &stored).map_err(|error| fault_of_seal(&error))?;
-        Ok(BindingDetails { body: body.unwrap_or_default(), parameters: None })
+        let body: Option<BindingBody> = objects::outputs(&self.keys, &stored).map_err(|error| fault_of_seal(&error))?;
+        Ok(BindingDetails {
+            body: body.unwrap_or_default(),
+            parameters: None,
+        })
     }
 
     /// The object, if it is complete and its offering promises that it can be fetched (OSB-GETI-04, OSB-GETI-09,
@@ -59,11 +63,19 @@ impl Inner {
         if !same_ids || !stored.is_complete() || self.is_gone(&stored).await.map_err(fault)? {
             return Err(FetchError::NotFound);
         }
-        let offering = self.services.catalog.offering(&stored.spec.service_id).ok_or(FetchError::NotFound)?;
+        let offering = self
+            .services
+            .catalog
+            .offering(&stored.spec.service_id)
+            .ok_or(FetchError::NotFound)?;
         let retrievable = match kind {
             Kind::Binding => offering.bindings_retrievable,
             _ => offering.instances_retrievable,
         };
-        if retrievable { Ok(stored) } else { Err(FetchError::NotFound) }
+        if retrievable {
+            Ok(stored)
+        } else {
+            Err(FetchError::NotFound)
+        }
     }
 }

@@ -34,20 +34,28 @@ impl Inner {
                 let same_ids = existing.spec.instance_id == *instance && existing.spec.binding_id.as_ref() == binding;
                 match decide::poll(&existing, same_ids, operation) {
                     // The operation may be one of an earlier life under the same id.
-                    OnPoll::UnknownOperation => match self.poll_tombstone(namespace, name, instance, binding, operation).await? {
+                    OnPoll::UnknownOperation => match self
+                        .poll_tombstone(namespace, name, instance, binding, operation)
+                        .await?
+                    {
                         OnPoll::NotFound | OnPoll::Gone => OnPoll::UnknownOperation,
                         known => known,
                     },
                     answer => answer,
                 }
             }
-            None => self.poll_tombstone(namespace, name, instance, binding, operation).await?,
+            None => {
+                self.poll_tombstone(namespace, name, instance, binding, operation)
+                    .await?
+            }
         };
         match answer {
             OnPoll::State(state, description) => Ok(polled(state, description)),
             OnPoll::Gone => Err(PollError::Gone),
             OnPoll::NotFound => Err(PollError::NotFound),
-            OnPoll::UnknownOperation => Err(PollError::Invalid("operation was never given out by this broker".to_owned())),
+            OnPoll::UnknownOperation => Err(PollError::Invalid(
+                "operation was never given out by this broker".to_owned(),
+            )),
         }
     }
 
@@ -59,7 +67,9 @@ impl Inner {
         binding: Option<&BindingId>,
         operation: Option<&OperationId>,
     ) -> Result<OnPoll, PollError> {
-        let Some(tombstone) = self.tombstone(namespace, name).await.map_err(fault)? else { return Ok(OnPoll::NotFound) };
+        let Some(tombstone) = self.tombstone(namespace, name).await.map_err(fault)? else {
+            return Ok(OnPoll::NotFound);
+        };
         let same_ids = tombstone.spec.instance_id == *instance && tombstone.spec.binding_id.as_ref() == binding;
         Ok(decide::poll_removed(&tombstone.spec.history, same_ids, operation))
     }
@@ -72,6 +82,8 @@ fn polled(state: State, description: Option<String>) -> Polled {
         instance_usable: None,
         update_repeatable: None,
     };
-    Polled { body, retry_after_secs: None }
+    Polled {
+        body,
+        retry_after_secs: None,
+    }
 }
-

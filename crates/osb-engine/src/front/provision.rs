@@ -31,8 +31,15 @@ impl Inner {
         incomplete: Incomplete,
     ) -> Result<Provisioned, ProvisionError> {
         let namespace = self.tenant(caller)?;
-        let found = self.found(&request.service_id, &request.plan_id).map_err(ProvisionError::Invalid)?;
-        let offered = found.plan.plan.maintenance_info.as_ref().map(|info| info.version.as_str());
+        let found = self
+            .found(&request.service_id, &request.plan_id)
+            .map_err(ProvisionError::Invalid)?;
+        let offered = found
+            .plan
+            .plan
+            .maintenance_info
+            .as_ref()
+            .map(|info| info.version.as_str());
         let asked = request.maintenance_info.as_ref().map(|info| info.version.as_str());
         if asked.is_some() && asked != offered {
             return Err(ProvisionError::MaintenanceInfoConflict);
@@ -40,7 +47,9 @@ impl Inner {
         let refusal = refuse_provision(&found, request, incomplete);
         let canonical = objects::canonical_provision(request);
         let name = names::instance(id);
-        let Some(epoch) = self.shards.epoch(&name) else { return Err(elsewhere().into()) };
+        let Some(epoch) = self.shards.epoch(&name) else {
+            return Err(elsewhere().into());
+        };
         for _ in 0..TRIES {
             let ticket = self.ticket(namespace, &name, Kind::Instance, &name);
             let existing = if refusal.is_some() {
@@ -88,7 +97,10 @@ impl Inner {
                     if let Some(refusal) = refusal.clone() {
                         return Err(refusal);
                     }
-                    match self.accept(&existing, Verb::Provision, epoch, caller.identity.as_deref()).await {
+                    match self
+                        .accept(&existing, Verb::Provision, epoch, caller.identity.as_deref())
+                        .await
+                    {
                         Ok(stored) => return self.provisioning(stored, &found, incomplete, Some(ticket)).await,
                         Err(AcceptError::Changed) => {}
                         Err(error) => return Err(fault_of_accept(error).into()),
@@ -109,9 +121,14 @@ impl Inner {
     ) -> Result<Provisioned, ProvisionError> {
         let pending = Pending::of(&stored)?;
         let begun = ticket.is_some();
-        let body = InstanceBody { dashboard_url: self.dashboard_url(&stored, found), metadata: None };
+        let body = InstanceBody {
+            dashboard_url: self.dashboard_url(&stored, found),
+            metadata: None,
+        };
         let at_once = incomplete == Incomplete::Accepted && (!begun || found.plan.policy.provision == Execution::Async);
-        let settled = self.run_and_wait(&pending, ticket.map(|ticket| (stored, ticket)), at_once, incomplete).await?;
+        let settled = self
+            .run_and_wait(&pending, ticket.map(|ticket| (stored, ticket)), at_once, incomplete)
+            .await?;
         match settled {
             Some(Settled::Succeeded(_)) if begun => Ok(Provisioned::Created(body)),
             Some(Settled::Succeeded(_)) => Ok(Provisioned::Exists(body)),
@@ -133,6 +150,9 @@ fn refuse_provision(found: &Found, request: &ProvisionRequest, incomplete: Incom
         return Some(ProvisionError::AsyncRequired);
     }
     let parameters = objects::parameters(request.parameters.as_ref());
-    found.registration.check_create(&parameters).err().map(ProvisionError::Invalid)
+    found
+        .registration
+        .check_create(&parameters)
+        .err()
+        .map(ProvisionError::Invalid)
 }
-

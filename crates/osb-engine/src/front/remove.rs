@@ -50,13 +50,21 @@ impl Inner {
         incomplete: Incomplete,
     ) -> Result<Removed, Refusal> {
         let namespace = self.tenant(caller)?;
-        let Some(epoch) = self.shards.epoch(&names::instance(what.instance)) else { return Err(elsewhere().into()) };
-        let verb = if what.kind == Kind::Binding { Verb::Unbind } else { Verb::Deprovision };
+        let Some(epoch) = self.shards.epoch(&names::instance(what.instance)) else {
+            return Err(elsewhere().into());
+        };
+        let verb = if what.kind == Kind::Binding {
+            Verb::Unbind
+        } else {
+            Verb::Deprovision
+        };
         let instance_name = names::instance(what.instance);
         for _ in 0..TRIES {
             let ticket = self.ticket(namespace, &instance_name, what.kind, what.name);
             let existing: Option<Stored> = self.home.get(what.kind, namespace, what.name).await.map_err(fault)?;
-            let Some(existing) = existing else { return Err(Refusal::Gone) };
+            let Some(existing) = existing else {
+                return Err(Refusal::Gone);
+            };
             let same_ids =
                 existing.spec.instance_id == *what.instance && existing.spec.binding_id.as_ref() == what.binding;
             let decision = decide::removal(&existing, same_ids);
@@ -90,7 +98,9 @@ impl Inner {
                     Ok(stored) => {
                         let pending = Pending::of(&stored)?;
                         let at_once = incomplete == Incomplete::Accepted && execution == Execution::Async;
-                        let settled = self.run_and_wait(&pending, Some((stored, ticket)), at_once, incomplete).await?;
+                        let settled = self
+                            .run_and_wait(&pending, Some((stored, ticket)), at_once, incomplete)
+                            .await?;
                         return removed(settled, pending.operation, incomplete);
                     }
                     Err(AcceptError::Changed) => {}
@@ -98,7 +108,9 @@ impl Inner {
                 },
             }
         }
-        Err(Refusal::Fault(Fault::Unavailable("The object is being changed by many at a time.".to_owned())))
+        Err(Refusal::Fault(Fault::Unavailable(
+            "The object is being changed by many at a time.".to_owned(),
+        )))
     }
 
     fn removal_execution(&self, existing: &Stored, verb: Verb) -> Execution {
@@ -119,4 +131,3 @@ fn removed(settled: Option<Settled>, operation: OperationId, incomplete: Incompl
         None => Err(too_slow().into()),
     }
 }
-

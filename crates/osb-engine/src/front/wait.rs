@@ -36,10 +36,17 @@ impl Pending {
     pub(super) fn of(stored: &Stored) -> Result<Self, Fault> {
         let unreadable = || Fault::Unavailable("The state of the object cannot be read.".to_owned());
         let running = stored.running().ok_or_else(unreadable)?;
-        let key =
-            LaneKey { namespace: stored.metadata.namespace.as_str().into(), instance: stored.instance_name().into() };
+        let key = LaneKey {
+            namespace: stored.metadata.namespace.as_str().into(),
+            instance: stored.instance_name().into(),
+        };
         let name = stored.metadata.name.clone();
-        Ok(Self { operation: running.id.clone(), kind: stored.which(), key, name })
+        Ok(Self {
+            operation: running.id.clone(),
+            kind: stored.which(),
+            key,
+            name,
+        })
     }
 }
 
@@ -83,7 +90,12 @@ impl Inner {
 
     async fn settled_meanwhile(&self, pending: &Pending) -> Result<Option<Settled>, Fault> {
         let (namespace, name, operation) = (&pending.key.namespace, &pending.name, Some(&pending.operation));
-        let polled = match self.home.get::<Stored>(pending.kind, namespace, name).await.map_err(fault)? {
+        let polled = match self
+            .home
+            .get::<Stored>(pending.kind, namespace, name)
+            .await
+            .map_err(fault)?
+        {
             Some(found) => decide::poll(&found, true, operation),
             None => match self.tombstone(namespace, name).await.map_err(fault)? {
                 Some(tombstone) => decide::poll_removed(&tombstone.spec.history, true, operation),
@@ -101,11 +113,21 @@ impl Inner {
     /// Undoes what a request began that cannot wait any longer.
     pub(super) async fn clean_up(self: &Arc<Self>, pending: &Pending, verb: Verb) {
         for _ in 0..TRIES {
-            let ticket = self.ticket(&pending.key.namespace, &pending.key.instance, pending.kind, &pending.name);
-            let found = self.home.get::<Stored>(pending.kind, &pending.key.namespace, &pending.name).await;
+            let ticket = self.ticket(
+                &pending.key.namespace,
+                &pending.key.instance,
+                pending.kind,
+                &pending.name,
+            );
+            let found = self
+                .home
+                .get::<Stored>(pending.kind, &pending.key.namespace, &pending.name)
+                .await;
             let Ok(Some(found)) = found else { return };
             let still_runs = found.running().is_some_and(|running| running.id == pending.operation);
-            let Some(epoch) = self.shards.epoch(&pending.key.instance).filter(|_| still_runs) else { return };
+            let Some(epoch) = self.shards.epoch(&pending.key.instance).filter(|_| still_runs) else {
+                return;
+            };
             match self.accept(&found, verb, epoch, None).await {
                 Ok(stored) => return self.push(pending.key.clone(), Job::accepted_under(&ticket, stored)),
                 Err(AcceptError::Changed) => {}

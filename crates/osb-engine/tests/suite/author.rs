@@ -118,12 +118,21 @@ impl Journal {
     /// The keys of all calls of a verb for an instance, in order.
     pub(crate) fn keys(&self, verb: &str, instance: &str) -> Vec<String> {
         let is_start = |line: &&Line| line.verb == verb && line.instance == instance && line.what == "start";
-        self.lock().lines.iter().filter(is_start).map(|line| line.key.clone()).collect()
+        self.lock()
+            .lines
+            .iter()
+            .filter(is_start)
+            .map(|line| line.key.clone())
+            .collect()
     }
 
     /// How often a step ran.
     pub(crate) fn steps(&self, step: &str) -> usize {
-        self.lock().lines.iter().filter(|line| line.what == format!("step {step}")).count()
+        self.lock()
+            .lines
+            .iter()
+            .filter(|line| line.what == format!("step {step}"))
+            .count()
     }
 
     /// What exists in the backend.
@@ -148,7 +157,10 @@ impl Journal {
 
     /// Waits until a verb has been called for an instance.
     pub(crate) async fn started(&self, verb: &str, instance: &str) {
-        eventually("an author's function is called", || !self.keys(verb, instance).is_empty()).await;
+        eventually("an author's function is called", || {
+            !self.keys(verb, instance).is_empty()
+        })
+        .await;
     }
 
     fn gate(&self, instance: &str) -> Arc<Semaphore> {
@@ -212,7 +224,10 @@ impl Probe {
         if *count > 1 {
             backend.overlaps += 1;
         }
-        Running { journal: &self.journal, instance }
+        Running {
+            journal: &self.journal,
+            instance,
+        }
     }
 
     async fn behave(&self, op: &Operation, behaviour: Behaviour, given: Option<&str>) -> Result<()> {
@@ -238,7 +253,10 @@ impl Probe {
                 op.progress("halfway");
                 self.wait(op).await?;
                 let second: String = op.step("second", || async { self.step(op, "second") }).await?;
-                assert_eq!((first.as_str(), second.as_str()), ("result of first", "result of second"));
+                assert_eq!(
+                    (first.as_str(), second.as_str()),
+                    ("result of first", "result of second")
+                );
                 Ok(())
             }
             Behaviour::Blab => {
@@ -275,7 +293,12 @@ impl Service for Probe {
         self.journal.lock().names.insert(name.clone());
         self.behave(op, wish.provision, wish.secret.as_deref()).await?;
         self.journal.write(op, "end");
-        Ok(State { name, size: wish.size, deprovision: wish.deprovision, secret: wish.secret })
+        Ok(State {
+            name,
+            size: wish.size,
+            deprovision: wish.deprovision,
+            secret: wish.secret,
+        })
     }
 
     async fn deprovision(&self, op: &Operation, state: Option<State>) -> Result<()> {
@@ -299,7 +322,11 @@ impl Service for Probe {
         self.behave(op, wish.bind, wish.secret.as_deref()).await?;
         self.journal.write(op, "end");
         let password = wish.secret.unwrap_or_else(|| format!("password of {user}"));
-        Ok(Binding::new(Login { user, password, unbind: wish.unbind }))
+        Ok(Binding::new(Login {
+            user,
+            password,
+            unbind: wish.unbind,
+        }))
     }
 
     async fn unbind(&self, op: &Operation, _: &State, login: Option<Login>) -> Result<()> {
@@ -336,8 +363,25 @@ pub(crate) fn broker(journal: &Journal) -> Broker {
     offering.instances_retrievable = true;
     offering.bindings_retrievable = true;
     Broker::new("probe")
-        .service(offering, Probe { journal: journal.clone() })
+        .service(
+            offering,
+            Probe {
+                journal: journal.clone(),
+            },
+        )
         .policy(ASYNC, all_async)
-        .policy(NARROW, Policy { parallelism: 1, ..Policy::default() })
-        .policy(NEEDS_APP, Policy { requires_app: true, ..Policy::default() })
+        .policy(
+            NARROW,
+            Policy {
+                parallelism: 1,
+                ..Policy::default()
+            },
+        )
+        .policy(
+            NEEDS_APP,
+            Policy {
+                requires_app: true,
+                ..Policy::default()
+            },
+        )
 }

@@ -66,7 +66,11 @@ impl Scenario {
     async fn check(self, platform: &Platform, journal: &Journal, acknowledged: bool) {
         match self {
             Self::Provision | Self::ProvisionInSteps => {
-                let wish: Value = if matches!(self, Self::Provision) { json!({}) } else { json!({"provision": "steps"}) };
+                let wish: Value = if matches!(self, Self::Provision) {
+                    json!({})
+                } else {
+                    json!({"provision": "steps"})
+                };
                 let answer = platform.provision("a", wish).await;
                 if acknowledged {
                     assert!(matches!(answer, Ok(Provisioned::Exists(_))), "{answer:?}");

@@ -67,7 +67,10 @@ impl<S> Layer<S> for FaultLayer {
     type Service = Faulty<S>;
 
     fn layer(&self, inner: S) -> Faulty<S> {
-        Faulty { inner, faults: self.0.clone() }
+        Faulty {
+            inner,
+            faults: self.0.clone(),
+        }
     }
 }
 
@@ -97,7 +100,11 @@ where
         if faults.has_crashed() {
             return Box::pin(async move { Err(gone()) });
         }
-        let side = if request.method() == Method::GET { None } else { faults.next(&request) };
+        let side = if request.method() == Method::GET {
+            None
+        } else {
+            faults.next(&request)
+        };
         if side == Some(Side::Before) {
             faults.crashed.store(true, Ordering::SeqCst);
             return Box::pin(async move { Err(gone()) });

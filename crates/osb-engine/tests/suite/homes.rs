@@ -35,7 +35,9 @@ pub(crate) struct TestHome {
 impl TestHome {
     pub(crate) async fn embedded() -> Self {
         let store = objectstore::memory::open(objectstore::memory::Options::default());
-        let server = apiserver::ApiServer::open(store, apiserver::Options::default()).await.expect("an API server");
+        let server = apiserver::ApiServer::open(store, apiserver::Options::default())
+            .await
+            .expect("an API server");
         Self::made(Where::Embedded(server)).await
     }
 
@@ -53,7 +55,10 @@ impl TestHome {
     async fn made(place: Where) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
-        let home = Self { place, name: format!("t{}-{number}", std::process::id()) };
+        let home = Self {
+            place,
+            name: format!("t{}-{number}", std::process::id()),
+        };
         let access = home.access(Arc::default());
         access.install().await.expect("our kinds");
         for namespace in [home.system(), home.namespace("one"), home.namespace("two")] {
@@ -77,9 +82,10 @@ impl TestHome {
                 let service = server.service_as(apiserver::UserInfo::admin());
                 kube::Client::new(tower::Layer::layer(&layer, service), "default")
             }
-            Where::Kubernetes(config) => {
-                ClientBuilder::try_from((**config).clone()).expect("a client").with_layer(&layer).build()
-            }
+            Where::Kubernetes(config) => ClientBuilder::try_from((**config).clone())
+                .expect("a client")
+                .with_layer(&layer)
+                .build(),
         }
     }
 
@@ -109,7 +115,10 @@ impl TestHome {
         });
         let path = format!("/apis/{GROUP}/v1/namespaces/{}/serviceinstances", self.namespace("one"));
         let body = serde_json::to_vec(&object).expect("JSON");
-        let request = http::Request::post(path).header("content-type", "application/json").body(body).expect("a request");
+        let request = http::Request::post(path)
+            .header("content-type", "application/json")
+            .body(body)
+            .expect("a request");
         let answer: Result<serde_json::Value, _> = self.client(Arc::default()).request(request).await;
         answer.expect("created");
     }
@@ -143,7 +152,10 @@ impl TestHome {
         });
         let broker = author::broker(journal);
         let engine = Engine::start(broker, self.access(faults.clone()), Keys::new(KEY, []), config).await;
-        Process { engine: engine.expect("the engine starts"), faults }
+        Process {
+            engine: engine.expect("the engine starts"),
+            faults,
+        }
     }
 }
 

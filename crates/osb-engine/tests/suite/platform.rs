@@ -37,11 +37,19 @@ pub(crate) fn binding_id(text: &str) -> BindingId {
 
 impl Platform {
     pub(crate) fn new(engine: &Engine) -> Self {
-        Self { engine: engine.clone(), name: "one", plan: AUTO, identity: None }
+        Self {
+            engine: engine.clone(),
+            name: "one",
+            plan: AUTO,
+            identity: None,
+        }
     }
 
     pub(crate) fn other(&self) -> Self {
-        Self { name: "two", ..self.clone() }
+        Self {
+            name: "two",
+            ..self.clone()
+        }
     }
 
     pub(crate) fn on_plan(&self, plan: &'static str) -> Self {
@@ -49,9 +57,17 @@ impl Platform {
     }
 
     pub(crate) fn as_user(&self, value: Value) -> Self {
-        let Value::Object(value) = value else { panic!("an object") };
-        let identity = OriginatingIdentity { platform: "kubernetes".to_owned(), value };
-        Self { identity: Some(Arc::new(identity)), ..self.clone() }
+        let Value::Object(value) = value else {
+            panic!("an object")
+        };
+        let identity = OriginatingIdentity {
+            platform: "kubernetes".to_owned(),
+            value,
+        };
+        Self {
+            identity: Some(Arc::new(identity)),
+            ..self.clone()
+        }
     }
 
     fn caller(&self) -> Caller {
@@ -82,11 +98,19 @@ impl Platform {
         incomplete: Incomplete,
     ) -> Result<Provisioned, ProvisionError> {
         let request = self.provision_request(&parameters);
-        self.engine.provision(self.caller(), instance_id(id), request, incomplete).await
+        self.engine
+            .provision(self.caller(), instance_id(id), request, incomplete)
+            .await
     }
 
-    pub(crate) async fn send_provision(&self, id: &str, request: ProvisionRequest) -> Result<Provisioned, ProvisionError> {
-        self.engine.provision(self.caller(), instance_id(id), request, REFUSES).await
+    pub(crate) async fn send_provision(
+        &self,
+        id: &str,
+        request: ProvisionRequest,
+    ) -> Result<Provisioned, ProvisionError> {
+        self.engine
+            .provision(self.caller(), instance_id(id), request, REFUSES)
+            .await
     }
 
     fn removal(&self) -> RemovalQuery {
@@ -101,7 +125,9 @@ impl Platform {
     }
 
     pub(crate) async fn deprovision_if(&self, id: &str, incomplete: Incomplete) -> Result<Removed, DeprovisionError> {
-        self.engine.deprovision(self.caller(), instance_id(id), self.removal(), incomplete).await
+        self.engine
+            .deprovision(self.caller(), instance_id(id), self.removal(), incomplete)
+            .await
     }
 
     pub(crate) fn bind_request(&self, parameters: &Value) -> BindRequest {
@@ -115,7 +141,9 @@ impl Platform {
     }
 
     pub(crate) async fn send_bind(&self, id: &str, binding: &str, request: BindRequest) -> Result<Bound, BindError> {
-        self.engine.bind(self.caller(), instance_id(id), binding_id(binding), request, REFUSES).await
+        self.engine
+            .bind(self.caller(), instance_id(id), binding_id(binding), request, REFUSES)
+            .await
     }
 
     pub(crate) async fn unbind(&self, id: &str, binding: &str) -> Result<Removed, UnbindError> {
@@ -128,7 +156,15 @@ impl Platform {
         binding: &str,
         incomplete: Incomplete,
     ) -> Result<Removed, UnbindError> {
-        self.engine.unbind(self.caller(), instance_id(id), binding_id(binding), self.removal(), incomplete).await
+        self.engine
+            .unbind(
+                self.caller(),
+                instance_id(id),
+                binding_id(binding),
+                self.removal(),
+                incomplete,
+            )
+            .await
     }
 
     pub(crate) async fn bind_if(
@@ -139,21 +175,32 @@ impl Platform {
         incomplete: Incomplete,
     ) -> Result<Bound, BindError> {
         let request = self.bind_request(&parameters);
-        self.engine.bind(self.caller(), instance_id(id), binding_id(binding), request, incomplete).await
+        self.engine
+            .bind(self.caller(), instance_id(id), binding_id(binding), request, incomplete)
+            .await
     }
 
     pub(crate) async fn fetch(&self, id: &str) -> Result<InstanceDetails, FetchError> {
-        self.engine.fetch_instance(self.caller(), instance_id(id), FetchQuery::default()).await
+        self.engine
+            .fetch_instance(self.caller(), instance_id(id), FetchQuery::default())
+            .await
     }
 
     pub(crate) async fn fetch_binding(&self, id: &str, binding: &str) -> Result<BindingDetails, FetchError> {
         let query = FetchQuery::default();
-        self.engine.fetch_binding(self.caller(), instance_id(id), binding_id(binding), query).await
+        self.engine
+            .fetch_binding(self.caller(), instance_id(id), binding_id(binding), query)
+            .await
     }
 
     pub(crate) async fn poll(&self, id: &str, operation: Option<&OperationId>) -> Result<Polled, PollError> {
-        let query = PollQuery { operation: operation.cloned(), ..PollQuery::default() };
-        self.engine.instance_last_operation(self.caller(), instance_id(id), query).await
+        let query = PollQuery {
+            operation: operation.cloned(),
+            ..PollQuery::default()
+        };
+        self.engine
+            .instance_last_operation(self.caller(), instance_id(id), query)
+            .await
     }
 
     pub(crate) async fn poll_binding(
@@ -162,8 +209,13 @@ impl Platform {
         binding: &str,
         operation: Option<&OperationId>,
     ) -> Result<Polled, PollError> {
-        let query = PollQuery { operation: operation.cloned(), ..PollQuery::default() };
-        self.engine.binding_last_operation(self.caller(), instance_id(id), binding_id(binding), query).await
+        let query = PollQuery {
+            operation: operation.cloned(),
+            ..PollQuery::default()
+        };
+        self.engine
+            .binding_last_operation(self.caller(), instance_id(id), binding_id(binding), query)
+            .await
     }
 
     /// Polls until the operation has ended.

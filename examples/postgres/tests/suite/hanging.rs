@@ -25,7 +25,9 @@ async fn hangs(broker: &Broker, instance: &str, proxy: &Proxy, message: usize) -
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deprovision_leaves_nothing_of_a_provision_that_hangs_anywhere() {
-    let Some(postgres) = need(Postgres::start()) else { return };
+    let Some(postgres) = need(Postgres::start()) else {
+        return;
+    };
     let (world, operator) = (World::new().await, Operator::impatient(&postgres).await);
     let proxy = Proxy::to(postgres.port()).await;
     let broker = world.broker(&proxy.url(&postgres.url(), postgres.port())).await;
@@ -35,7 +37,11 @@ async fn a_deprovision_leaves_nothing_of_a_provision_that_hangs_anywhere() {
         broker.deprovision(&instance).await.expect("deprovisioned");
         proxy.revive();
         broker.idle().await;
-        assert_eq!((operator.databases().await, operator.roles().await), (vec![], vec![]), "at message {message}");
+        assert_eq!(
+            (operator.databases().await, operator.roles().await),
+            (vec![], vec![]),
+            "at message {message}"
+        );
         if !hung {
             assert!(message > 10, "a provision sent only {message} messages");
             return;
@@ -46,7 +52,9 @@ async fn a_deprovision_leaves_nothing_of_a_provision_that_hangs_anywhere() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_was_taken_for_dead_cannot_undo_what_its_successor_did() {
-    let Some(postgres) = need(Postgres::start()) else { return };
+    let Some(postgres) = need(Postgres::start()) else {
+        return;
+    };
     let (world, operator) = (World::new().await, Operator::impatient(&postgres).await);
     let proxy = Proxy::to(postgres.port()).await;
     for message in 1..=MOST_MESSAGES {
@@ -61,7 +69,11 @@ async fn a_process_that_was_taken_for_dead_cannot_undo_what_its_successor_did() 
         new.deprovision(&instance).await.expect("deprovisioned");
         proxy.revive();
         old.idle().await;
-        assert_eq!((operator.databases().await, operator.roles().await), (vec![], vec![]), "at message {message}");
+        assert_eq!(
+            (operator.databases().await, operator.roles().await),
+            (vec![], vec![]),
+            "at message {message}"
+        );
         if !hung {
             assert!(message > 10, "a provision sent only {message} messages");
             return;

@@ -21,15 +21,26 @@ impl Scene {
         let postgres = need(Postgres::start())?;
         let operator = Operator::of(&postgres).await;
         let proxy = Proxy::to(postgres.port()).await;
-        let broker = World::new().await.broker(&proxy.url(&postgres.url(), postgres.port())).await;
-        Some(Self { postgres, operator, proxy, broker })
+        let broker = World::new()
+            .await
+            .broker(&proxy.url(&postgres.url(), postgres.port()))
+            .await;
+        Some(Self {
+            postgres,
+            operator,
+            proxy,
+            broker,
+        })
     }
 
     /// Makes a database and drops it, each with a fault at that message; says how many faults there were.
     async fn database(&self, message: usize, fault: Fault) -> usize {
         let instance = format!("i{message}");
         self.proxy.arm(message, fault);
-        self.broker.provision(&instance, SMALL, json!({"extensions": ["citext"]})).await.expect("provisioned");
+        self.broker
+            .provision(&instance, SMALL, json!({"extensions": ["citext"]}))
+            .await
+            .expect("provisioned");
         let fired = usize::from(self.proxy.fired());
         assert_eq!(self.operator.databases().await.len(), 1, "at message {message}");
 
@@ -46,10 +57,19 @@ impl Scene {
         self.proxy.arm(message, fault);
         let login = self.broker.bind("shop", &binding).await;
         let fired = usize::from(self.proxy.fired());
-        assert_eq!(self.operator.logins().await, [login.username.as_str()], "at message {message}");
-        let uri = login.uri.replace(&format!(":{}/", login.port), &format!(":{}/", self.postgres.port()));
+        assert_eq!(
+            self.operator.logins().await,
+            [login.username.as_str()],
+            "at message {message}"
+        );
+        let uri = login
+            .uri
+            .replace(&format!(":{}/", login.port), &format!(":{}/", self.postgres.port()));
         let session = connect(&uri).await.expect("the login works");
-        session.batch_execute("SET ROLE NONE; CREATE TEMPORARY TABLE t (); SELECT lo_create(0)").await.expect("written");
+        session
+            .batch_execute("SET ROLE NONE; CREATE TEMPORARY TABLE t (); SELECT lo_create(0)")
+            .await
+            .expect("written");
 
         self.proxy.arm(message, fault);
         self.broker.unbind("shop", &binding).await.expect("unbound");

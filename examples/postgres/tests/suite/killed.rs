@@ -90,7 +90,11 @@ impl Platform {
         let catalog = client.catalog().await.expect("a catalog");
         let offering = &catalog.services[0];
         let service = OfferingId::new(&*offering.id).expect("an id");
-        Self { service, plan: PlanId::new(&*offering.plans[0].id).expect("an id"), client }
+        Self {
+            service,
+            plan: PlanId::new(&*offering.plans[0].id).expect("an id"),
+            client,
+        }
     }
 
     async fn provision(&self, id: &str) -> Result<(), Error> {
@@ -100,10 +104,14 @@ impl Platform {
         });
         let request = ProvisionRequest::from_json(body.to_string().as_bytes(), MissingOrganization::Refuse);
         let (id, request) = (InstanceId::new(id).expect("an id"), request.expect("a request"));
-        let Reply::Accepted { operation, .. } = self.client.provision(&id, &request, Incomplete::Accepted).await? else {
+        let Reply::Accepted { operation, .. } = self.client.provision(&id, &request, Incomplete::Accepted).await?
+        else {
             return Ok(());
         };
-        let query = PollQuery { operation, ..PollQuery::default() };
+        let query = PollQuery {
+            operation,
+            ..PollQuery::default()
+        };
         for _ in 0..LOOKS {
             match self.client.instance_last_operation(&id, &query).await?.body.state {
                 State::InProgress => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -118,7 +126,11 @@ impl Platform {
         let body = json!({"service_id": self.service.as_str(), "plan_id": self.plan.as_str()});
         let request = BindRequest::from_json(body.to_string().as_bytes()).expect("a request");
         let (instance, binding) = ids(id);
-        match self.client.bind(&instance, &binding, &request, Incomplete::Refused).await? {
+        match self
+            .client
+            .bind(&instance, &binding, &request, Incomplete::Refused)
+            .await?
+        {
             Reply::Created(body) | Reply::Done(body) => Ok(login(body)),
             Reply::Accepted { .. } => panic!("accepted, although that was refused"),
         }
@@ -126,15 +138,26 @@ impl Platform {
 
     async fn unbind(&self, id: &str) -> Result<(), Error> {
         let (instance, binding) = ids(id);
-        gone(self.client.unbind(&instance, &binding, &self.removal(), Incomplete::Refused).await)
+        gone(
+            self.client
+                .unbind(&instance, &binding, &self.removal(), Incomplete::Refused)
+                .await,
+        )
     }
 
     async fn deprovision(&self, id: &str) -> Result<(), Error> {
-        gone(self.client.deprovision(&ids(id).0, &self.removal(), Incomplete::Refused).await)
+        gone(
+            self.client
+                .deprovision(&ids(id).0, &self.removal(), Incomplete::Refused)
+                .await,
+        )
     }
 
     fn removal(&self) -> RemovalQuery {
-        RemovalQuery { service_id: self.service.clone(), plan_id: self.plan.clone() }
+        RemovalQuery {
+            service_id: self.service.clone(),
+            plan_id: self.plan.clone(),
+        }
     }
 }
 
@@ -155,9 +178,14 @@ fn gone<T>(removed: Result<T, Error>) -> Result<(), Error> {
 }
 
 async fn works(login: &Login, postgres: &Postgres) {
-    let uri = login.uri.replace(&format!(":{}/", login.port), &format!(":{}/", postgres.port()));
+    let uri = login
+        .uri
+        .replace(&format!(":{}/", login.port), &format!(":{}/", postgres.port()));
     let session = connect(&uri).await.expect("the login works");
-    session.batch_execute("CREATE TABLE t (c citext); DROP TABLE t").await.expect("the database works");
+    session
+        .batch_execute("CREATE TABLE t (c citext); DROP TABLE t")
+        .await
+        .expect("the database works");
 }
 
 /// The folder of the program, the server with a wire that can hang, and the operator's view.
@@ -173,7 +201,12 @@ impl Scene {
         let postgres = need(Postgres::start())?;
         let operator = Operator::impatient(&postgres).await;
         let proxy = Proxy::to(postgres.port()).await;
-        Some(Self { folder: tempfile::tempdir().expect("a folder"), postgres, proxy, operator })
+        Some(Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            postgres,
+            proxy,
+            operator,
+        })
     }
 
     async fn start(&self) -> Program {
@@ -216,13 +249,17 @@ async fn killed_at_each_message_to_the_server_it_ends_with_one_database_and_one_
         let (id, when) = (format!("i{message}"), format!("killed at message {message}"));
         let (instance, binding, other) = (id.clone(), id.clone(), id.clone());
         if hung[0] {
-            (program, hung[0]) = scene.kill_at(message, program, |p| async move { drop(p.provision(&instance).await) }).await;
+            (program, hung[0]) = scene
+                .kill_at(message, program, |p| async move { drop(p.provision(&instance).await) })
+                .await;
         }
         Platform::of(&program).await.provision(&id).await.expect("provisioned");
         assert_eq!(scene.operator.databases().await.len(), 1, "{when}");
 
         if hung[1] {
-            (program, hung[1]) = scene.kill_at(message, program, |p| async move { drop(p.bind(&binding).await) }).await;
+            (program, hung[1]) = scene
+                .kill_at(message, program, |p| async move { drop(p.bind(&binding).await) })
+                .await;
         }
         let login = Platform::of(&program).await.bind(&id).await.expect("bound");
         assert_eq!(scene.operator.logins().await, [login.username.as_str()], "{when}");
@@ -230,9 +267,15 @@ async fn killed_at_each_message_to_the_server_it_ends_with_one_database_and_one_
 
         Platform::of(&program).await.unbind(&id).await.expect("unbound");
         if hung[2] {
-            (program, hung[2]) = scene.kill_at(message, program, |p| async move { drop(p.deprovision(&other).await) }).await;
+            (program, hung[2]) = scene
+                .kill_at(message, program, |p| async move { drop(p.deprovision(&other).await) })
+                .await;
         }
-        Platform::of(&program).await.deprovision(&id).await.expect("deprovisioned");
+        Platform::of(&program)
+            .await
+            .deprovision(&id)
+            .await
+            .expect("deprovisioned");
         scene.assert_nothing_is_left(&when).await;
         scene.proxy.revive();
         if hung == [false; 3] {
@@ -252,7 +295,12 @@ fn random(state: &mut u64, below: u64) -> u64 {
 }
 
 /// Kills the program at a random moment of a call, starts it again, and asks again.
-async fn kill_during<F, T>(scene: &Scene, program: &mut Option<Program>, seed: &mut u64, call: impl Fn(Platform) -> F) -> T
+async fn kill_during<F, T>(
+    scene: &Scene,
+    program: &mut Option<Program>,
+    seed: &mut u64,
+    call: impl Fn(Platform) -> F,
+) -> T
 where
     F: Future<Output = Result<T, Error>> + Send + 'static,
     T: Send + 'static,
@@ -289,7 +337,11 @@ async fn killed_at_random_moments_it_ends_with_one_database_and_one_login() {
             async move { p.bind(&id).await }
         })
         .await;
-        assert_eq!(scene.operator.logins().await, [login.username.as_str()], "round {round}");
+        assert_eq!(
+            scene.operator.logins().await,
+            [login.username.as_str()],
+            "round {round}"
+        );
         works(&login, &scene.postgres).await;
         // The other ones go with their binding.
         if round % 2 == 0 {

@@ -25,7 +25,9 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn new() -> Self {
         let store = objectstore::memory::open(objectstore::memory::Options::default());
-        let api = ApiServer::open(store, apiserver::Options::default()).await.expect("an API server");
+        let api = ApiServer::open(store, apiserver::Options::default())
+            .await
+            .expect("an API server");
         let world = Self { api };
         let home = world.home();
         home.install().await.expect("our kinds");
@@ -36,12 +38,16 @@ impl World {
     }
 
     fn home(&self) -> Home {
-        Home::new(kube::Client::new(self.api.service_as(UserInfo::admin()), "default"), "postgres.osb.internal")
+        Home::new(
+            kube::Client::new(self.api.service_as(UserInfo::admin()), "default"),
+            "postgres.osb.internal",
+        )
     }
 
     /// Starts a broker process: it takes over from those before it, which go on as if they did not know.
     pub(crate) async fn broker(&self, url: &str) -> Broker {
-        let settings = Settings::read(|name| (name == "POSTGRES_URL").then(|| url.to_owned())).expect("usable settings");
+        let settings =
+            Settings::read(|name| (name == "POSTGRES_URL").then(|| url.to_owned())).expect("usable settings");
         let config = Config {
             system_namespace: "system".to_owned(),
             tenants: Tenants::new([(platform(), "one".to_owned())]),
@@ -51,7 +57,9 @@ impl World {
             ..Config::default()
         };
         let broker = postgres_broker::broker(&settings);
-        let engine = Engine::start(broker, self.home(), Keys::new([7; 32], []), config).await.expect("the engine starts");
+        let engine = Engine::start(broker, self.home(), Keys::new([7; 32], []), config)
+            .await
+            .expect("the engine starts");
         Broker::new(engine)
     }
 }
@@ -75,11 +83,20 @@ impl Broker {
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         let plans = offering["plans"].as_array().expect("plans").iter();
         let plans = plans.map(|plan| (text(&plan["name"]), text(&plan["id"]))).collect();
-        Self { offering: text(&offering["id"]), plans, engine }
+        Self {
+            offering: text(&offering["id"]),
+            plans,
+            engine,
+        }
     }
 
     fn plan(&self, name: &str) -> &str {
-        &self.plans.iter().find(|(plan, _)| plan == name).expect("a plan of the catalog").1
+        &self
+            .plans
+            .iter()
+            .find(|(plan, _)| plan == name)
+            .expect("a plan of the catalog")
+            .1
     }
 
     pub(crate) async fn provision(
@@ -94,7 +111,9 @@ impl Broker {
         });
         let request = ProvisionRequest::from_json(body.to_string().as_bytes(), MissingOrganization::Refuse);
         let request = request.expect("a request");
-        self.engine.provision(caller(), instance_id(instance), request, Incomplete::Refused).await
+        self.engine
+            .provision(caller(), instance_id(instance), request, Incomplete::Refused)
+            .await
     }
 
     /// Provisions the small plan and expects success.
@@ -106,7 +125,11 @@ impl Broker {
         let body = json!({"service_id": self.offering, "plan_id": self.plan(SMALL)});
         let request = BindRequest::from_json(body.to_string().as_bytes()).expect("a request");
         let binding = BindingId::new(binding).expect("an id");
-        match self.engine.bind(caller(), instance_id(instance), binding, request, Incomplete::Refused).await? {
+        match self
+            .engine
+            .bind(caller(), instance_id(instance), binding, request, Incomplete::Refused)
+            .await?
+        {
             Bound::Created(body) | Bound::Exists(body) => Ok(body),
             Bound::Accepted(_) => panic!("accepted, although that was refused"),
         }
@@ -120,11 +143,21 @@ impl Broker {
 
     pub(crate) async fn unbind(&self, instance: &str, binding: &str) -> Result<Removed, UnbindError> {
         let binding = BindingId::new(binding).expect("an id");
-        self.engine.unbind(caller(), instance_id(instance), binding, self.query(), Incomplete::Refused).await
+        self.engine
+            .unbind(
+                caller(),
+                instance_id(instance),
+                binding,
+                self.query(),
+                Incomplete::Refused,
+            )
+            .await
     }
 
     pub(crate) async fn deprovision(&self, instance: &str) -> Result<Removed, DeprovisionError> {
-        self.engine.deprovision(caller(), instance_id(instance), self.query(), Incomplete::Refused).await
+        self.engine
+            .deprovision(caller(), instance_id(instance), self.query(), Incomplete::Refused)
+            .await
     }
 
     /// Waits until nothing is under way any more.
@@ -134,12 +167,20 @@ impl Broker {
 
     fn query(&self) -> RemovalQuery {
         let service_id = OfferingId::new(self.offering.clone()).expect("an id");
-        RemovalQuery { service_id, plan_id: PlanId::new(self.plan(SMALL)).expect("an id") }
+        RemovalQuery {
+            service_id,
+            plan_id: PlanId::new(self.plan(SMALL)).expect("an id"),
+        }
     }
 }
 
 fn caller() -> Caller {
-    Caller { platform: platform(), version: ApiVersion::CURRENT, identity: None, request_identity: None }
+    Caller {
+        platform: platform(),
+        version: ApiVersion::CURRENT,
+        identity: None,
+        request_identity: None,
+    }
 }
 
 fn instance_id(text: &str) -> InstanceId {
@@ -160,14 +201,19 @@ pub(crate) struct Operator {
 
 impl Operator {
     pub(crate) async fn of(postgres: &Postgres) -> Self {
-        Self { client: connect(&postgres.url()).await.expect("the operator logs in") }
+        Self {
+            client: connect(&postgres.url()).await.expect("the operator logs in"),
+        }
     }
 
     /// A server drops no database while a session hangs in the middle of its login; it ends such a session after a
     /// minute. Where sessions are left hanging that has to be sooner.
     pub(crate) async fn impatient(postgres: &Postgres) -> Self {
         let operator = Self::of(postgres).await;
-        for statement in ["ALTER SYSTEM SET authentication_timeout = '3s'", "SELECT pg_reload_conf()"] {
+        for statement in [
+            "ALTER SYSTEM SET authentication_timeout = '3s'",
+            "SELECT pg_reload_conf()",
+        ] {
             operator.client.batch_execute(statement).await.expect("set");
         }
         operator
@@ -180,13 +226,16 @@ impl Operator {
 
     /// The databases that the broker made.
     pub(crate) async fn databases(&self) -> Vec<String> {
-        self.names("SELECT datname::text FROM pg_database WHERE datname LIKE 'db\\_%' ORDER BY 1").await
+        self.names("SELECT datname::text FROM pg_database WHERE datname LIKE 'db\\_%' ORDER BY 1")
+            .await
     }
 
     /// The roles that the broker made.
     pub(crate) async fn roles(&self) -> Vec<String> {
-        self.names("SELECT rolname::text FROM pg_roles WHERE rolname LIKE 'owner\\_%' OR rolname LIKE 'login\\_%' ORDER BY 1")
-            .await
+        self.names(
+            "SELECT rolname::text FROM pg_roles WHERE rolname LIKE 'owner\\_%' OR rolname LIKE 'login\\_%' ORDER BY 1",
+        )
+        .await
     }
 
     /// The roles that can log in, of those that the broker made.

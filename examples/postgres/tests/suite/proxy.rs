@@ -37,11 +37,17 @@ impl Proxy {
     pub(crate) async fn to(target: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
-        let proxy = Self { port, counter: Arc::default(), revive: watch::Sender::new(()) };
+        let proxy = Self {
+            port,
+            counter: Arc::default(),
+            revive: watch::Sender::new(()),
+        };
         let wire = proxy.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { continue };
+                let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else {
+                    continue;
+                };
                 tokio::spawn(wire.clone().carry(client, server));
             }
         });
@@ -55,7 +61,10 @@ impl Proxy {
 
     /// Lets the `message`-th message from now on meet a fault. Counted from 1.
     pub(crate) fn arm(&self, message: usize, fault: Fault) {
-        *self.lock() = Counter { seen: 0, armed: Some((message, fault)) };
+        *self.lock() = Counter {
+            seen: 0,
+            armed: Some((message, fault)),
+        };
     }
 
     /// Disarms; says whether there was a fault since it was armed.
