@@ -11,7 +11,11 @@ use anyhow::{Context as _, Result};
 use crate::metadata::{Kind, Metadata, Package};
 
 /// Member, dependency as the source would name it, why it stays.
-const KEPT: &[(&str, &str, &str)] = &[];
+const KEPT: &[(&str, &str, &str)] = &[(
+    "osb-engine",
+    "k8s_openapi",
+    "kube does not build unless somebody chooses the version of its types; a broker author should not have to",
+)];
 
 /// The sources of a member, each group as one text.
 #[derive(Debug, Default)]

@@ -288,18 +288,31 @@ impl Inner {
         attempt: u32,
         cancelled: CancellationToken,
     ) -> Result<(), HomeError> {
-        // A deprovision that was accepted before this look is seen here; one accepted later finds the binding.
         let instance: Option<Stored> = self.home.get(Kind::Instance, &key.namespace, &key.instance).await?;
-        let usable = instance.filter(|instance| {
-            // The instance may be a later one of the same id.
+        // The instance may be a later one of the same id.
+        let instance = instance.filter(|instance| {
             (&instance.spec.service_id, &instance.spec.plan_id) == (&stored.spec.service_id, &stored.spec.plan_id)
-                && instance.metadata.deletion_timestamp.is_none()
-                && !instance.running().is_some_and(|running| running.verb.removes())
         });
-        let state = usable.as_ref().map(|instance| objects::data(&self.keys, instance));
-        let (Some(instance), Some(Ok(Some(state)))) = (usable, state) else {
-            return self.refuse_bind(&stored).await;
+        let state = match instance
+            .as_ref()
+            .map(|instance| objects::data(&self.keys, instance))
+            .transpose()
+        {
+            Ok(state) => state.flatten(),
+            Err(error) => {
+                tracing::error!(%error, instance = %key.instance, "the state of an instance cannot be read");
+                return Err(HomeError::Unknown);
+            }
         };
+        let (Some(instance), Some(state)) = (instance, state) else {
+            return self.bury_bind(&stored).await;
+        };
+        let removing = instance.running().is_some_and(|running| running.verb.removes());
+        if removing || instance.metadata.deletion_timestamp.is_some() {
+            // The removal of the instance looks for its bindings when its turn in this lane comes, and undoes what an
+            // earlier attempt may have made.
+            return Ok(());
+        }
         let Some(ready) = self.make_ready(stored, Some(&instance), found, attempt, cancelled) else {
             return Ok(());
         };
@@ -331,17 +344,15 @@ impl Inner {
         }
     }
 
-    /// A bind that came together with the deprovision of its instance: nothing was made, the object goes.
-    async fn refuse_bind(&self, stored: &Stored) -> Result<(), HomeError> {
-        self.let_go(stored).await?;
-        if let Some(running) = stored.running() {
-            self.metrics.ended(running.verb, Outcome::Failed);
-            self.waiters.settle(
-                &running.id,
-                &Settled::Failed(Some("The instance is being deleted.".to_owned())),
-            );
+    /// A bind whose instance is gone: the removal of the instance has undone whatever there was of it.
+    async fn bury_bind(self: &Arc<Self>, stored: &Stored) -> Result<(), HomeError> {
+        let epoch = stored.record.as_ref().map(|record| record.epoch).unwrap_or_default();
+        match self.accept(stored, Verb::Unbind, epoch, None).await {
+            Ok(accepted) => self.removed(&accepted).await,
+            Err(AcceptError::Changed) => Ok(()),
+            Err(AcceptError::Home(error)) => Err(error),
+            Err(AcceptError::Seal) => Err(HomeError::Unknown),
         }
-        Ok(())
     }
 
     async fn unbind_now(
