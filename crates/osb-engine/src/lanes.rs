@@ -37,7 +37,7 @@ pub(crate) struct Job {
     seen: Option<Seen>,
 }
 
-/// How many jobs had begun for the instance of a lane, and for one of its objects.
+/// How many jobs had begun or ended for the instance of a lane, and for one of its objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
     instance: u64,
@@ -141,8 +141,8 @@ struct Lane {
     working: bool,
     /// So many are about to write an object of the lane.
     tickets: usize,
-    /// How many jobs have begun, by object.
-    begun: HashMap<Target, u64>,
+    /// How many jobs have begun or ended, by object: one that runs may read what is written meanwhile, so its end counts.
+    turns: HashMap<Target, u64>,
 }
 
 /// Keeps a lane open while a write is under way, so that it is known what has been done there meanwhile.
@@ -170,13 +170,13 @@ impl Lane {
     }
 
     fn seen(&self, key: &LaneKey, target: &Target) -> Seen {
-        let begun = |target: &Target| self.begun.get(target).copied().unwrap_or_default();
+        let turns = |target: &Target| self.turns.get(target).copied().unwrap_or_default();
         Seen {
-            instance: begun(&Target {
+            instance: turns(&Target {
                 kind: Kind::Instance,
                 name: key.instance.clone(),
             }),
-            target: begun(target),
+            target: turns(target),
         }
     }
 }
@@ -221,9 +221,11 @@ impl Lanes {
     pub(crate) fn next(&self, key: &LaneKey, parent: &CancellationToken) -> Option<(Job, CancellationToken)> {
         let mut lanes = self.lock();
         let lane = lanes.get_mut(key)?;
+        if let Some((ended, _)) = lane.running.take() {
+            *lane.turns.entry(ended).or_default() += 1;
+        }
         let Some(mut job) = lane.queue.pop_front() else {
             lane.working = false;
-            lane.running = None;
             self.working.fetch_sub(1, Ordering::AcqRel);
             if lane.is_done() {
                 lanes.remove(key);
@@ -233,7 +235,7 @@ impl Lanes {
         if job.seen.is_some_and(|seen| seen != lane.seen(key, &job.target)) {
             job.stored = None;
         }
-        *lane.begun.entry(job.target.clone()).or_default() += 1;
+        *lane.turns.entry(job.target.clone()).or_default() += 1;
         let cancelled = parent.child_token();
         lane.running = Some((job.target.clone(), cancelled.clone()));
         Some((job, cancelled))
@@ -454,6 +456,59 @@ mod tests {
         let (_, cancelled) = lanes.next(&key(), &stopping).expect("a job");
         stopping.cancel();
         assert!(cancelled.is_cancelled());
+    }
+
+    fn trusted(job: &Job) -> bool {
+        job.stored.is_some()
+    }
+
+    #[test]
+    fn what_a_request_wrote_is_trusted_while_nothing_was_done_for_the_object() {
+        let (lanes, parent) = (Arc::new(Lanes::default()), CancellationToken::new());
+        let target = Target {
+            kind: Kind::Instance,
+            name: "a".into(),
+        };
+        let ticket = lanes.ticket(&key(), &target);
+        lanes.push(&key(), look(Some("b"), 1));
+        lanes.next(&key(), &parent).expect("a job for a binding");
+        lanes.push(&key(), Job::accepted_under(&ticket, stored(None, Verb::Provision)));
+        assert!(trusted(&lanes.next(&key(), &parent).expect("a job").0));
+    }
+
+    #[test]
+    fn what_a_request_wrote_is_read_anew_after_a_job_that_began_or_ended_meanwhile() {
+        let (lanes, parent) = (Arc::new(Lanes::default()), CancellationToken::new());
+        let target = Target {
+            kind: Kind::Instance,
+            name: "a".into(),
+        };
+        let early = lanes.ticket(&key(), &target);
+        lanes.push(&key(), look(None, 1));
+        lanes.next(&key(), &parent).expect("a job");
+        // That job runs now, and may read what is written under this ticket.
+        let during = lanes.ticket(&key(), &target);
+        for ticket in [&early, &during] {
+            lanes.push(&key(), Job::accepted_under(ticket, stored(None, Verb::Provision)));
+            assert!(!trusted(&lanes.next(&key(), &parent).expect("a job").0));
+        }
+    }
+
+    #[test]
+    fn a_ticket_keeps_its_lane_open_and_its_end_closes_it() {
+        let (lanes, parent) = (Arc::new(Lanes::default()), CancellationToken::new());
+        let ticket = lanes.ticket(
+            &key(),
+            &Target {
+                kind: Kind::Instance,
+                name: "a".into(),
+            },
+        );
+        lanes.push(&key(), look(None, 1));
+        while lanes.next(&key(), &parent).is_some() {}
+        assert_eq!((lanes.len(), lanes.lock().len()), (0, 1));
+        drop(ticket);
+        assert_eq!(lanes.lock().len(), 0);
     }
 
     /// Whether a job cancels the one that runs.
