@@ -25,7 +25,7 @@ cargo xtask bench [ARGS]: load on the reference broker, and the figures into BEN
   --quick          fewer operations, one run each; writes no file
   --no-write       prints only
   --only NAME      only this group; can be given again: provision, bind, read, start, many, peer
-  --peer FOLDER    the sources of the peer in Go (default: bench/peers/go in the folder `shared` beside the checkout)
+  --peer FOLDER    the sources of the peer in Go (default: tools/loadgen/peer)
   --program FILE   the program `osb` (default: $OSB_PROGRAM)
 ";
 
@@ -58,9 +58,7 @@ fn run(args: impl Iterator<Item = String>) -> Result<()> {
     let program = options
         .program
         .context("where is the program osb? set OSB_PROGRAM, or run cargo xtask bench");
-    let peer = options
-        .peer
-        .or_else(|| Some(root.parent()?.join("shared/bench/peers/go")));
+    let peer = Some(options.peer.unwrap_or_else(|| root.join("tools/loadgen/peer")));
     let all = options.only.is_empty();
     let bench = Bench {
         program,

@@ -310,7 +310,8 @@ impl Inner {
         let removing = instance.running().is_some_and(|running| running.verb.removes());
         if removing || instance.metadata.deletion_timestamp.is_some() {
             // The removal of the instance looks for its bindings when its turn in this lane comes, and undoes what an
-            // earlier attempt may have made.
+            // earlier attempt may have made. Should it fail before it comes to this one, the bind goes on.
+            self.again(key.clone(), target_of(&stored), attempt, HOME_PAUSE);
             return Ok(());
         }
         let Some(ready) = self.make_ready(stored, Some(&instance), found, attempt, cancelled) else {
@@ -544,16 +545,16 @@ impl Inner {
             Undone::Yes(stored) => self.removed(&stored).await.map(|()| None),
             Undone::No(of_binding, error) => {
                 // With the removal of the instance that of the binding ends, too; else it goes on with the next try.
-                if self.pause_before_next(ready, &error).is_none() {
-                    let text = error
-                        .description
-                        .clone()
-                        .unwrap_or_else(|| "The service failed.".to_owned());
-                    self.store_failure(
-                        &of_binding,
-                        objects::masked(&text, &objects::secrets(&of_binding.request)),
-                    )
-                    .await?;
+                match self.pause_before_next(ready, &error) {
+                    Some(pause) => self.again(key.clone(), target_of(&of_binding.stored), ready.attempt + 1, pause),
+                    None => {
+                        let text = error
+                            .description
+                            .clone()
+                            .unwrap_or_else(|| "The service failed.".to_owned());
+                        let text = objects::masked(&text, &objects::secrets(&of_binding.request));
+                        self.store_failure(&of_binding, text).await?;
+                    }
                 }
                 Ok(Some(error))
             }
@@ -597,11 +598,7 @@ impl Inner {
                 }
                 match ready.recorder.flush_progress().await {
                     Ok(()) | Err(RecordError::Home(_)) => {
-                        let target = Target {
-                            kind: ready.stored.which(),
-                            name: ready.stored.metadata.name.as_str().into(),
-                        };
-                        self.again(key.clone(), target, ready.attempt + 1, pause);
+                        self.again(key.clone(), target_of(&ready.stored), ready.attempt + 1, pause);
                         Ok(())
                     }
                     Err(error) => lost(error),
@@ -723,6 +720,13 @@ impl Ready {
             metadata,
             ..self.stored
         }
+    }
+}
+
+fn target_of(stored: &Stored) -> Target {
+    Target {
+        kind: stored.which(),
+        name: stored.metadata.name.as_str().into(),
     }
 }
 

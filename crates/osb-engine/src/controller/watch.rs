@@ -132,7 +132,7 @@ impl Inner {
             let line = tokio::select! {
                 line = lines.next() => line,
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    if let Some((_, meta)) = strange.pop_front() && !self.own.contains(&meta.resource_version) {
+                    if let Some((_, meta)) = strange.pop_front() && !self.own.take(&meta.resource_version) {
                         self.look_at(kind, &meta);
                     }
                     continue;
@@ -143,10 +143,14 @@ impl Inner {
             match line.kind {
                 WatchKind::Error if line.object.code == 410 => return Err(HomeError::Expired),
                 WatchKind::Error => return Err(HomeError::Unknown),
-                WatchKind::Bookmark | WatchKind::Deleted => *version = line.object.metadata.resource_version,
+                WatchKind::Bookmark => *version = line.object.metadata.resource_version,
+                WatchKind::Deleted => {
+                    *version = line.object.metadata.resource_version;
+                    self.own.take(version);
+                }
                 WatchKind::Added | WatchKind::Modified => {
                     version.clone_from(&line.object.metadata.resource_version);
-                    if !self.own.contains(version) {
+                    if !self.own.take(version) {
                         strange.push_back((Instant::now() + PATIENCE, line.object.metadata));
                     }
                 }

@@ -236,4 +236,31 @@ on_each_home! {
             assert_eq!(polled.body.state, State::Failed);
         }
     }
+
+    /// A bind that comes while a deprovision runs, which then fails, is carried out.
+    async fn a_bind_beside_a_deprovision_that_fails_is_answered(home: TestHome) {
+        let journal = Journal::default();
+        let process = home.broker(&journal).await;
+        let platform = Platform::new(&process.engine);
+        for round in 0..5 {
+            let id = format!("a{round}");
+            platform.provision(&id, json!({})).await.expect("provisioned");
+            platform.bind(&id, "stuck", json!({"unbind": "fail"})).await.expect("bound");
+            let binds: Vec<String> = (0..4).map(|n| format!("b{n}")).collect();
+            let binds = binds.iter().map(|binding| platform.bind(&id, binding, json!({})));
+            let (answers, removal) = futures::join!(futures::future::join_all(binds), platform.deprovision(&id));
+            assert!(removal.is_err(), "{removal:?}");
+            for answer in answers {
+                let known = matches!(
+                    answer,
+                    Ok(Bound::Created(_)) | Err(BindError::Concurrency | BindError::Fault(Fault::Failed(_)))
+                );
+                assert!(known, "{answer:?}");
+            }
+            process.engine.idle().await;
+            for binding in home.all("servicebindings", &home.namespace("one")).await {
+                assert!(binding["record"]["operation"].is_null(), "{binding}");
+            }
+        }
+    }
 }
