@@ -68,7 +68,7 @@ impl Inner {
             let same_ids =
                 existing.spec.instance_id == *what.instance && existing.spec.binding_id.as_ref() == what.binding;
             let decision = decide::removal(&existing, same_ids);
-            if decision == OnRemoval::Absent {
+            if decision == OnRemoval::Absent || self.is_gone(&existing).await.map_err(fault)? {
                 return Err(Refusal::Gone);
             }
             if existing.spec.service_id != query.service_id || existing.spec.plan_id != query.plan_id {
@@ -83,9 +83,6 @@ impl Inner {
                 OnRemoval::Absent => return Err(Refusal::Gone),
                 OnRemoval::Join(operation) => {
                     self.metrics.repeat(verb);
-                    if self.is_buried(&existing).await.map_err(fault)? {
-                        return Err(Refusal::Gone);
-                    }
                     let at_once = incomplete == Incomplete::Accepted;
                     let pending = Pending::of(&existing)?;
                     return match self.run_and_wait(&pending, None, at_once, incomplete).await? {
