@@ -58,7 +58,7 @@ fn run(args: impl Iterator<Item = String>) -> Result<()> {
     let program = options
         .program
         .context("where is the program osb? set OSB_PROGRAM, or run cargo xtask bench");
-    let peer = Some(options.peer.unwrap_or_else(|| root.join("tools/loadgen/peer")));
+    let peer = options.peer.unwrap_or_else(|| root.join("tools/loadgen/peer"));
     let all = options.only.is_empty();
     let bench = Bench {
         program,

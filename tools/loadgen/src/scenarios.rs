@@ -66,7 +66,7 @@ impl Size {
 pub(crate) struct Bench {
     pub(crate) program: Result<PathBuf>,
     /// Sources of the peer.
-    pub(crate) peer: Option<PathBuf>,
+    pub(crate) peer: PathBuf,
     pub(crate) cache: PathBuf,
     /// Data folders are made in here: on the disk of the checkout, since /tmp may be memory.
     pub(crate) work: PathBuf,
@@ -333,12 +333,7 @@ impl Bench {
 
     /// The peer in Go under the same load.
     fn peer(&self, report: &mut Report) -> Result<Option<Measured>> {
-        let built = self
-            .peer
-            .as_deref()
-            .context("no folder is known")
-            .and_then(|peer| build_peer(peer, &self.cache));
-        let program = match built {
+        let program = match build_peer(&self.peer, &self.cache) {
             Ok(program) => program,
             Err(error) => {
                 report.missing.push(format!("the peer in Go: {error:#}"));
