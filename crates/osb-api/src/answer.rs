@@ -282,6 +282,16 @@ pub struct Polled {
     pub retry_after_secs: Option<u32>,
 }
 
+impl Polled {
+    /// The answer to a poll of a binding, which has only a state and a description (OSB-LOB-03).
+    #[must_use]
+    pub fn of_binding(mut self) -> Self {
+        self.body.instance_usable = None;
+        self.body.update_repeatable = None;
+        self
+    }
+}
+
 /// The successes of a route: a status code and a JSON object.
 pub trait Answer {
     /// 200, 201 or 202.
@@ -407,8 +417,15 @@ impl Answer for Polled {
         200
     }
 
+    /// Without what the state forbids, whoever has set it (OSB-LOI-08, OSB-LOI-09).
     fn body(&self) -> Vec<u8> {
-        json(&self.body)
+        let failed = self.body.state == State::Failed;
+        json(&LastOperation {
+            state: self.body.state,
+            description: self.body.description.clone().filter(|text| !text.is_empty()),
+            instance_usable: self.body.instance_usable.filter(|_| failed),
+            update_repeatable: self.body.update_repeatable.filter(|_| failed),
+        })
     }
 
     fn retry_after_secs(&self) -> Option<u32> {
@@ -430,7 +447,7 @@ mod tests {
         OperationId::new("op").unwrap()
     }
 
-    /// OSB-PROV-10, -13, -14, -17, -18; OSB-UPD-10, -11, -20; OSB-DEP-03, -04; OSB-COMPAT-05.
+    /// OSB-PROV-10, -13, -14, -16, -17, -18; OSB-UPD-10, -11, -20; OSB-DEP-03, -04; OSB-COMPAT-05.
     #[test]
     fn every_answer_is_an_object_with_the_code_of_its_case() {
         let empty = InstanceBody::default;
@@ -503,6 +520,71 @@ mod tests {
             assert_eq!(parts(&polled), (200, json!({ "state": text })));
             assert_eq!(polled.retry_after_secs(), Some(7));
         }
+    }
+
+    /// OSB-LOI-08, OSB-LOI-09, OSB-LOB-03.
+    #[test]
+    fn a_poll_has_only_what_its_state_allows() {
+        let polled = |state, description: &str| Polled {
+            body: LastOperation {
+                state,
+                description: Some(description.to_owned()),
+                instance_usable: Some(false),
+                update_repeatable: Some(true),
+            },
+            retry_after_secs: None,
+        };
+        for (state, text) in [(State::InProgress, "in progress"), (State::Succeeded, "succeeded")] {
+            assert_eq!(parts(&polled(state, "")), (200, json!({ "state": text })));
+        }
+        let failed = json!({
+            "state": "failed", "description": "no", "instance_usable": false, "update_repeatable": true,
+        });
+        assert_eq!(parts(&polled(State::Failed, "no")), (200, failed));
+        assert_eq!(
+            parts(&polled(State::Failed, "no").of_binding()),
+            (200, json!({ "state": "failed", "description": "no" }))
+        );
+    }
+
+    /// OSB-PROV-19, OSB-META-01, OSB-META-02, OSB-UPD-20.
+    #[test]
+    fn metadata_are_two_objects() {
+        let object = |value: Value| value.as_object().cloned().unwrap();
+        let body = InstanceBody {
+            dashboard_url: None,
+            metadata: Some(InstanceMetadata {
+                labels: object(json!({ "team": "a" })),
+                attributes: object(json!({ "zone": ["x", 1] })),
+            }),
+        };
+        let told = json!({ "metadata": { "labels": { "team": "a" }, "attributes": { "zone": ["x", 1] } } });
+        assert_eq!(parts(&Provisioned::Created(body.clone())), (201, told.clone()));
+        assert_eq!(parts(&Updated::Done(body)), (200, told));
+    }
+
+    /// OSB-GETI-03, OSB-GETI-06, OSB-GETI-08, OSB-GETB-03, OSB-GETB-05: what is left out is absent, never null.
+    #[test]
+    fn what_is_fetched_has_the_shape_of_the_specification() {
+        let whole = json!({
+            "service_id": "s", "plan_id": "p", "dashboard_url": "https://d", "parameters": { "size": 1 },
+            "maintenance_info": { "version": "1.0.0" }, "metadata": { "labels": { "team": "a" } },
+        });
+        let details: InstanceDetails = serde_json::from_value(whole.clone()).unwrap();
+        assert_eq!(parts(&details), (200, whole));
+        let hidden = InstanceDetails {
+            parameters: None,
+            ..details
+        };
+        assert_eq!(parts(&hidden).1.get("parameters"), None);
+        let whole = json!({ "credentials": { "uri": "u" }, "parameters": { "role": "r" } });
+        let details: BindingDetails = serde_json::from_value(whole.clone()).unwrap();
+        assert_eq!(parts(&details), (200, whole));
+        let hidden = BindingDetails {
+            parameters: None,
+            ..details
+        };
+        assert_eq!(parts(&hidden), (200, json!({ "credentials": { "uri": "u" } })));
     }
 
     #[test]

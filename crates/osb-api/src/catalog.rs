@@ -18,6 +18,8 @@ mod read;
 mod schema;
 mod semver;
 
+pub use semver::SemanticVersion;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
@@ -400,15 +402,17 @@ impl Plan {
 /// Whether a problem keeps a catalog from being served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Against the specification, or refused by a platform as a whole.
+    /// Against a MUST of the specification.
     Error,
-    /// Served, but some platform or user will suffer from it.
+    /// Served, but against a SHOULD: some platform or user will suffer from it.
     Advice,
 }
 
 /// Something to mend in a catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatalogProblem {
+    /// The requirement of the specification that is not met: `OSB-SVC-01`.
+    pub requirement: &'static str,
     /// Where: `services[0].plans[2].id`.
     pub path: String,
     /// What is wrong.

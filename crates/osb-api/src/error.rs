@@ -138,14 +138,18 @@ impl Reserved {
     }
 }
 
+/// After how many seconds a platform may try again when the broker cannot work: a full disk and another replica's
+/// take-over last that long at least.
+const UNAVAILABLE_RETRY_SECS: u32 = 5;
+
 /// The broker cannot answer as it should: it is the broker's fault or a passing state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// 500: the operation was tried and failed; the platform is to clean up. The text is for the user.
     #[error("{0}")]
     Failed(String),
-    /// 503: the broker cannot work now, for instance because its store takes no writes; nothing was changed by this
-    /// request as far as is known.
+    /// 503 with `Retry-After`: the broker cannot work now, for instance because its store takes no writes; nothing was
+    /// changed by this request as far as is known.
     #[error("{0}")]
     Unavailable(String),
     /// 429: too much is going on; nothing was changed.
@@ -279,6 +283,16 @@ pub enum UpdateError {
         /// Whether the same update may succeed later; `None` leaves it unsaid (OSB-UPD-21).
         update_repeatable: Option<bool>,
     },
+    /// 500: it was tried and failed; the instance is as it was before.
+    #[error("{description}")]
+    Failed {
+        /// For the user.
+        description: String,
+        /// Whether the instance can still be used; `None` leaves it unsaid (OSB-UPD-21).
+        instance_usable: Option<bool>,
+        /// Whether the same update may succeed later; `None` leaves it unsaid (OSB-UPD-21).
+        update_repeatable: Option<bool>,
+    },
     /// 422 (OSB-UPD-15).
     #[error("only asynchronous updating is possible")]
     AsyncRequired,
@@ -330,7 +344,8 @@ impl Refusal for Fault {
     fn retry_after_secs(&self) -> Option<u32> {
         match self {
             Self::TooMany { retry_after_secs } => Some(*retry_after_secs),
-            Self::Failed(_) | Self::Unavailable(_) => None,
+            Self::Unavailable(_) => Some(UNAVAILABLE_RETRY_SECS),
+            Self::Failed(_) => None,
         }
     }
 }
@@ -439,6 +454,7 @@ impl Refusal for UpdateError {
             Self::NotSupported { .. } | Self::AsyncRequired | Self::Concurrency | Self::MaintenanceInfoConflict => {
                 ErrorStatus::Unprocessable
             }
+            Self::Failed { .. } => ErrorStatus::Internal,
             Self::Fault(fault) => fault.status(),
         }
     }
@@ -446,6 +462,15 @@ impl Refusal for UpdateError {
     fn body(&self) -> ErrorBody {
         match self {
             Self::Invalid(_) | Self::NoInstance => described(self),
+            Self::Failed {
+                instance_usable,
+                update_repeatable,
+                ..
+            } => ErrorBody {
+                instance_usable: *instance_usable,
+                update_repeatable: *update_repeatable,
+                ..described(self)
+            },
             Self::NotSupported { update_repeatable, .. } => ErrorBody {
                 update_repeatable: *update_repeatable,
                 ..described(self)
@@ -480,7 +505,7 @@ mod tests {
         assert_eq!(body.instance_usable, None, "OSB-ERR-04");
     }
 
-    /// OSB-ERR-01 and the status tables of the routes.
+    /// OSB-ERR-01, OSB-ERR-04, OSB-UPD-17 and the status tables of the routes.
     #[test]
     fn each_failure_has_the_code_of_the_specification() {
         let text = String::new;
@@ -518,10 +543,16 @@ mod tests {
     }
 
     #[test]
-    fn only_too_many_says_when_to_come_back() {
+    fn what_passes_says_when_to_come_back() {
         let too_many = BindError::from(Fault::TooMany { retry_after_secs: 3 });
         assert_eq!((too_many.status().code(), too_many.retry_after_secs()), (429, Some(3)));
+        let unavailable = PollError::from(Fault::Unavailable(String::new()));
+        assert_eq!(
+            (unavailable.status().code(), unavailable.retry_after_secs()),
+            (503, Some(UNAVAILABLE_RETRY_SECS))
+        );
         assert_eq!(BindError::Concurrency.retry_after_secs(), None);
+        assert_eq!(Fault::Failed(String::new()).retry_after_secs(), None);
     }
 
     /// OSB-ERR-06: the texts that Service Catalog's client compares.

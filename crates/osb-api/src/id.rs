@@ -149,7 +149,7 @@ mod tests {
         }
     }
 
-    /// OSB-URL-04, OSB-PROV-18: bytes for identifiers, characters for operations.
+    /// OSB-URL-04, OSB-PROV-18, OSB-BIND-20, OSB-UNB-09, OSB-DEP-09: bytes for identifiers, characters for operations.
     #[test]
     fn lengths_are_bounded() {
         assert_eq!(PlanId::new(""), Err(IdError::Empty));

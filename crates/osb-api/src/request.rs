@@ -398,7 +398,7 @@ mod tests {
         assert!(provision(&body).is_err());
     }
 
-    /// OSB-BIND-01, -02, -04, -05, OSB-ROT-03.
+    /// OSB-BIND-01, -02, -04, -05, -07, OSB-ROT-03.
     #[test]
     fn a_bind_needs_its_plan_unless_it_is_a_rotation() {
         let read = |value: Value| BindRequest::from_json(value.to_string().as_bytes());
@@ -418,6 +418,26 @@ mod tests {
         )
         .unwrap();
         assert_eq!(bind.app_guid(), Some("new"));
+    }
+
+    /// OSB-BIND-03, OSB-BIND-05, OSB-PROF-05: the application of Cloud Foundry, its service keys, and no application.
+    #[test]
+    fn what_is_bound_is_read_in_every_form() {
+        let read = |more: Value| {
+            let mut body = json!({ "service_id": "s", "plan_id": "p" });
+            body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+            BindRequest::from_json(body.to_string().as_bytes()).unwrap()
+        };
+        let app = read(json!({ "bind_resource": { "app_guid": "a", "space_guid": "g", "app_annotations": {} } }));
+        assert_eq!(app.app_guid(), Some("a"));
+        assert_eq!(app.bind_resource.unwrap().other["space_guid"], "g");
+        let key = read(json!({ "bind_resource": { "credential_client_id": "c" } }));
+        assert_eq!(key.app_guid(), None);
+        assert_eq!(key.bind_resource.unwrap().other["credential_client_id"], "c");
+        let route = read(json!({ "bind_resource": { "route": "r.example.com" } }));
+        assert_eq!(route.bind_resource.unwrap().route.as_deref(), Some("r.example.com"));
+        assert!(read(json!({})).context.is_none());
+        assert!(read(json!({ "context": { "platform": "new" } })).context.is_some());
     }
 
     /// OSB-UPD-01 to -06.

@@ -44,6 +44,8 @@ impl ApiVersion {
     pub const CURRENT: Self = Self { major: 2, minor: 17 };
     /// The oldest version that is served.
     pub const OLDEST: Self = Self { major: 2, minor: 11 };
+    /// The first version that has asynchronous bindings: before it no platform polls one (OSB-COMPAT-03).
+    pub const ASYNCHRONOUS_BINDINGS: Self = Self { major: 2, minor: 14 };
 
     /// Reads `MAJOR.MINOR`: decimal digits on both sides of one point, spaces around them ignored. A number that does
     /// not fit counts as the largest one that does: it is later than all that are known.

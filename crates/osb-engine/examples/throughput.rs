@@ -45,8 +45,7 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let operations: usize = std::env::args().nth(1).map_or(Ok(20_000), |text| text.parse())?;
     let store = objectstore::memory::open(objectstore::memory::Options::default());
     let server = apiserver::ApiServer::open(store, apiserver::Options::default()).await?;
-    let client = kube::Client::new(server.service_as(apiserver::UserInfo::admin()), "default");
-    let home = Home::new(client, "bench.osb.internal");
+    let home = Home::in_process(server.service_as(apiserver::UserInfo::admin()), "bench.osb.internal");
     home.install().await?;
     home.ensure_namespace("osb-system").await?;
     let platform = Platform("default".into());

@@ -4,13 +4,17 @@
 //!                        nothing there   being made        complete       failed         being removed
 //! identical PUT          create          202 same op       200            start again    422 ConcurrencyError
 //! other PUT              create          409               409            409            422 ConcurrencyError
+//! PATCH                  404             422 Concurrency   accept         422            422 ConcurrencyError
 //! DELETE                 410             supersede         accept         accept         202 same op
 //! ```
+//!
+//! While an update runs, an identical PATCH gets 202 with the same operation and another one 422 ConcurrencyError; when it
+//! has succeeded and nothing came after it, an identical PATCH gets 200 and nothing is done again.
 //!
 //! A DELETE is legal in every state; a PUT never answers for a removal that has its Tombstone already: that one is
 //! brought to its end and the PUT starts over.
 
-use osb_api::answer::State;
+use osb_api::answer::{LastOperation, State};
 use osb_api::id::OperationId;
 
 use crate::resource::{Ended, Outcome, Stored, Verb};
@@ -50,6 +54,44 @@ pub(crate) fn put(existing: &Stored, same_ids: bool, same_request: bool) -> OnEx
         Some(running) => OnExisting::Join(running.id.clone()),
         None if record.outputs.is_some() => OnExisting::Exists,
         None => OnExisting::Restart,
+    }
+}
+
+/// What a PATCH finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OnUpdate {
+    /// It is the operation of an identical request: wait with it.
+    Join(OperationId),
+    /// An identical request was the last that was done: there is nothing to do.
+    Done,
+    /// Begin it, if the request changes anything.
+    Accept,
+    /// Something else is being done to it (OSB-UPD-16).
+    Busy,
+    /// Its provision has failed: there is nothing to change.
+    Failed,
+    /// Not there, as far as the caller is concerned.
+    Absent,
+}
+
+/// What a PATCH does with the instance. `is_same` says whether a stored digest is that of the request.
+pub(crate) fn update(existing: &Stored, same_ids: bool, is_same: impl Fn(&str) -> bool) -> OnUpdate {
+    let Some(record) = existing.record.as_ref().filter(|_| same_ids) else {
+        return OnUpdate::Absent;
+    };
+    let is_same = |digest: Option<&String>| digest.is_some_and(|digest| is_same(digest));
+    let deleted = existing.metadata.deletion_timestamp.is_some();
+    match &record.operation {
+        Some(running) if running.verb == Verb::Update && !deleted && is_same(running.digest.as_ref()) => {
+            OnUpdate::Join(running.id.clone())
+        }
+        Some(_) => OnUpdate::Busy,
+        None if deleted => OnUpdate::Busy,
+        None if record.outputs.is_none() => OnUpdate::Failed,
+        None => match record.history.last() {
+            Some(last) if last.outcome == Outcome::Succeeded && is_same(last.digest.as_ref()) => OnUpdate::Done,
+            _ => OnUpdate::Accept,
+        },
     }
 }
 
@@ -108,7 +150,7 @@ pub(crate) fn usable(instance: &Stored, same_ids: bool) -> Usable {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OnPoll {
     /// 200.
-    State(State, Option<String>),
+    State(LastOperation),
     /// 410.
     Gone,
     /// 404.
@@ -127,14 +169,14 @@ pub(crate) fn poll(existing: &Stored, same_ids: bool, operation: Option<&Operati
         .as_ref()
         .filter(|running| operation.is_none_or(|asked| *asked == running.id));
     if let Some(running) = running {
-        return OnPoll::State(State::InProgress, running.progress.clone());
+        return told(State::InProgress, running.progress.clone());
     }
     match (operation, find(&record.history, operation)) {
         (_, Some(ended)) => state_of(ended),
-        (Some(asked), None) if was_given_out(existing, record.counter, asked) => OnPoll::State(State::Failed, None),
+        (Some(asked), None) if was_given_out(existing, record.counter, asked) => told(State::Failed, None),
         (Some(_), None) => OnPoll::UnknownOperation,
         // An object without operations was made complete by something else, e.g. a restore.
-        (None, None) => OnPoll::State(State::Succeeded, None),
+        (None, None) => told(State::Succeeded, None),
     }
 }
 
@@ -158,13 +200,27 @@ fn find<'a>(history: &'a [Ended], operation: Option<&OperationId>) -> Option<&'a
 
 fn state_of(ended: &Ended) -> OnPoll {
     match ended.outcome {
-        Outcome::Succeeded => OnPoll::State(State::Succeeded, ended.description.clone()),
-        Outcome::Failed => OnPoll::State(State::Failed, ended.description.clone()),
+        Outcome::Succeeded => told(State::Succeeded, ended.description.clone()),
+        Outcome::Failed => OnPoll::State(LastOperation {
+            state: State::Failed,
+            description: ended.description.clone(),
+            instance_usable: ended.instance_usable,
+            update_repeatable: ended.update_repeatable,
+        }),
         Outcome::Superseded => {
             let text = "The operation was stopped, because the deletion of its object was requested.";
-            OnPoll::State(State::Failed, Some(text.to_owned()))
+            told(State::Failed, Some(text.to_owned()))
         }
     }
+}
+
+fn told(state: State, description: Option<String>) -> OnPoll {
+    OnPoll::State(LastOperation {
+        state,
+        description,
+        instance_usable: None,
+        update_repeatable: None,
+    })
 }
 
 /// Whether an operation that the history has forgotten is one of this object's.

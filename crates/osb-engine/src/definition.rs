@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::operation::Operation;
 use crate::schema::{ParameterSchema, SchemaError};
-use crate::service::{Binding, Error, Result, Service};
+use crate::service::{Binding, Change, Error, Result, Service, Updatable};
 
 /// When a verb answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -34,6 +34,8 @@ pub enum Execution {
 pub struct Policy {
     /// When a provision answers.
     pub provision: Execution,
+    /// When an update answers.
+    pub update: Execution,
     /// When a deprovision answers.
     pub deprovision: Execution,
     /// When a bind answers. [`Execution::Async`] needs `bindings_retrievable` in the catalog.
@@ -42,7 +44,7 @@ pub struct Policy {
     pub unbind: Execution,
     /// The most functions of the author that run at one time for this plan.
     pub parallelism: usize,
-    /// After that time a provision or bind that does not succeed is failed. A `maximum_polling_duration` of the plan
+    /// After that time a provision, update or bind that does not succeed is failed. A `maximum_polling_duration` of the plan
     /// shortens it.
     pub deadline: Duration,
     /// After that time a deprovision or unbind that does not succeed is failed; it can be requested again.
@@ -55,6 +57,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             provision: Execution::Auto,
+            update: Execution::Auto,
             deprovision: Execution::Auto,
             bind: Execution::Auto,
             unbind: Execution::Auto,
@@ -77,9 +80,17 @@ pub struct Broker {
 
 /// An offering's service with its types erased.
 pub(crate) struct Registration {
-    pub(crate) service: Box<dyn Erased>,
+    pub(crate) service: Arc<dyn Erased>,
     create: ParameterSchema,
     bind: ParameterSchema,
+    /// For a service whose instances can be changed.
+    pub(crate) update: Option<UpdateRegistration>,
+}
+
+/// How instances of an offering are changed.
+pub(crate) struct UpdateRegistration {
+    pub(crate) service: Arc<dyn ErasedUpdate>,
+    schema: ParameterSchema,
 }
 
 /// A broker that cannot be started, and what to mend.
@@ -105,6 +116,11 @@ pub enum DefinitionError {
     /// A plan binds asynchronously, but its bindings cannot be fetched, so nobody would get the credentials.
     #[error("plan {0:?} binds asynchronously: its offering must set bindings_retrievable (OSB-BIND-19)")]
     AsyncBindNotRetrievable(String),
+    /// The catalog announces changes of plan, but the service has no function for them.
+    #[error(
+        "plan {0:?} says plan_updateable: implement Updatable for its service and offer it with Broker::updatable (OSB-UPD-07)"
+    )]
+    NotUpdatable(String),
 }
 
 fn list(problems: &[CatalogProblem]) -> String {
@@ -128,12 +144,21 @@ impl Broker {
     /// Offers a service. The schemas of its parameters are added to the plans that have none.
     #[must_use]
     pub fn service<S: Service>(mut self, offering: Offering, service: S) -> Self {
-        let registration = ParameterSchema::of::<S::Parameters>().and_then(|create| {
-            let bind = ParameterSchema::of::<S::BindParameters>()?;
+        let registration = Registration::of(Arc::new(Typed(service)));
+        self.services.push((offering, registration));
+        self
+    }
+
+    /// Offers a service whose instances can be changed. As [`service`](Self::service), and the schema of its update
+    /// is added, too.
+    #[must_use]
+    pub fn updatable<S: Updatable>(mut self, offering: Offering, service: S) -> Self {
+        let service = Arc::new(Typed(service));
+        let registration = Registration::of(service.clone()).and_then(|registration| {
+            let schema = ParameterSchema::of::<S::Update>()?;
             Ok(Registration {
-                service: Box::new(Typed(service)),
-                create,
-                bind,
+                update: Some(UpdateRegistration { service, schema }),
+                ..registration
             })
         });
         self.services.push((offering, registration));
@@ -187,6 +212,12 @@ impl Broker {
             catalog = catalog.offering(offering);
         }
         let catalog = catalog.check().map_err(DefinitionError::Catalog)?;
+        if let Some(plan) = catalog.plans().find(|found| {
+            let registration = registered.get(&found.offering.id);
+            found.plan_updateable() && registration.is_some_and(|registration| registration.update.is_none())
+        }) {
+            return Err(DefinitionError::NotUpdatable(plan.plan.name.clone()));
+        }
         let plans = plans(&catalog, self.policies)?;
         Ok(Services {
             catalog,
@@ -201,6 +232,11 @@ fn publish_schemas(plan: &mut Plan, bindable: bool, registration: &Registration)
     plan.schemas
         .instance_create
         .get_or_insert_with(|| registration.create.json.clone());
+    if let Some(update) = &registration.update {
+        plan.schemas
+            .instance_update
+            .get_or_insert_with(|| update.schema.json.clone());
+    }
     if bindable {
         plan.schemas
             .binding_create
@@ -265,6 +301,7 @@ pub(crate) struct Found {
     pub(crate) registration: Arc<Registration>,
     pub(crate) plan: Arc<PlanRuntime>,
     pub(crate) bindings_retrievable: bool,
+    pub(crate) allow_context_updates: bool,
 }
 
 impl Services {
@@ -275,11 +312,21 @@ impl Services {
             registration: self.registered.get(offering.as_str())?.clone(),
             plan: self.plans.get(plan.as_str())?.clone(),
             bindings_retrievable: listed.offering.bindings_retrievable,
+            allow_context_updates: listed.offering.allow_context_updates,
         })
     }
 }
 
 impl Registration {
+    fn of<S: Service>(service: Arc<Typed<S>>) -> Result<Self, SchemaError> {
+        Ok(Self {
+            service,
+            create: ParameterSchema::of::<S::Parameters>()?,
+            bind: ParameterSchema::of::<S::BindParameters>()?,
+            update: None,
+        })
+    }
+
     /// What is wrong with the parameters of a provision.
     pub(crate) fn check_create(&self, parameters: &Object) -> Result<(), String> {
         self.create.check(parameters)?;
@@ -293,6 +340,50 @@ impl Registration {
     }
 }
 
+impl UpdateRegistration {
+    /// What is wrong with the parameters of an update.
+    pub(crate) fn check(&self, parameters: &Object) -> Result<(), String> {
+        self.schema.check(parameters)?;
+        self.service.reads_update(parameters)
+    }
+}
+
+/// An [`Updatable`] with its types erased.
+pub(crate) trait ErasedUpdate: Send + Sync {
+    fn reads_update(&self, parameters: &Object) -> Result<(), String>;
+    fn update<'a>(
+        &'a self,
+        op: &'a Operation,
+        state: Vec<u8>,
+        change: Change<Object>,
+    ) -> BoxFuture<'a, Result<Vec<u8>>>;
+}
+
+impl<S: Updatable> ErasedUpdate for Typed<S> {
+    fn reads_update(&self, parameters: &Object) -> Result<(), String> {
+        read_parameters::<S::Update>(parameters).map(|_| ())
+    }
+
+    fn update<'a>(
+        &'a self,
+        op: &'a Operation,
+        state: Vec<u8>,
+        change: Change<Object>,
+    ) -> BoxFuture<'a, Result<Vec<u8>>> {
+        async move {
+            let parameters = change.parameters.map(|parameters| read_parameters(&parameters));
+            let change = Change {
+                parameters: parameters.transpose().map_err(Error::failed)?,
+                previous_plan: change.previous_plan,
+                maintenance: change.maintenance,
+            };
+            let state = self.0.update(op, read_state(&state)?, change).await?;
+            stored_state(&state)
+        }
+        .boxed()
+    }
+}
+
 /// A [`Service`] with its types erased: states travel as JSON text, as they are stored.
 pub(crate) trait Erased: Send + Sync {
     fn reads_parameters(&self, parameters: &Object) -> Result<(), String>;
@@ -300,7 +391,14 @@ pub(crate) trait Erased: Send + Sync {
     fn dashboard_url(&self, op: &Operation) -> Option<String>;
     fn provision<'a>(&'a self, op: &'a Operation, parameters: Object) -> BoxFuture<'a, Result<Vec<u8>>>;
     fn deprovision<'a>(&'a self, op: &'a Operation, state: Option<Vec<u8>>) -> BoxFuture<'a, Result<()>>;
-    fn bind<'a>(&'a self, op: &'a Operation, state: Vec<u8>, parameters: Object) -> BoxFuture<'a, Result<BindingBody>>;
+    /// With the credentials of the predecessor it is a rotation.
+    fn bind<'a>(
+        &'a self,
+        op: &'a Operation,
+        state: Vec<u8>,
+        predecessor: Option<Object>,
+        parameters: Object,
+    ) -> BoxFuture<'a, Result<BindingBody>>;
     fn unbind<'a>(
         &'a self,
         op: &'a Operation,
@@ -328,7 +426,7 @@ impl<S: Service> Erased for Typed<S> {
         async move {
             let parameters = read_parameters(&parameters).map_err(Error::failed)?;
             let state = self.0.provision(op, parameters).await?;
-            serde_json::to_vec(&state).map_err(|_| Error::failed("The state of the service cannot be stored."))
+            stored_state(&state)
         }
         .boxed()
     }
@@ -341,10 +439,23 @@ impl<S: Service> Erased for Typed<S> {
         .boxed()
     }
 
-    fn bind<'a>(&'a self, op: &'a Operation, state: Vec<u8>, parameters: Object) -> BoxFuture<'a, Result<BindingBody>> {
+    fn bind<'a>(
+        &'a self,
+        op: &'a Operation,
+        state: Vec<u8>,
+        predecessor: Option<Object>,
+        parameters: Object,
+    ) -> BoxFuture<'a, Result<BindingBody>> {
         async move {
             let parameters = read_parameters(&parameters).map_err(Error::failed)?;
-            let binding = self.0.bind(op, &read_state(&state)?, parameters).await?;
+            let state = read_state(&state)?;
+            let binding = match predecessor {
+                None => self.0.bind(op, &state, parameters).await?,
+                Some(credentials) => {
+                    let credentials = read_credentials(credentials)?;
+                    self.0.rotate(op, &state, credentials, parameters).await?
+                }
+            };
             body(binding)
         }
         .boxed()
@@ -357,10 +468,7 @@ impl<S: Service> Erased for Typed<S> {
         credentials: Option<Object>,
     ) -> BoxFuture<'a, Result<()>> {
         async move {
-            let credentials = credentials
-                .map(|credentials| serde_json::from_value(Value::Object(credentials)))
-                .transpose()
-                .map_err(|_| unreadable())?;
+            let credentials = credentials.map(read_credentials).transpose()?;
             self.0.unbind(op, &read_state(&state)?, credentials).await
         }
         .boxed()
@@ -373,8 +481,16 @@ fn read_parameters<T: DeserializeOwned>(parameters: &Object) -> Result<T, String
         .map_err(|_| "parameters: their names, types or values are not what the service takes".to_owned())
 }
 
+fn stored_state(state: &impl serde::Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(state).map_err(|_| Error::failed("The state of the service cannot be stored."))
+}
+
 fn read_state<T: DeserializeOwned>(state: &[u8]) -> Result<T> {
     serde_json::from_slice(state).map_err(|_| unreadable())
+}
+
+fn read_credentials<T: DeserializeOwned>(credentials: Object) -> Result<T> {
+    serde_json::from_value(Value::Object(credentials)).map_err(|_| unreadable())
 }
 
 /// A newer version of the broker, or the older one, may be able to read it: worth trying again.
@@ -387,8 +503,17 @@ fn body<C: serde::Serialize>(binding: Binding<C>) -> Result<BindingBody> {
         return Err(Error::failed("The credentials of the service are not a JSON object."));
     };
     let extra = binding.extra;
+    let metadata = extra.metadata.map(|mut metadata| {
+        // Both have the same form, so the earlier text is the earlier time (OSB-BIND-30).
+        if let (Some(renew), Some(expires)) = (&metadata.renew_before, &metadata.expires_at)
+            && renew > expires
+        {
+            metadata.renew_before.clone_from(&metadata.expires_at);
+        }
+        metadata
+    });
     Ok(BindingBody {
-        metadata: extra.metadata,
+        metadata,
         credentials: Some(credentials),
         syslog_drain_url: extra.syslog_drain_url,
         route_service_url: extra.route_service_url,

@@ -5,15 +5,20 @@ mod fetch;
 mod poll;
 mod provision;
 mod remove;
+mod update;
 mod wait;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use osb_api::answer::{BindingDetails, Bound, InstanceBody, InstanceDetails, Polled, Provisioned, Removed};
-use osb_api::error::{BindError, DeprovisionError, Fault, FetchError, PollError, ProvisionError, UnbindError};
+use osb_api::answer::{BindingDetails, Bound, InstanceBody, InstanceDetails, Polled, Provisioned, Removed, Updated};
+use osb_api::error::{
+    BindError, DeprovisionError, Fault, FetchError, PollError, ProvisionError, UnbindError, UpdateError,
+};
 use osb_api::id::{BindingId, InstanceId, OfferingId, PlanId};
-use osb_api::request::{BindRequest, FetchQuery, Incomplete, PollQuery, ProvisionRequest, RemovalQuery};
+use osb_api::request::{
+    BindRequest, FetchQuery, Incomplete, PollQuery, ProvisionRequest, RemovalQuery, UpdateRequest,
+};
 use osb_server::{Caller, ServedCatalog};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -22,10 +27,11 @@ use crate::definition::Found;
 use crate::engine::{Engine, Inner};
 use crate::home::HomeError;
 use crate::names;
-use crate::objects::{self, New};
+use crate::objects::{self, Known, New, Order};
 use crate::operation::Operation;
 use crate::removal::AcceptError;
-use crate::resource::{Kind, Stored};
+use crate::resource::{Kind, Stored, Verb};
+use crate::seal::Canonical;
 use remove::{Refusal, Removal};
 
 /// How often a request looks again when others change its object at the same time.
@@ -46,6 +52,16 @@ impl osb_server::Broker for Engine {
         incomplete: Incomplete,
     ) -> Result<Provisioned, ProvisionError> {
         self.inner.provision(&caller, &instance, &request, incomplete).await
+    }
+
+    async fn update(
+        &self,
+        caller: Caller,
+        instance: InstanceId,
+        request: UpdateRequest,
+        incomplete: Incomplete,
+    ) -> Result<Updated, UpdateError> {
+        self.inner.update(&caller, &instance, &request, incomplete).await
     }
 
     async fn deprovision(
@@ -204,14 +220,14 @@ impl Inner {
         }
     }
 
-    fn new_object<'a>(&'a self, namespace: &'a str, epoch: u64, canonical: &[u8], caller: &'a Caller) -> New<'a> {
+    fn new_object<'a>(&'a self, namespace: &'a str, epoch: u64, canonical: &Canonical, caller: &'a Caller) -> New<'a> {
         New {
             home: &self.home,
             keys: &self.keys,
             namespace,
             epoch,
             digest: self.keys.digest(canonical),
-            identity: caller.identity.as_deref(),
+            identity: caller.identity.as_ref(),
             now: Timestamp::now(),
         }
     }
@@ -236,7 +252,7 @@ impl Inner {
         Ok(())
     }
 
-    fn is_same(&self, existing: &Stored, canonical: &[u8]) -> bool {
+    fn is_same(&self, existing: &Stored, canonical: &Canonical) -> bool {
         existing
             .spec
             .digest
@@ -250,19 +266,18 @@ impl Inner {
             .unwrap_or_default())
     }
 
-    pub(crate) fn dashboard_url(&self, stored: &Stored, found: &Found) -> Option<String> {
+    fn dashboard_url(&self, stored: &Stored, known: Option<&Known>, found: &Found) -> Option<String> {
         let platform = self.platform(&stored.metadata.namespace)?;
-        let request = objects::request(&self.keys, stored).ok()?;
         let running = stored.running()?;
-        let facts = objects::facts(
-            &self.keys,
-            platform,
-            &found.plan.plan,
-            stored,
-            stored,
-            running,
-            &request,
-        );
+        let opened;
+        let known = match known {
+            Some(known) => known,
+            None => {
+                opened = Known::open(&self.keys, stored, running).ok()?;
+                &opened
+            }
+        };
+        let facts = objects::facts(platform, &found.plan.plan, stored, stored, running, known);
         let operation = Operation {
             facts: Arc::new(facts),
             attempt: 1,
@@ -270,6 +285,16 @@ impl Inner {
             recorder: None,
         };
         found.registration.service.dashboard_url(&operation)
+    }
+}
+
+/// An operation that a request begins.
+fn order(verb: Verb, epoch: u64, caller: &Caller) -> Order<'_> {
+    Order {
+        verb,
+        epoch,
+        identity: caller.identity.as_deref(),
+        change: None,
     }
 }
 

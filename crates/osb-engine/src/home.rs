@@ -1,9 +1,12 @@
-//! The broker's home: the Kubernetes API where its state lives, reached through a `kube::Client`.
+//! The broker's home: the Kubernetes API where its state lives.
 //!
 //! Every write of the engine goes through the few functions here. A patch always names the resource version that it
 //! changes, a delete also the uid: there is no way to write past another writer. A home's error text is never passed on
 //! or logged, since a refused patch quotes the object.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use futures::{AsyncBufReadExt as _, Stream, TryStreamExt as _};
 use http::{Method, Request, Response, header};
 use http_body_util::BodyExt as _;
@@ -12,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::resource::{self, Kind, Meta, VERSION};
+use crate::transport::{InProcess, Incoming, Transport};
 
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
@@ -56,8 +60,8 @@ impl HomeError {
 /// The Kubernetes API where a broker's state lives.
 #[derive(Clone)]
 pub struct Home {
-    client: kube::Client,
-    group: String,
+    transport: Arc<dyn Transport>,
+    group: Arc<str>,
 }
 
 /// One line of a metadata-only watch.
@@ -149,9 +153,22 @@ pub(crate) struct Selection<'a> {
 
 impl Home {
     /// The objects of the API group `group`, wherever the client leads.
-    pub fn new(client: kube::Client, group: impl Into<String>) -> Self {
+    pub fn new(client: kube::Client, group: &str) -> Self {
         Self {
-            client,
+            transport: Arc::new(client),
+            group: group.into(),
+        }
+    }
+
+    /// The objects of the API group `group` of an API server in this process: any tower service that speaks the
+    /// Kubernetes API and is cheap to clone.
+    pub fn in_process<S, B>(service: S, group: &str) -> Self
+    where
+        S: tower_service::Service<Request<Body>, Response = Response<B>, Future: Send> + Clone + Send + Sync + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    {
+        Self {
+            transport: Arc::new(InProcess(service)),
             group: group.into(),
         }
     }
@@ -164,11 +181,6 @@ impl Home {
     /// The API group.
     pub fn group(&self) -> &str {
         &self.group
-    }
-
-    /// The client, for what is not one of our kinds.
-    pub fn client(&self) -> &kube::Client {
-        &self.client
     }
 
     /// Makes the definitions of our kinds known to the home, in the form of this version of the broker, and waits
@@ -385,7 +397,7 @@ impl Home {
         ]);
         let path = format!("{}{query}", self.collection(kind, None));
         let request = empty(Method::GET, &path, METADATA);
-        let response = self.client.send(request).await.map_err(|_| HomeError::Unknown)?;
+        let response = self.transport.send(request).await.map_err(|_| HomeError::Unknown)?;
         if !response.status().is_success() {
             return Err(refusal(response).await);
         }
@@ -397,7 +409,7 @@ impl Home {
     }
 
     async fn call<T: DeserializeOwned>(&self, request: Request<Body>) -> Result<T, HomeError> {
-        let response = self.client.send(request).await.map_err(|_| HomeError::Unknown)?;
+        let response = self.transport.send(request).await.map_err(|_| HomeError::Unknown)?;
         if !response.status().is_success() {
             return Err(refusal(response).await);
         }
@@ -520,7 +532,7 @@ fn query(pairs: &[(&str, &str)]) -> String {
     text
 }
 
-async fn refusal(response: Response<Body>) -> HomeError {
+async fn refusal(response: Response<Incoming>) -> HomeError {
     let status = response.status().as_u16();
     let body = response
         .into_body()

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::objects::Known;
 use crate::resource::{Kind, Stored, Verb};
 
 /// An instance, with its bindings.
@@ -23,17 +24,36 @@ pub(crate) struct Target {
     pub(crate) name: Box<str>,
 }
 
+/// An operation that a request of this process has just accepted, with what the request knew.
+pub(crate) struct Accepted {
+    /// The object as it was written.
+    pub(crate) stored: Stored,
+    /// What is sealed in it, if the request had it at hand.
+    pub(crate) known: Option<Known>,
+    /// For a bind: its instance, as it was read under the same ticket.
+    pub(crate) instance: Option<Stored>,
+}
+
+impl From<Stored> for Accepted {
+    fn from(stored: Stored) -> Self {
+        Self {
+            stored,
+            known: None,
+            instance: None,
+        }
+    }
+}
+
 /// Something to look at.
-#[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) target: Target,
-    /// The object as it was just written; read anew when absent.
-    pub(crate) stored: Option<Box<Stored>>,
+    /// The operation as it was just accepted; read anew when absent.
+    pub(crate) accepted: Option<Box<Accepted>>,
     /// From 1 on.
     pub(crate) attempt: u32,
     /// Somebody deleted the object behind our back: what runs for it is to stop.
     pub(crate) deleted: bool,
-    /// What had been done in the lane before `stored` was written.
+    /// What had been done in the lane before `accepted` was written.
     seen: Option<Seen>,
 }
 
@@ -46,14 +66,15 @@ struct Seen {
 
 impl Job {
     /// An operation that this process has just accepted.
-    pub(crate) fn accepted(stored: Stored) -> Self {
+    pub(crate) fn accepted(accepted: impl Into<Accepted>) -> Self {
+        let accepted = accepted.into();
         let target = Target {
-            kind: stored.which(),
-            name: stored.metadata.name.as_str().into(),
+            kind: accepted.stored.which(),
+            name: accepted.stored.metadata.name.as_str().into(),
         };
         Self {
             target,
-            stored: Some(Box::new(stored)),
+            accepted: Some(Box::new(accepted)),
             attempt: 1,
             deleted: false,
             seen: None,
@@ -64,7 +85,7 @@ impl Job {
     pub(crate) fn look_at(target: Target, attempt: u32) -> Self {
         Self {
             target,
-            stored: None,
+            accepted: None,
             attempt,
             deleted: false,
             seen: None,
@@ -81,17 +102,17 @@ impl Job {
 
     /// As [`accepted`](Self::accepted), with the ticket that was taken before the write: when something has been done
     /// for the object since, what was written is not what stands there, and the object is read anew.
-    pub(crate) fn accepted_under(ticket: &Ticket, stored: Stored) -> Self {
+    pub(crate) fn accepted_under(ticket: &Ticket, accepted: impl Into<Accepted>) -> Self {
         Self {
             seen: Some(ticket.seen),
-            ..Self::accepted(stored)
+            ..Self::accepted(accepted)
         }
     }
 
     /// This job, after another one for the same object that has not begun.
     fn after(self, queued: Job) -> Job {
         let known = |job: &Job| {
-            let stored = job.stored.as_ref()?;
+            let stored = &job.accepted.as_ref()?.stored;
             Some((stored.spec.incarnation.clone(), stored.record.as_ref()?.counter))
         };
         let deleted = self.deleted || queued.deleted;
@@ -99,7 +120,7 @@ impl Job {
             // A request may tell of its write after a later one has told.
             (Some((older, before)), Some((newer, now))) if older == newer && before > now => Job { deleted, ..queued },
             (Some((older, _)), Some((newer, _))) if older != newer => Job {
-                stored: None,
+                accepted: None,
                 deleted,
                 ..self
             },
@@ -109,20 +130,17 @@ impl Job {
 
     /// Whether what runs in the lane has to stop for this job.
     fn supersedes(&self, running: &Target) -> bool {
-        let removal = self.deleted
-            || self
-                .stored
-                .as_ref()
-                .and_then(|stored| stored.running())
-                .is_some_and(|running| running.verb.removes());
+        let removal = self.deleted || self.verb().is_some_and(Verb::removes);
         removal && (self.target == *running || self.target.kind == Kind::Instance)
     }
 
     fn is_deprovision(&self) -> bool {
-        self.stored
-            .as_ref()
-            .and_then(|stored| stored.running())
-            .is_some_and(|running| running.verb == Verb::Deprovision)
+        self.verb() == Some(Verb::Deprovision)
+    }
+
+    /// What the operation does that was accepted.
+    fn verb(&self) -> Option<Verb> {
+        Some(self.accepted.as_ref()?.stored.running()?.verb)
     }
 }
 
@@ -233,7 +251,7 @@ impl Lanes {
             return None;
         };
         if job.seen.is_some_and(|seen| seen != lane.seen(key, &job.target)) {
-            job.stored = None;
+            job.accepted = None;
         }
         *lane.turns.entry(job.target.clone()).or_default() += 1;
         let cancelled = parent.child_token();
@@ -272,6 +290,8 @@ mod tests {
             verb,
             accepted_at: None,
             progress: None,
+            plan_id: None,
+            digest: None,
             request: None,
         };
         Stored {
@@ -369,7 +389,7 @@ mod tests {
         lanes.push(&key(), look(None, 1));
         lanes.push(&key(), accepted(Some("b"), Verb::Unbind));
         let (job, _) = lanes.next(&key(), &CancellationToken::new()).expect("a job");
-        assert_eq!((&*job.target.name, job.attempt, job.stored.is_some()), ("b", 1, true));
+        assert_eq!((&*job.target.name, job.attempt, job.accepted.is_some()), ("b", 1, true));
         assert_eq!(drained(&lanes), ["a"]);
     }
 
@@ -385,9 +405,7 @@ mod tests {
         lanes.push(&key(), numbered(Verb::Deprovision, 2));
         lanes.push(&key(), numbered(Verb::Provision, 1));
         let (job, _) = lanes.next(&key(), &CancellationToken::new()).expect("a job");
-        let verb = job
-            .stored
-            .and_then(|stored| stored.running().map(|running| running.verb));
+        let verb = job.verb();
         assert!(matches!(verb, None | Some(Verb::Deprovision)), "{verb:?}");
         assert!(drained(&lanes).is_empty());
     }
@@ -459,7 +477,7 @@ mod tests {
     }
 
     fn trusted(job: &Job) -> bool {
-        job.stored.is_some()
+        job.accepted.is_some()
     }
 
     #[test]

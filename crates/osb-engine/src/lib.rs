@@ -5,7 +5,7 @@
 //! (`osb_server::Broker`), stores every accepted request before it is acknowledged, and carries it to an end whatever
 //! is killed meanwhile.
 //!
-//! The engine knows no HTTP and no storage: below it is a `kube::Client`.
+//! The engine knows no HTTP and no storage: below it is the Kubernetes API, behind a `kube::Client` or in this process.
 
 mod controller;
 mod decide;
@@ -26,6 +26,7 @@ mod schema;
 mod seal;
 mod service;
 mod shards;
+mod transport;
 mod waiters;
 
 pub use definition::{Broker, DefinitionError, Execution, Policy};
@@ -35,5 +36,6 @@ pub use operation::Operation;
 pub use schema::SchemaError;
 pub use seal::{KEY_BYTES, Keys, SealError};
 pub use service::{
-    Binding, BindingMetadata, Endpoint, Error, InstanceMetadata, NoParameters, Result, Service, VolumeMount,
+    Binding, BindingMetadata, Change, Endpoint, Error, InstanceMetadata, NoParameters, Result, Service, Updatable,
+    VolumeMount,
 };

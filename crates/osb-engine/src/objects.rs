@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use osb_api::Object;
-use osb_api::id::{BindingId, InstanceId, OperationId};
+use osb_api::id::{BindingId, InstanceId, OperationId, PlanId};
 use osb_api::identity::OriginatingIdentity;
-use osb_api::request::{BindRequest, BindResource, ProvisionRequest};
+use osb_api::request::{BindRequest, BindResource, ProvisionRequest, UpdateRequest};
 use osb_server::Platform;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -15,10 +15,10 @@ use crate::home::Home;
 use crate::names;
 use crate::operation::Facts;
 use crate::resource::{
-    EXPIRES_LABEL, Ended, FINALIZER, INSTANCE_LABEL, Kind, Meta, Outcome, Record, Request, Requester, Running, Spec,
-    Status, Stored, Tombstone, TombstoneSpec, Verb, conditions,
+    Asked, EXPIRES_LABEL, Ended, FINALIZER, INSTANCE_LABEL, Kind, Meta, Outcome, Record, Request, Requester, Running,
+    Spec, Status, Stored, Tombstone, TombstoneSpec, Update, Verb, conditions,
 };
-use crate::seal::{Keys, MAX_SEALED_BYTES, Place, SealError};
+use crate::seal::{Canonical, Keys, MAX_SEALED_BYTES, Place, SealError};
 
 /// The reason of a condition while something runs and when it has ended.
 pub(crate) fn reason(verb: Verb, outcome: Option<Outcome>) -> &'static str {
@@ -40,21 +40,29 @@ pub(crate) fn reason(verb: Verb, outcome: Option<Outcome>) -> &'static str {
 }
 
 /// What a request is recognised by (OSB-PROV-15, Amb-11): absent, `null` and empty parameters are equal, the order of
-/// members does not matter, `1.0` is `1`.
-pub(crate) fn canonical_provision(request: &ProvisionRequest) -> Vec<u8> {
-    canonical(json!([
+/// members does not matter, `1.0` is `1`. What an update changes is a part of its own.
+pub(crate) fn canonical_provision(request: &ProvisionRequest) -> Canonical {
+    let fixed = canonical(json!([
         "provision",
         request.service_id,
-        request.plan_id,
         request.organization_guid,
         request.space_guid,
-        request.parameters.as_ref().cloned().unwrap_or_default(),
-    ]))
+    ]));
+    let parameters = request.parameters.as_ref().cloned().unwrap_or_default();
+    Canonical {
+        fixed,
+        changing: Some(canonical_plan(&request.plan_id, parameters)),
+    }
+}
+
+/// What an update changes of what an instance is recognised by.
+pub(crate) fn canonical_plan(plan_id: &PlanId, parameters: Object) -> Vec<u8> {
+    canonical(json!(["plan", plan_id, parameters]))
 }
 
 /// As [`canonical_provision`], for a bind (OSB-BIND-13).
-pub(crate) fn canonical_bind(request: &BindRequest) -> Vec<u8> {
-    canonical(json!([
+pub(crate) fn canonical_bind(request: &BindRequest) -> Canonical {
+    let fixed = canonical(json!([
         "bind",
         request.service_id,
         request.plan_id,
@@ -62,7 +70,21 @@ pub(crate) fn canonical_bind(request: &BindRequest) -> Vec<u8> {
         request.app_guid,
         request.parameters.as_ref().cloned().unwrap_or_default(),
         request.predecessor_binding_id,
-    ]))
+    ]));
+    Canonical { fixed, changing: None }
+}
+
+/// What an update is recognised by: everything that it asks for. What was before is information only.
+pub(crate) fn canonical_update(request: &UpdateRequest, plan_id: &PlanId) -> Canonical {
+    let fixed = canonical(json!([
+        "update",
+        request.service_id,
+        plan_id,
+        request.parameters.as_ref().cloned().unwrap_or_default(),
+        request.context,
+        request.maintenance_info,
+    ]));
+    Canonical { fixed, changing: None }
 }
 
 fn canonical(mut value: Value) -> Vec<u8> {
@@ -107,7 +129,7 @@ pub(crate) struct New<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) epoch: u64,
     pub(crate) digest: String,
-    pub(crate) identity: Option<&'a OriginatingIdentity>,
+    pub(crate) identity: Option<&'a Arc<OriginatingIdentity>>,
     pub(crate) now: Timestamp,
 }
 
@@ -118,7 +140,7 @@ impl New<'_> {
         id: &InstanceId,
         request: &ProvisionRequest,
         maintenance: Option<&str>,
-    ) -> Result<Stored, MakeError> {
+    ) -> Result<(Stored, Known), MakeError> {
         let spec = Spec {
             instance_id: id.clone(),
             binding_id: None,
@@ -132,9 +154,9 @@ impl New<'_> {
         };
         let sealed = Request {
             parameters: request.parameters.clone().unwrap_or_default(),
-            bind_resource: None,
+            ..Request::default()
         };
-        self.object(Kind::Instance, names::instance(id), Verb::Provision, spec, &sealed)
+        self.object(Kind::Instance, names::instance(id), Verb::Provision, spec, sealed)
     }
 
     /// The object of a bind on an instance.
@@ -143,7 +165,8 @@ impl New<'_> {
         instance: &Stored,
         id: &BindingId,
         request: &BindRequest,
-    ) -> Result<Stored, MakeError> {
+        predecessor: Option<Request>,
+    ) -> Result<(Stored, Known), MakeError> {
         let spec = Spec {
             instance_id: instance.spec.instance_id.clone(),
             binding_id: Some(id.clone()),
@@ -162,17 +185,25 @@ impl New<'_> {
                 ..BindResource::default()
             })
         });
-        let sealed = Request {
+        let mut sealed = Request {
             parameters: request.parameters.clone().unwrap_or_default(),
             bind_resource,
+            predecessor: request.predecessor_binding_id.clone(),
         };
+        // A rotation takes over what the request does not say (OSB-ROT-06).
+        if let Some(predecessor) = predecessor {
+            if request.parameters.is_none() {
+                sealed.parameters = predecessor.parameters;
+            }
+            sealed.bind_resource = sealed.bind_resource.or(predecessor.bind_resource);
+        }
         let name = names::binding(&instance.spec.instance_id, id);
-        let mut object = self.object(Kind::Binding, name, Verb::Bind, spec, &sealed)?;
+        let (mut object, known) = self.object(Kind::Binding, name, Verb::Bind, spec, sealed)?;
         object
             .metadata
             .labels
             .insert(INSTANCE_LABEL.to_owned(), instance.metadata.name.clone());
-        Ok(object)
+        Ok((object, known))
     }
 
     fn object(
@@ -181,10 +212,10 @@ impl New<'_> {
         name: String,
         verb: Verb,
         mut spec: Spec,
-        request: &Request,
-    ) -> Result<Stored, MakeError> {
-        if *request != Request::default() {
-            let plain = to_vec(request);
+        request: Request,
+    ) -> Result<(Stored, Known), MakeError> {
+        if request != Request::default() {
+            let plain = to_vec(&request);
             if plain.len() > MAX_SEALED_BYTES {
                 return Err(MakeError::TooLarge);
             }
@@ -205,12 +236,13 @@ impl New<'_> {
                 &spec.incarnation,
                 counter,
                 verb,
-                self.identity,
+                self.identity.map(Arc::as_ref),
+                None,
                 self.now,
             )?),
             ..Record::default()
         };
-        Ok(Stored {
+        let object = Stored {
             api_version: self.home.api_version(),
             kind: kind.name().to_owned(),
             metadata: Meta {
@@ -222,7 +254,13 @@ impl New<'_> {
             spec,
             record: Some(record),
             status: Some(conditions(self.now, None, (false, reason(verb, None), None), None)),
-        })
+        };
+        let known = Known {
+            request,
+            identity: self.identity.cloned(),
+            update: None,
+        };
+        Ok((object, known))
     }
 }
 
@@ -233,54 +271,87 @@ fn running(
     counter: u64,
     verb: Verb,
     identity: Option<&OriginatingIdentity>,
+    change: Option<Change>,
     now: Timestamp,
 ) -> Result<Running, SealError> {
-    let request = identity
-        .map(|identity| {
-            let requester = Requester {
-                platform: identity.platform.clone(),
-                value: identity.value.clone(),
-            };
-            keys.seal(
-                Place {
-                    object,
-                    incarnation,
-                    field: "request",
-                },
-                &to_vec(&requester),
-            )
-        })
+    let (plan_id, digest, update) = match change {
+        Some(change) => (Some(change.plan_id), Some(change.digest), Some(change.update)),
+        None => (None, None, None),
+    };
+    let requester = identity.map(|identity| Requester {
+        platform: identity.platform.clone(),
+        value: identity.value.clone(),
+    });
+    let asked = Asked { requester, update };
+    let place = Place {
+        object,
+        incarnation,
+        field: "request",
+    };
+    let request = (asked != Asked::default())
+        .then(|| keys.seal(place, &to_vec(&asked)))
         .transpose()?;
     Ok(Running {
         id: Record::operation_id(incarnation, counter),
         verb,
         accepted_at: Some(now),
         progress: None,
+        plan_id,
+        digest,
         request,
     })
+}
+
+/// An operation that is to be accepted on an object.
+pub(crate) struct Order<'a> {
+    pub(crate) verb: Verb,
+    pub(crate) epoch: u64,
+    pub(crate) identity: Option<&'a OriginatingIdentity>,
+    /// Of an update.
+    pub(crate) change: Option<Change>,
+}
+
+impl Order<'static> {
+    /// An operation that the broker itself begins.
+    pub(crate) fn own(verb: Verb, epoch: u64) -> Self {
+        Order {
+            verb,
+            epoch,
+            identity: None,
+            change: None,
+        }
+    }
+}
+
+/// What an update is to change.
+pub(crate) struct Change {
+    /// The plan that the instance has then.
+    pub(crate) plan_id: PlanId,
+    /// The keyed digest of the request.
+    pub(crate) digest: String,
+    /// The rest, to be sealed.
+    pub(crate) update: Update,
 }
 
 /// The object with a further operation accepted on it, and the patch that makes it so. What runs is superseded.
 pub(crate) fn with_operation(
     keys: &Keys,
     stored: &Stored,
-    verb: Verb,
-    epoch: u64,
-    identity: Option<&OriginatingIdentity>,
+    order: Order<'_>,
     now: Timestamp,
 ) -> Result<(Stored, Value), SealError> {
+    let Order {
+        verb,
+        epoch,
+        identity,
+        change,
+    } = order;
     let mut next = stored.clone();
     let mut record = next.record.take().unwrap_or_default();
     let (object, incarnation) = (&stored.metadata.name, &stored.spec.incarnation);
     let mut patch = serde_json::Map::new();
     if let Some(superseded) = record.operation.take() {
-        let ended = Ended {
-            id: superseded.id,
-            verb: superseded.verb,
-            outcome: Outcome::Superseded,
-            description: None,
-            ended_at: Some(now),
-        };
+        let ended = ended(superseded.id, superseded.verb, Outcome::Superseded, None, now);
         record.history = record.history_with(ended);
         patch.insert("history".to_owned(), to_value(&record.history));
     }
@@ -293,10 +364,10 @@ pub(crate) fn with_operation(
     }
     record.epoch = epoch;
     record.counter += 1;
-    let running = running(keys, object, incarnation, record.counter, verb, identity, now)?;
+    let running = running(keys, object, incarnation, record.counter, verb, identity, change, now)?;
     // A merge patch merges: what the operation before had and this one has not is removed by name.
     let mut operation = to_value(&running);
-    for optional in ["progress", "request"] {
+    for optional in ["progress", "planId", "digest", "request"] {
         if let Some(members) = operation.as_object_mut() {
             members.entry(optional).or_insert(Value::Null);
         }
@@ -311,6 +382,50 @@ pub(crate) fn with_operation(
     next.record = Some(record);
     next.status = Some(status);
     Ok((next, patch))
+}
+
+/// What a successful update changes of `spec`, as a merge patch. Parameters are merged member by member, so that what
+/// is stored are the current ones.
+pub(crate) fn updated_spec(keys: &Keys, stored: &Stored, plan_id: &PlanId, known: &Known) -> Result<Value, SealError> {
+    let update = known.update.clone().unwrap_or_default();
+    let mut request = known.request.clone();
+    request.parameters.extend(update.parameters.clone());
+    let mut patch = serde_json::Map::new();
+    patch.insert("planId".to_owned(), plan_id.as_str().into());
+    if let Some(maintenance) = update.maintenance {
+        patch.insert("maintenance".to_owned(), maintenance.into());
+    }
+    if let Some(context) = update.context {
+        let before = stored.spec.context.clone().unwrap_or_default();
+        patch.insert("context".to_owned(), replacing(&before.0, context.0));
+    }
+    if !update.parameters.is_empty() {
+        let sealed = keys.seal(place(stored, "parameters"), &to_vec(&request))?;
+        patch.insert("parameters".to_owned(), sealed.into());
+    }
+    let digest = stored.spec.digest.as_deref();
+    let canonical = canonical_plan(plan_id, request.parameters);
+    if let Some(digest) = digest.and_then(|digest| keys.redigest(digest, &canonical)) {
+        patch.insert("digest".to_owned(), digest.into());
+    }
+    Ok(Value::Object(patch))
+}
+
+/// The merge patch that makes one object of another: what is not there any more is removed by name.
+fn replacing(before: &Object, after: Object) -> Value {
+    let mut patch: Object = before
+        .keys()
+        .filter(|name| !after.contains_key(*name))
+        .map(|name| (name.clone(), Value::Null))
+        .collect();
+    for (name, value) in after {
+        let value = match (before.get(&name), value) {
+            (Some(Value::Object(before)), Value::Object(after)) => replacing(before, after),
+            (_, value) => value,
+        };
+        patch.insert(name, value);
+    }
+    Value::Object(patch)
 }
 
 /// Keeps the steps of the last operation only, for the one that cleans up after it.
@@ -373,31 +488,69 @@ pub(crate) fn tombstone(home: &Home, stored: &Stored, removal: Ended, expires: T
     }
 }
 
+/// What stands sealed in an object about its operation, in the clear.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// What was asked for when the object was created.
+    pub(crate) request: Request,
+    /// Who asked for the running operation.
+    pub(crate) identity: Option<Arc<OriginatingIdentity>>,
+    /// What the running update changes.
+    pub(crate) update: Option<Update>,
+}
+
+impl Known {
+    /// Opens what is sealed. Cleaning up needs no parameters, so a removal goes on without those that do not open.
+    pub(crate) fn open(keys: &Keys, stored: &Stored, running: &Running) -> Result<Self, SealError> {
+        let request = match request(keys, stored) {
+            Err(_) if running.verb.removes() => Request::default(),
+            request => request?,
+        };
+        let asked = match asked(keys, stored, running) {
+            // Who asked is no reason not to do it; what an update changes is needed.
+            Err(_) if running.verb != Verb::Update => Asked::default(),
+            asked => asked?,
+        };
+        let identity = asked.requester.map(|requester| {
+            Arc::new(OriginatingIdentity {
+                platform: requester.platform,
+                value: requester.value,
+            })
+        });
+        Ok(Self {
+            request,
+            identity,
+            update: asked.update,
+        })
+    }
+}
+
+fn asked(keys: &Keys, stored: &Stored, running: &Running) -> Result<Asked, SealError> {
+    match &running.request {
+        None => Ok(Asked::default()),
+        Some(sealed) => {
+            let plain = keys.open(place(stored, "request"), sealed)?;
+            serde_json::from_slice(&plain).map_err(|_| SealError::Damaged)
+        }
+    }
+}
+
 /// What an author is told of the running operation of an object; `instance` is the object itself or, for a binding,
 /// its instance.
 pub(crate) fn facts(
-    keys: &Keys,
     platform: &Platform,
     plan: &Arc<osb_api::catalog::Plan>,
     instance: &Stored,
     stored: &Stored,
     running: &Running,
-    request: &Request,
+    known: &Known,
 ) -> Facts {
-    // An identity that cannot be opened any more is no reason not to clean up.
-    let identity = running.request.as_deref().and_then(|sealed| {
-        let plain = keys.open(place(stored, "request"), sealed).ok()?;
-        let requester: Requester = serde_json::from_slice(&plain).ok()?;
-        Some(Arc::new(OriginatingIdentity {
-            platform: requester.platform,
-            value: requester.value,
-        }))
-    });
     let binding = stored
         .spec
         .binding_id
         .as_ref()
         .map(|id| (id.clone(), stored.spec.incarnation.clone()));
+    let new_context = known.update.as_ref().and_then(|update| update.context.as_ref());
     Facts {
         id: running.id.clone(),
         verb: running.verb,
@@ -407,9 +560,12 @@ pub(crate) fn facts(
         binding,
         offering: instance.spec.service_id.clone(),
         plan: plan.clone(),
-        context: stored.spec.context.clone().or_else(|| instance.spec.context.clone()),
-        identity,
-        bind_resource: request.bind_resource.clone(),
+        context: new_context
+            .or(stored.spec.context.as_ref())
+            .or(instance.spec.context.as_ref())
+            .cloned(),
+        identity: known.identity.clone(),
+        bind_resource: known.request.bind_resource.clone(),
     }
 }
 
@@ -452,9 +608,14 @@ fn place<'a>(stored: &'a Stored, field: &'a str) -> Place<'a> {
 }
 
 /// The texts in a request that must not appear in what the author's errors say.
-pub(crate) fn secrets(request: &Request) -> Vec<String> {
+pub(crate) fn secrets(known: &Known) -> Vec<String> {
     let mut found = Vec::new();
-    collect_texts(&Value::Object(request.parameters.clone()), &mut found);
+    let of_update = known.update.iter().map(|update| &update.parameters);
+    for parameters in of_update.chain([&known.request.parameters]) {
+        for value in parameters.values() {
+            collect_texts(value, &mut found);
+        }
+    }
     found
 }
 
@@ -496,6 +657,9 @@ pub(crate) fn ended(
         verb,
         outcome,
         description,
+        digest: None,
+        instance_usable: None,
+        update_repeatable: None,
         ended_at: Some(now),
     }
 }
@@ -538,15 +702,33 @@ mod tests {
         );
     }
 
+    /// OSB-UPD-04
+    #[test]
+    fn a_new_context_takes_the_place_of_the_old_one() {
+        let object = |value: Value| match value {
+            Value::Object(object) => object,
+            _ => panic!("an object"),
+        };
+        let before = object(json!({"platform": "x", "old": 1, "nested": {"old": 1, "kept": 2}, "changed": {"a": 1}}));
+        let after = object(json!({"platform": "x", "new": 1, "nested": {"kept": 2}, "changed": 3}));
+        let patch = replacing(&before, after);
+        let expected = json!({"old": null, "platform": "x", "new": 1, "nested": {"old": null, "kept": 2}, "changed": 3});
+        assert_eq!(patch, expected);
+    }
+
     #[test]
     fn secrets_are_blotted_out_of_texts() {
         let parameters = json!({"a": ["hunter2", {"b": "s3cret"}], "n": 5});
         let Value::Object(parameters) = parameters else {
             panic!("an object")
         };
-        let secrets = secrets(&Request {
+        let request = Request {
             parameters,
-            bind_resource: None,
+            ..Request::default()
+        };
+        let secrets = secrets(&Known {
+            request,
+            ..Known::default()
         });
         assert_eq!(masked("no hunter2, no s3cret", &secrets), "no ***, no ***");
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use osb_api::id::OperationId;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +52,8 @@ pub(crate) struct OutcomeWrite {
     pub(crate) data: Option<Vec<u8>>,
     /// What the platform gets, to be sealed into `record.outputs`.
     pub(crate) outputs: Option<Vec<u8>>,
+    /// What a successful update changes of `spec`, as a merge patch.
+    pub(crate) spec: Option<Value>,
     /// Whether the stored steps have served their purpose.
     pub(crate) drop_steps: bool,
 }
@@ -79,8 +81,10 @@ pub(crate) struct Recorder {
 struct Shared {
     /// Sealed results by `<counter>.<name>`.
     steps: BTreeMap<String, String>,
-    /// Bytes of all sealed fields of the object but the steps, before base64.
-    fixed_bytes: usize,
+    /// Bytes of the sealed fields of the object, before base64.
+    request_bytes: usize,
+    data_bytes: usize,
+    outputs_bytes: usize,
     /// Bytes of the stored results of steps, before base64.
     step_bytes: usize,
     /// Not stored yet.
@@ -101,11 +105,9 @@ impl Recorder {
         let running = record.operation.as_ref()?;
         let shared = Shared {
             steps: record.steps.clone(),
-            fixed_bytes: plain_bytes(
-                [&stored.spec.parameters, &record.data, &record.outputs]
-                    .into_iter()
-                    .flatten(),
-            ),
+            request_bytes: plain_bytes([&stored.spec.parameters, &running.request].into_iter().flatten()),
+            data_bytes: plain_bytes(record.data.iter()),
+            outputs_bytes: plain_bytes(record.outputs.iter()),
             step_bytes: plain_bytes(record.steps.values()),
             ..Shared::default()
         };
@@ -194,7 +196,8 @@ impl Recorder {
         let sealed = self.keys.seal(self.place(&step_field(&key)), result)?;
         {
             let mut shared = self.shared();
-            if shared.fixed_bytes + shared.step_bytes + result.len() > MAX_SEALED_BYTES {
+            let stored = shared.request_bytes + shared.data_bytes + shared.outputs_bytes + shared.step_bytes;
+            if stored + result.len() > MAX_SEALED_BYTES {
                 return Err(RecordError::TooLarge);
             }
             if shared.steps.len() >= MAX_STEPS {
@@ -219,12 +222,8 @@ impl Recorder {
         status: &Status,
         outcome: &OutcomeWrite,
     ) -> std::result::Result<(), RecordError> {
-        let added = outcome.data.as_ref().map_or(0, Vec::len) + outcome.outputs.as_ref().map_or(0, Vec::len);
-        let kept = {
-            let shared = self.shared();
-            shared.fixed_bytes + if outcome.drop_steps { 0 } else { shared.step_bytes }
-        };
-        if added > 0 && kept + added > MAX_SEALED_BYTES {
+        let adds = outcome.data.is_some() || outcome.outputs.is_some();
+        if adds && self.bytes_after(outcome) > MAX_SEALED_BYTES {
             return Err(RecordError::TooLarge);
         }
         let seal = |field: &str, plain: &Option<Vec<u8>>| {
@@ -240,7 +239,21 @@ impl Recorder {
             outputs: seal("outputs", &outcome.outputs)?,
             steps: (outcome.drop_steps && !self.shared().steps.is_empty()).then_some(()),
         };
-        self.write(&OutcomePatch { record, status }, true).await
+        let patch = OutcomePatch {
+            spec: outcome.spec.as_ref(),
+            record,
+            status,
+        };
+        self.write(&patch, true).await
+    }
+
+    /// Bytes of the sealed fields of the object with this outcome, before base64.
+    fn bytes_after(&self, outcome: &OutcomeWrite) -> usize {
+        let shared = self.shared();
+        let steps = if outcome.drop_steps { 0 } else { shared.step_bytes };
+        let data = outcome.data.as_ref().map_or(shared.data_bytes, Vec::len);
+        let outputs = outcome.outputs.as_ref().map_or(shared.outputs_bytes, Vec::len);
+        shared.request_bytes + steps + data + outputs
     }
 
     /// Writes a patch on top of the newest version, as long as the operation is ours. `ends` says whether the patch
@@ -337,6 +350,8 @@ fn has_ended(record: &Record, operation: &OperationId) -> bool {
 /// The one write of an outcome. `()` is `null`, which removes a member.
 #[derive(Serialize)]
 struct OutcomePatch<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spec: Option<&'a Value>,
     record: OutcomeRecord,
     status: &'a Status,
 }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use osb_api::identity::OriginatingIdentity;
 
 use crate::engine::Inner;
 use crate::home::HomeError;
-use crate::objects;
-use crate::resource::{FINALIZER, Kind, Meta, Outcome, Stored, Tombstone, Verb};
+use crate::objects::{self, Order};
+use crate::resource::{FINALIZER, Kind, Meta, Outcome, Stored, Tombstone};
 
 /// How often an object that others change at the same time is looked at again.
 const TRIES: usize = 20;
@@ -31,13 +30,11 @@ impl Inner {
     pub(crate) async fn accept(
         self: &Arc<Self>,
         stored: &Stored,
-        verb: Verb,
-        epoch: u64,
-        identity: Option<&OriginatingIdentity>,
+        order: Order<'_>,
     ) -> Result<Stored, AcceptError> {
         let now = Timestamp::now();
         let (mut next, patch) =
-            objects::with_operation(&self.keys, stored, verb, epoch, identity, now).map_err(|_| AcceptError::Seal)?;
+            objects::with_operation(&self.keys, stored, order, now).map_err(|_| AcceptError::Seal)?;
         match self.home.patch(stored.which(), &stored.metadata, &patch).await {
             Ok(meta) => {
                 self.own.add(&meta.resource_version);

@@ -220,6 +220,9 @@ pub struct Request {
     /// What a binding is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bind_resource: Option<osb_api::request::BindResource>,
+    /// Of a rotation: the binding whose place it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predecessor: Option<BindingId>,
 }
 
 /// What the engine must not lose.
@@ -264,9 +267,40 @@ pub struct Running {
     /// How far it is, for the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
-    /// Who asked, sealed [`Requester`].
+    /// Of an update: the plan that the instance has when it has succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_id: Option<PlanId>,
+    /// Of an update: the keyed digest by which a repeat is recognised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Sealed [`Asked`]; absent when there is nothing in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
+}
+
+/// What of the request of an operation is sealed: personal data, and what an update changes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Who asked.
+    #[serde(flatten)]
+    pub requester: Option<Requester>,
+    /// What an update changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<Update>,
+}
+
+/// What an update changes beside the plan. What is absent stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Update {
+    /// The parameters as they were sent.
+    #[serde(default, skip_serializing_if = "Object::is_empty")]
+    pub parameters: Object,
+    /// The new context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<Context>,
+    /// The maintenance version that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<String>,
 }
 
 /// Who asked for an operation; personal data, so sealed.
@@ -291,6 +325,15 @@ pub struct Ended {
     /// For the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Of an update: the keyed digest by which a repeat is recognised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Of a failed update or deprovision: whether the instance can still be used, if the author said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_usable: Option<bool>,
+    /// Of a failed update: whether the same update may succeed later, if the author said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_repeatable: Option<bool>,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
@@ -498,6 +541,9 @@ mod tests {
             verb,
             outcome: Outcome::Succeeded,
             description: None,
+            digest: None,
+            instance_usable: None,
+            update_repeatable: None,
             ended_at: None,
         };
         let mut record = Record {

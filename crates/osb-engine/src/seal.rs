@@ -44,6 +44,18 @@ impl Place<'_> {
     }
 }
 
+/// Stands in a digest before the part that an update changes; base64 has no such character.
+const CHANGING: char = '.';
+
+/// What a request is recognised by, in one form for all requests that mean the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Canonical {
+    /// What stays for the life of the object.
+    pub(crate) fixed: Vec<u8>,
+    /// What an update may change.
+    pub(crate) changing: Option<Vec<u8>>,
+}
+
 /// Why a sealed value cannot be read or made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
@@ -144,19 +156,26 @@ impl Keys {
     }
 
     /// The keyed digest by which a repeated request is recognised; it names its key.
-    pub(crate) fn digest(&self, canonical: &[u8]) -> String {
+    pub(crate) fn digest(&self, canonical: &Canonical) -> String {
         self.first().digest_of(canonical)
     }
 
     /// Whether a stored digest is that of this request, also when another key is first now.
-    pub(crate) fn same_digest(&self, stored: &str, canonical: &[u8]) -> bool {
-        let Some((id, _)) = stored.split_once(':') else {
-            return false;
-        };
-        let Some(key) = self.keys.iter().find(|key| hex(&key.id) == id) else {
-            return false;
-        };
-        key.digest_of(canonical) == stored
+    pub(crate) fn same_digest(&self, stored: &str, canonical: &Canonical) -> bool {
+        self.key_of_digest(stored)
+            .is_some_and(|key| key.digest_of(canonical) == stored)
+    }
+
+    /// The digest with another changing part; `None` when its key is unknown, or it has no such part.
+    pub(crate) fn redigest(&self, stored: &str, changing: &[u8]) -> Option<String> {
+        let (fixed, _) = stored.split_once(CHANGING)?;
+        let part = self.key_of_digest(stored)?.digest_part(changing);
+        Some(format!("{fixed}{CHANGING}{part}"))
+    }
+
+    fn key_of_digest(&self, stored: &str) -> Option<&MasterKey> {
+        let (id, _) = stored.split_once(':')?;
+        self.keys.iter().find(|key| hex(&key.id) == id)
     }
 
     fn first(&self) -> &MasterKey {
@@ -182,12 +201,17 @@ impl MasterKey {
         Ok(LessSafeKey::new(UnboundKey::from(output)))
     }
 
-    fn digest_of(&self, canonical: &[u8]) -> String {
-        format!(
-            "{}:{}",
-            hex(&self.id),
-            base64::encode(hmac::sign(&self.digest, canonical).as_ref())
-        )
+    fn digest_of(&self, canonical: &Canonical) -> String {
+        let mut text = format!("{}:{}", hex(&self.id), self.digest_part(&canonical.fixed));
+        if let Some(changing) = &canonical.changing {
+            text.push(CHANGING);
+            text.push_str(&self.digest_part(changing));
+        }
+        text
+    }
+
+    fn digest_part(&self, part: &[u8]) -> String {
+        base64::encode(hmac::sign(&self.digest, part).as_ref())
     }
 }
 
@@ -252,11 +276,21 @@ mod tests {
     #[test]
     fn after_a_rotation_the_old_key_still_opens_and_recognises() {
         let old = Keys::new([1; 32], []);
-        let (sealed, digest) = (old.seal(HERE, b"x").expect("sealed"), old.digest(b"request"));
+        let request = |text: &str| Canonical {
+            fixed: text.as_bytes().to_vec(),
+            changing: Some(b"plan".to_vec()),
+        };
+        let (sealed, digest) = (old.seal(HERE, b"x").expect("sealed"), old.digest(&request("request")));
         let both = Keys::new([2; 32], [[1; 32]]);
         assert_eq!(both.open(HERE, &sealed).expect("opened"), b"x");
-        assert!(both.same_digest(&digest, b"request"));
-        assert!(!both.same_digest(&digest, b"other"));
+        assert!(both.same_digest(&digest, &request("request")));
+        assert!(!both.same_digest(&digest, &request("other")));
+        let changed = both.redigest(&digest, b"another plan").expect("its key is known");
+        let other_plan = Canonical {
+            changing: Some(b"another plan".to_vec()),
+            ..request("request")
+        };
+        assert!(both.same_digest(&changed, &other_plan) && !both.same_digest(&changed, &request("request")));
         let new = Keys::new([2; 32], []);
         assert!(matches!(new.open(HERE, &sealed), Err(SealError::UnknownKey(_))));
     }

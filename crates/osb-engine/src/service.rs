@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
+use osb_api::id::PlanId;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -123,11 +125,111 @@ pub trait Service: Send + Sync + 'static {
         credentials: Option<Self::Credentials>,
     ) -> impl Future<Output = Result<()>> + Send;
 
+    /// Makes a binding that takes the place of another one, its predecessor (plans with `binding_rotatable`). Both work
+    /// until the platform removes the predecessor (OSB-ROT-05). `parameters` are the predecessor's when the request
+    /// has none. Without an implementation a rotation is a [`bind`](Service::bind): a new login under a new name.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    fn rotate(
+        &self,
+        op: &Operation,
+        state: &Self::State,
+        predecessor: Self::Credentials,
+        parameters: Self::BindParameters,
+    ) -> impl Future<Output = Result<Binding<Self::Credentials>>> + Send {
+        drop(predecessor);
+        self.bind(op, state, parameters)
+    }
+
     /// Where the user manages the instance. It is part of the first answer, even of a 202, so it can depend only on
     /// what is known before the work begins (OSB-PROV-17).
     fn dashboard_url(&self, op: &Operation) -> Option<String> {
         let _ = op;
         None
+    }
+}
+
+/// A service whose instances can be changed: to another plan, with other parameters, to a newer maintenance version.
+/// Offered with [`Broker::updatable`](crate::Broker::updatable).
+///
+/// ```
+/// use osb_engine::{Change, Operation, Result, Updatable};
+/// # use osb_engine::{Binding, NoParameters, Service};
+/// # use schemars::JsonSchema;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize)]
+/// # struct Database { name: String }
+/// # struct Databases;
+/// # impl Service for Databases {
+/// #     type Parameters = NoParameters;
+/// #     type BindParameters = NoParameters;
+/// #     type State = Database;
+/// #     type Credentials = NoParameters;
+/// #     async fn provision(&self, op: &Operation, _: NoParameters) -> Result<Database> {
+/// #         Ok(Database { name: op.stable_name("db") })
+/// #     }
+/// #     async fn deprovision(&self, _: &Operation, _: Option<Database>) -> Result<()> { Ok(()) }
+/// #     async fn bind(&self, _: &Operation, _: &Database, _: NoParameters) -> Result<Binding<NoParameters>> {
+/// #         Ok(Binding::new(NoParameters {}))
+/// #     }
+/// #     async fn unbind(&self, _: &Operation, _: &Database, _: Option<NoParameters>) -> Result<()> { Ok(()) }
+/// # }
+/// #[derive(Deserialize, JsonSchema)]
+/// struct Resize {
+///     /// Size in gigabytes.
+///     size_gb: Option<u32>,
+/// }
+///
+/// impl Updatable for Databases {
+///     type Update = Resize;
+///
+///     async fn update(&self, op: &Operation, database: Database, change: Change<Resize>) -> Result<Database> {
+///         if change.plan_changed() {
+///             // … move `database.name` to the size of `op.plan()` …
+///         }
+///         if let Some(size_gb) = change.parameters.and_then(|resize| resize.size_gb) {
+///             // … give `database.name` that size …
+///             # let _ = size_gb;
+///         }
+///         Ok(database)
+///     }
+/// }
+/// ```
+pub trait Updatable: Service {
+    /// `parameters` of an update. The JSON schema of this type stands in the catalog, and every request is checked
+    /// against it.
+    type Update: DeserializeOwned + JsonSchema + Send + 'static;
+
+    /// Changes an instance. [`Operation::plan`] is the plan that it has afterwards, [`Operation::context`] its newest
+    /// context. Like the other functions it is called again after a crash, with the state from before.
+    ///
+    /// # Errors
+    /// See [`Error`], also [`Error::instance_unusable`] and [`Error::not_repeatable`]. After a failure plan, parameters
+    /// and state are those from before.
+    fn update(
+        &self,
+        op: &Operation,
+        state: Self::State,
+        change: Change<Self::Update>,
+    ) -> impl Future<Output = Result<Self::State>> + Send;
+}
+
+/// What an update is to change.
+#[derive(Clone, Debug)]
+pub struct Change<P> {
+    /// The parameters of the request; `None` when there are none, and then they are not to be changed (OSB-UPD-03).
+    pub parameters: Option<P>,
+    /// The plan from before, when the plan changes.
+    pub previous_plan: Option<PlanId>,
+    /// The maintenance version to upgrade to, when the platform asks for one.
+    pub maintenance: Option<String>,
+}
+
+impl<P> Change<P> {
+    /// Whether the plan changes.
+    pub fn plan_changed(&self) -> bool {
+        self.previous_plan.is_some()
     }
 }
 
@@ -157,12 +259,53 @@ impl<C> Binding<C> {
         }
     }
 
+    /// When the credentials stop working (OSB-BIND-29).
+    #[must_use]
+    pub fn expires_at(mut self, time: SystemTime) -> Self {
+        self.extra.metadata.get_or_insert_default().expires_at = Some(timestamp(time));
+        self
+    }
+
+    /// Until when the binding should be rotated; not after it expires (OSB-BIND-30).
+    #[must_use]
+    pub fn renew_before(mut self, time: SystemTime) -> Self {
+        self.extra.metadata.get_or_insert_default().renew_before = Some(timestamp(time));
+        self
+    }
+
+    /// Where the platform sends the application's log; the offering `requires` `syslog_drain` (OSB-BIND-23).
+    #[must_use]
+    pub fn syslog_drain_url(mut self, url: impl Into<String>) -> Self {
+        self.extra.syslog_drain_url = Some(url.into());
+        self
+    }
+
+    /// Where the platform sends the requests of a route; the offering `requires` `route_forwarding` (OSB-BIND-24).
+    #[must_use]
+    pub fn route_service_url(mut self, url: impl Into<String>) -> Self {
+        self.extra.route_service_url = Some(url.into());
+        self
+    }
+
+    /// What the platform mounts into the application; the offering `requires` `volume_mount` (OSB-BIND-25).
+    #[must_use]
+    pub fn volume_mounts(mut self, mounts: Vec<VolumeMount>) -> Self {
+        self.extra.volume_mounts = Some(mounts);
+        self
+    }
+
     /// Names hosts and ports of the service; call it once with all that are relevant (OSB-BIND-27).
     #[must_use]
     pub fn endpoints(mut self, endpoints: Vec<Endpoint>) -> Self {
         self.extra.endpoints = Some(endpoints);
         self
     }
+}
+
+/// `yyyy-mm-ddThh:mm:ss.sZ`: at least one digit of the fraction, UTC (Amb-15). Times that jiff cannot say become its ends.
+fn timestamp(time: SystemTime) -> String {
+    let time = Timestamp::try_from(time).unwrap_or(Timestamp::MAX);
+    format!("{}", time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ"))
 }
 
 /// For services that take no parameters: any object is accepted and ignored.
@@ -181,6 +324,8 @@ pub struct Error {
     pub(crate) kind: Kind,
     /// For the user.
     pub(crate) description: Option<String>,
+    pub(crate) instance_usable: Option<bool>,
+    pub(crate) update_repeatable: Option<bool>,
     /// For the log.
     pub(crate) source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -196,9 +341,8 @@ impl Error {
     /// secrets out of it.
     pub fn failed(description: impl Into<String>) -> Self {
         Self {
-            kind: Kind::Failed,
             description: Some(description.into()),
-            source: None,
+            ..Self::bare(Kind::Failed)
         }
     }
 
@@ -206,9 +350,8 @@ impl Error {
     /// reason if the deadline passes.
     pub fn retry(description: impl Into<String>) -> Self {
         Self {
-            kind: Kind::Retry(None),
             description: Some(description.into()),
-            source: None,
+            ..Self::bare(Kind::Retry(None))
         }
     }
 
@@ -219,6 +362,31 @@ impl Error {
             *after = Some(pause);
         }
         self
+    }
+
+    /// After this failed update or deprovision the instance cannot be used any more (OSB-UPD-21). Else platforms take
+    /// it that it can.
+    #[must_use]
+    pub fn instance_unusable(mut self) -> Self {
+        self.instance_usable = Some(false);
+        self
+    }
+
+    /// The same update would fail again (OSB-UPD-21). Else platforms take it that it may succeed later.
+    #[must_use]
+    pub fn not_repeatable(mut self) -> Self {
+        self.update_repeatable = Some(false);
+        self
+    }
+
+    pub(crate) fn bare(kind: Kind) -> Self {
+        Self {
+            kind,
+            description: None,
+            instance_usable: None,
+            update_repeatable: None,
+            source: None,
+        }
     }
 
     /// Adds the cause, for the operator's log; the user does not see it.
@@ -232,9 +400,8 @@ impl Error {
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
     fn from(source: E) -> Self {
         Self {
-            kind: Kind::Retry(None),
-            description: None,
             source: Some(Box::new(source)),
+            ..Self::bare(Kind::Retry(None))
         }
     }
 }

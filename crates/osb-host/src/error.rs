@@ -69,6 +69,17 @@ pub enum HostError {
     /// The store below the data folder does not open.
     #[error(transparent)]
     Store(#[from] objectstore::embedded::OpenError),
+    /// The store opens, but takes no writes; a broker begins with one.
+    #[error(
+        "the data in {folder} cannot be written: {why}. Nothing is lost: make room, or make the disk writable, and start again",
+        folder = .folder.display()
+    )]
+    Unwritable {
+        /// The data folder.
+        folder: PathBuf,
+        /// What the store says.
+        why: String,
+    },
     /// The API server does not start.
     #[error("the Kubernetes API on the data in {folder} does not start: {what}", folder = .folder.display())]
     Api {

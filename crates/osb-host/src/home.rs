@@ -2,6 +2,7 @@
 
 use apiserver::{ApiServer, MASTERS, Tokens, UserInfo};
 use objectstore::{Store, embedded};
+use osb_engine::Home;
 
 use crate::data_dir::DataDir;
 use crate::error::HostError;
@@ -34,9 +35,9 @@ impl Embedded {
         Ok(Self { store, api })
     }
 
-    /// A client in this process, with all rights.
-    pub(crate) fn client(&self, namespace: &str) -> kube::Client {
-        kube::Client::new(self.api.service_as(UserInfo::admin()), namespace)
+    /// For the engine: all rights, no listener between.
+    pub(crate) fn in_process(&self, group: &str) -> Home {
+        Home::in_process(self.api.service_as(UserInfo::admin()), group)
     }
 
     /// What the listener serves: each request says who sends it.

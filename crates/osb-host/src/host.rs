@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use objectstore::Store;
 use osb_engine::{Broker, Config, Engine, Home, HomeError, Keys, Tenants};
 use osb_server::{Platform, Server};
 use rustls::ServerConfig;
@@ -13,7 +14,7 @@ use crate::credentials::{self, Credentials, DEFAULT_PLATFORM, Logins};
 use crate::data_dir::{DataDir, ServerInfo};
 use crate::error::HostError;
 use crate::home::Embedded;
-use crate::listener::{self, Listener, Serving, Versions};
+use crate::listener::{self, Limits, Listener, Serving, Versions};
 use crate::options::HostOptions;
 use crate::pki::Pki;
 use crate::{keys, tls};
@@ -71,16 +72,39 @@ impl Host {
         pki.write_kubeconfig(&folder, &info.kubernetes_url, broker.name(), DEFAULT_PLATFORM)?;
         phases.done("keys, logins and certificates loaded");
 
-        let embedded = Embedded::start(store, &folder, &pki.token).await?;
+        let embedded = match Embedded::start(store.clone(), &folder, &pki.token).await {
+            Ok(embedded) => embedded,
+            Err(error) => return Err(or_unwritable(&store, &folder, error).await),
+        };
         phases.done("API server started");
-        let home = Home::new(embedded.client(DEFAULT_PLATFORM), broker.group());
-        let engine = start_engine(broker, home, keys.keys, &logins, &mut phases).await?;
-        let front = Server::new(Arc::new(engine.clone()), &front_config(&logins))?;
+        let home = embedded.in_process(&broker.group());
+        let engine = match start_engine(broker, home, keys.keys, &logins, &mut phases).await {
+            Ok(engine) => engine,
+            Err(error) => return Err(or_unwritable(&store, &folder, error).await),
+        };
+        let front = Server::new(Arc::new(engine.clone()), &front_config(&logins, options.body_timeout))?;
 
-        let max_connections = max_connections(options.max_connections);
-        let broker = listener("broker", socket, broker_tls, Versions::One, max_connections).serve(front);
-        let versions = Versions::OneAndTwo;
-        let kube = listener("kubernetes", kube_socket, Some(kube_tls), versions, max_connections);
+        let limits = Limits {
+            connections: max_connections(options.max_connections),
+            head_timeout: options.head_timeout,
+        };
+        let broker = Listener {
+            name: "broker",
+            socket,
+            tls: broker_tls,
+            versions: Versions::One,
+            limits,
+            explain: broker_error,
+        };
+        let broker = broker.serve(front);
+        let kube = Listener {
+            name: "kubernetes",
+            socket: kube_socket,
+            tls: Some(kube_tls),
+            versions: Versions::OneAndTwo,
+            limits,
+            explain: kubernetes_status,
+        };
         let kube = kube.serve(embedded.service());
         info.write(&folder)?;
         phases.done("listening");
@@ -173,20 +197,16 @@ async fn bind(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, S
         .map_err(|source| HostError::Listen { address, flag, source })
 }
 
-fn listener(
-    name: &'static str,
-    socket: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
-    versions: Versions,
-    max_connections: usize,
-) -> Listener {
-    Listener {
-        name,
-        socket,
-        tls,
-        versions,
-        max_connections,
-    }
+/// The error body of the Open Service Broker API.
+fn broker_error(_status: u16, reason: &str) -> serde_json::Value {
+    serde_json::json!({"description": reason})
+}
+
+/// The error body of the Kubernetes API.
+fn kubernetes_status(status: u16, reason: &str) -> serde_json::Value {
+    serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": reason, "code": status,
+    })
 }
 
 fn info(broker: &Broker, logins: &Logins, address: SocketAddr, tls: bool, kube_address: SocketAddr) -> ServerInfo {
@@ -237,14 +257,28 @@ async fn start_engine(
         ..Config::default()
     };
     let engine = Engine::start(broker, home, keys, config).await?;
+    crate::catalog::look_over(&engine);
     phases.done("engine started");
     Ok(engine)
 }
 
+/// The error of a start, or what is behind it: that the store takes no writes. Its words do not come through the
+/// Kubernetes API.
+async fn or_unwritable(store: &Store, folder: &DataDir, error: HostError) -> HostError {
+    match store.compact(store.oldest()).await {
+        Err(objectstore::Error::Unavailable(why)) => HostError::Unwritable {
+            folder: folder.path().to_owned(),
+            why,
+        },
+        _ => error,
+    }
+}
+
 /// Every platform but the default one has its name as a prefix of its paths.
-fn front_config(logins: &Logins) -> osb_server::Config {
+fn front_config(logins: &Logins, body_timeout: Duration) -> osb_server::Config {
     let mut config = osb_server::Config {
         users: logins.users(),
+        body_timeout,
         ..osb_server::Config::default()
     };
     for name in logins.platforms() {

@@ -6,6 +6,7 @@
 //! The home is `embedded`: the Kubernetes API that the engine talks to is served by this process itself, from the data
 //! folder, and over HTTPS for `kubectl`.
 
+mod catalog;
 mod connections;
 mod credentials;
 mod data_dir;
@@ -18,6 +19,7 @@ mod listener;
 mod log;
 mod options;
 mod pki;
+mod refusals;
 mod run;
 mod tls;
 

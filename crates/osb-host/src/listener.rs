@@ -25,13 +25,13 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use crate::connections::{Busy, Connection, Connections};
+use crate::refusals::{Explain, Explained};
 
-/// So long a client may take for the head of a request, and a connection may be idle (hyper counts both in one).
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest head of a request: two identifiers of 1,024 bytes, escaped, and what proxies add.
-const MAX_HEAD_BYTES: usize = 64 << 10;
-const MAX_HEADERS: usize = 100;
+/// The longest head of a request: two identifiers of 1,024 bytes, escaped, and what proxies add. What comes in the last
+/// read is still taken, so that a head may have up to twice as much.
+pub(crate) const MAX_HEAD_BYTES: usize = 64 << 10;
+pub(crate) const MAX_HEADERS: usize = 100;
 /// Controllers hold many watches on one connection.
 const MAX_STREAMS: u32 = 256;
 const PING_EVERY: Duration = Duration::from_secs(30);
@@ -54,7 +54,18 @@ pub(crate) struct Listener {
     pub(crate) socket: TcpListener,
     pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) versions: Versions,
-    pub(crate) max_connections: usize,
+    pub(crate) limits: Limits,
+    /// Makes the body of what is refused before it is a request.
+    pub(crate) explain: Explain,
+}
+
+/// What a listener grants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The most connections.
+    pub(crate) connections: usize,
+    /// So long a client may take for the head of a request, and a connection may be idle (hyper counts both in one).
+    pub(crate) head_timeout: Duration,
 }
 
 /// A listener at work.
@@ -85,14 +96,16 @@ impl Listener {
             tasks: TaskTracker::new(),
         };
         let server = Server {
-            http: http(self.versions),
+            name: self.name,
+            explain: self.explain,
+            http: http(self.versions, self.limits.head_timeout),
             tls: self.tls.map(TlsAcceptor::from),
             service,
             draining: serving.draining.clone(),
             ending: serving.ending.clone(),
         };
         let (tasks, draining) = (serving.tasks.clone(), serving.draining.clone());
-        let connections = Connections::new(self.max_connections);
+        let connections = Connections::new(self.limits.connections);
         let accept = accept(self.name, self.socket, connections, tasks, Arc::new(server));
         serving.tasks.spawn(async move {
             draining.run_until_cancelled(accept).await;
@@ -119,11 +132,11 @@ impl Serving {
     }
 }
 
-fn http(versions: Versions) -> auto::Builder<TokioExecutor> {
+fn http(versions: Versions, head_timeout: Duration) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_timeout)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES)
         // A broker's client that has sent a whole request and is gone has still sent it. A watch has to notice.
@@ -185,6 +198,8 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 
 /// What the connections of a listener share.
 struct Server<S> {
+    name: &'static str,
+    explain: Explain,
     http: auto::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
     service: S,
@@ -199,7 +214,7 @@ where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// From accept to close. What a client does wrong ends here without a word: anybody could fill the log.
+    /// From accept to close. A client that is slow, or gone, ends here without a word: anybody could fill the log.
     async fn connection(self: Arc<Self>, stream: TcpStream, connection: Arc<Connection>) {
         // An answer is written whole; there is nothing to collect.
         let _ = stream.set_nodelay(true);
@@ -231,6 +246,7 @@ where
                 Ok::<_, Evicted>(response.map(|body| Answer { body, _busy: busy }))
             }
         });
+        let stream = Explained::new(stream, self.name, self.explain);
         let mut serving = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
             _ = serving.as_mut() => return,

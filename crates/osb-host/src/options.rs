@@ -42,6 +42,14 @@ pub struct HostOptions {
     #[arg(long, value_name = "NUMBER", default_value_t = 1024, env = "OSB_MAX_CONNECTIONS")]
     pub max_connections: usize,
 
+    /// So long a client may take for the head of a request, in seconds, and a connection may be idle; then it is closed
+    #[arg(long, value_name = "SECONDS", default_value = "30", env = "OSB_HEAD_TIMEOUT", value_parser = limit)]
+    pub head_timeout: Duration,
+
+    /// So long a client of the broker may take for the body of a request, in seconds; then it gets a 408
+    #[arg(long, value_name = "SECONDS", default_value = "10", env = "OSB_BODY_TIMEOUT", value_parser = limit)]
+    pub body_timeout: Duration,
+
     /// So long the broker goes on, in seconds, between saying on /readyz that it stops and accepting nothing more
     #[arg(long, value_name = "SECONDS", default_value = "0", env = "OSB_DRAIN_DELAY", value_parser = seconds)]
     pub drain_delay: Duration,
@@ -81,6 +89,8 @@ impl HostOptions {
             insecure_plaintext: false,
             key_file: None,
             max_connections: 1024,
+            head_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(10),
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(20),
             log_format: LogFormat::Text,
@@ -100,6 +110,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(secs.into()))
 }
 
+/// Seconds, but not none: nobody could send anything in time.
+fn limit(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        Duration::ZERO => Err("expected at least 1 second".to_owned()),
+        limit => Ok(limit),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{Args as _, Command, FromArgMatches as _};
@@ -117,6 +135,8 @@ mod tests {
             (&["--listen", "localhost"][..], "expected IP:PORT"),
             (&["--kube-listen", "8443"], "expected IP:PORT"),
             (&["--drain-timeout", "soon"], "number of seconds"),
+            (&["--head-timeout", "0"], "at least 1 second"),
+            (&["--body-timeout", "soon"], "number of seconds"),
             (&["--tls-cert", "x.pem"], "--tls-key"),
             (&["--log-format", "xml"], "possible values: text, json"),
             (&["--listne", "x"], "--listen"),

@@ -79,8 +79,8 @@ pub use osb_api::{
     request::BindResource,
 };
 pub use osb_engine::{
-    Binding, BindingMetadata, Broker, Endpoint, Error, Execution, InstanceMetadata, NoParameters, Operation, Policy,
-    Result, Service, VolumeMount, resource::Verb,
+    Binding, BindingMetadata, Broker, Change, Endpoint, Error, Execution, InstanceMetadata, NoParameters, Operation,
+    Policy, Result, Service, Updatable, VolumeMount, resource::Verb,
 };
 /// A broker as a program, and inside one.
 pub use osb_host::{Credentials, DataDir, Host, HostError, HostOptions, ServerInfo, run, serve};

@@ -22,31 +22,43 @@ const NAMED: [&str; 6] = [
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 
 /// What is wrong with a schema, and how to mend it.
-pub(super) fn problems(schema: &Object) -> Vec<(&'static str, String, &'static str)> {
+pub(super) struct Problem {
+    pub(super) requirement: &'static str,
+    /// `.$schema`, or nothing for the schema as a whole.
+    pub(super) member: &'static str,
+    pub(super) what: String,
+    pub(super) mend: &'static str,
+}
+
+/// Everything that is wrong with a schema.
+pub(super) fn problems(schema: &Object) -> Vec<Problem> {
     let mut problems = Vec::new();
     let dialect = schema.get("$schema").and_then(Value::as_str);
     if dialect.is_none_or(str::is_empty) {
-        problems.push((
-            ".$schema",
-            "is missing".to_owned(),
-            "name the dialect, for instance http://json-schema.org/draft-04/schema#",
-        ));
+        problems.push(Problem {
+            requirement: "OSB-SCH-02",
+            member: ".$schema",
+            what: "is missing".to_owned(),
+            mend: "name the dialect, for instance http://json-schema.org/draft-04/schema#",
+        });
     }
     if let Some(reference) = external_reference(schema) {
         let reference: String = reference.chars().take(100).collect();
-        problems.push((
-            "",
-            format!("has the external reference {reference:?}"),
-            "move what it refers to into the schema, `#/definitions/...`",
-        ));
+        problems.push(Problem {
+            requirement: "OSB-SCH-03",
+            member: "",
+            what: format!("has the external reference {reference:?}"),
+            mend: "move what it refers to into the schema, `#/definitions/...`",
+        });
     }
     let size = serde_json::to_vec(schema).map_or(0, |json| json.len());
     if size > MAX_SCHEMA_BYTES {
-        problems.push((
-            "",
-            format!("has {size} bytes"),
-            "64000 bytes are the most that platforms take: shorten descriptions and enumerations",
-        ));
+        problems.push(Problem {
+            requirement: "OSB-SCH-04",
+            member: "",
+            what: format!("has {size} bytes"),
+            mend: "64000 bytes are the most that platforms take: shorten descriptions and enumerations",
+        });
     }
     problems
 }

@@ -102,9 +102,8 @@ fn of_panic(verb: Verb) -> Error {
         Kind::Failed
     };
     Error {
-        kind,
         description: Some("The service broke down while it worked on this.".to_owned()),
-        source: None,
+        ..Error::bare(kind)
     }
 }
 

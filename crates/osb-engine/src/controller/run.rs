@@ -6,8 +6,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
+use osb_api::Object;
 use osb_api::answer::{BindingBody, InstanceBody};
+use osb_api::id::{BindingId, PlanId};
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,13 +20,15 @@ use crate::decide::{self, Work};
 use crate::definition::Found;
 use crate::engine::Inner;
 use crate::home::{HomeError, Selection};
-use crate::lanes::{Job, LaneKey, Target};
-use crate::objects;
+use crate::lanes::{Accepted, Job, LaneKey, Target};
+use crate::names;
+use crate::objects::{self, Known, Order};
 use crate::operation::Operation;
 use crate::recorder::{OutcomeWrite, RecordError, Recorder};
 use crate::removal::AcceptError;
-use crate::resource::{FINALIZER, INSTANCE_LABEL, Kind, Outcome, Request, Stored, Verb};
-use crate::service::{self, Error};
+use crate::resource::{FINALIZER, INSTANCE_LABEL, Kind, Outcome, Stored, Verb};
+use crate::seal::SealError;
+use crate::service::{self, Change, Error};
 use crate::waiters::Settled;
 
 /// The pause after the home did not do as it was asked.
@@ -60,11 +65,14 @@ pub(crate) async fn work_lane(inner: Arc<Inner>, key: LaneKey) {
     }
 }
 
+/// What a user is told of a failure of which the author says nothing.
+const SERVICE_FAILED: &str = "The service failed.";
+
 /// A call of the author, made ready.
 struct Ready {
     stored: Stored,
     found: Found,
-    request: Request,
+    known: Known,
     operation: Operation,
     recorder: Arc<Recorder>,
     cancelled: CancellationToken,
@@ -74,12 +82,12 @@ struct Ready {
 
 impl Inner {
     async fn do_job(self: &Arc<Self>, key: &LaneKey, job: Job, cancelled: CancellationToken) -> Result<(), HomeError> {
-        let fresh = job.stored.is_some() && job.attempt == 1;
+        let fresh = job.accepted.is_some() && job.attempt == 1;
         let (kind, name) = (job.target.kind, &job.target.name);
-        let mut stored = match job.stored {
-            Some(stored) => *stored,
-            None => match self.home.get(kind, &key.namespace, name).await? {
-                Some(stored) => stored,
+        let mut accepted = match job.accepted {
+            Some(accepted) => *accepted,
+            None => match self.home.get::<Stored>(kind, &key.namespace, name).await? {
+                Some(stored) => stored.into(),
                 None => return Ok(()),
             },
         };
@@ -87,14 +95,15 @@ impl Inner {
             let Some(epoch) = self.shards.epoch(&key.instance) else {
                 return Ok(());
             };
-            let changed = match decide::work(&stored, epoch, FINALIZER) {
+            let stored = &accepted.stored;
+            let changed = match decide::work(stored, epoch, FINALIZER) {
                 Work::Nothing | Work::NotMine => return Ok(()),
                 Work::NotOurs => {
                     tracing::warn!(object = %name, namespace = %key.namespace, "not made by this broker, left alone");
                     return Ok(());
                 }
-                Work::Run => return self.run(key, stored, fresh, job.attempt, cancelled).await,
-                Work::Claim => self.claim(&stored, epoch).await.map(|claimed| claimed.metadata),
+                Work::Run => return self.run(key, accepted, fresh, job.attempt, cancelled).await,
+                Work::Claim => self.claim(stored, epoch).await.map(|claimed| claimed.metadata),
                 Work::AddFinalizer => {
                     let mut finalizers: Vec<&str> = stored.metadata.finalizers.iter().map(String::as_str).collect();
                     finalizers.push(FINALIZER);
@@ -106,9 +115,9 @@ impl Inner {
                     } else {
                         Verb::Deprovision
                     };
-                    match self.accept(&stored, verb, epoch, None).await {
-                        Ok(accepted) => {
-                            stored = accepted;
+                    match self.accept(stored, Order::own(verb, epoch)).await {
+                        Ok(removal) => {
+                            accepted = removal.into();
                             continue;
                         }
                         Err(AcceptError::Changed) => Err(HomeError::Conflict),
@@ -122,8 +131,8 @@ impl Inner {
                 Err(HomeError::Conflict | HomeError::NotFound) => {}
                 Err(error) => return Err(error),
             }
-            match self.home.get(kind, &key.namespace, name).await? {
-                Some(found) => stored = found,
+            match self.home.get::<Stored>(kind, &key.namespace, name).await? {
+                Some(found) => accepted = found.into(),
                 None => return Ok(()),
             }
         }
@@ -148,31 +157,33 @@ impl Inner {
     async fn run(
         self: &Arc<Self>,
         key: &LaneKey,
-        stored: Stored,
+        accepted: Accepted,
         fresh: bool,
         attempt: u32,
         cancelled: CancellationToken,
     ) -> Result<(), HomeError> {
+        let stored = &accepted.stored;
         let Some(running) = stored.running().cloned() else {
             return Ok(());
         };
-        if running.verb.removes() && !fresh && self.is_buried(&stored).await? {
-            return self.removed(&stored).await;
+        if running.verb.removes() && !fresh && self.is_buried(stored).await? {
+            return self.removed(stored).await;
         }
-        let Some(found) = self.services.find(&stored.spec.service_id, &stored.spec.plan_id) else {
-            tracing::error!(object = %stored.metadata.name, plan = %stored.spec.plan_id,
+        let plan = running.plan_id.as_ref().unwrap_or(&stored.spec.plan_id);
+        let Some(found) = self.services.find(&stored.spec.service_id, plan) else {
+            tracing::error!(object = %stored.metadata.name, %plan,
                 "an operation waits for a plan that this broker does not have: add the plan, or start the version that has it");
             return Ok(());
         };
         match running.verb {
-            Verb::Provision => self.provision_now(key, stored, found, attempt, cancelled).await,
-            Verb::Deprovision => self.deprovision_now(key, stored, found, attempt, cancelled).await,
-            Verb::Bind => self.bind_now(key, stored, found, attempt, cancelled).await,
-            Verb::Unbind => self.unbind_now(key, stored, found, attempt, cancelled).await,
-            Verb::Update => {
-                tracing::error!(object = %stored.metadata.name, "an update waits: this version of the broker has none");
-                Ok(())
+            Verb::Provision => self.provision_now(key, accepted, found, attempt, cancelled).await,
+            Verb::Deprovision => {
+                self.deprovision_now(key, accepted.stored, found, attempt, cancelled)
+                    .await
             }
+            Verb::Bind => self.bind_now(key, accepted, found, attempt, cancelled).await,
+            Verb::Unbind => self.unbind_now(key, accepted.stored, found, attempt, cancelled).await,
+            Verb::Update => self.update_now(key, accepted.stored, found, attempt, cancelled).await,
         }
     }
 
@@ -180,6 +191,7 @@ impl Inner {
     fn make_ready(
         &self,
         stored: Stored,
+        known: Option<Known>,
         instance: Option<&Stored>,
         found: Found,
         attempt: u32,
@@ -187,23 +199,20 @@ impl Inner {
     ) -> Option<Ready> {
         let platform = self.platform(&stored.metadata.namespace)?;
         let running = stored.running()?;
-        let request = match objects::request(&self.keys, &stored) {
-            Ok(request) => request,
-            // Cleaning up needs no parameters.
-            Err(_) if running.verb.removes() => Request::default(),
+        let known = match known.map_or_else(|| Known::open(&self.keys, &stored, running), Ok) {
+            Ok(known) => known,
             Err(error) => {
                 tracing::error!(%error, object = %stored.metadata.name, "the request of an operation cannot be read");
                 return None;
             }
         };
         let facts = objects::facts(
-            &self.keys,
             platform,
             &found.plan.plan,
             instance.unwrap_or(&stored),
             &stored,
             running,
-            &request,
+            &known,
         );
         let deadline = deadline(
             running.accepted_at,
@@ -229,7 +238,7 @@ impl Inner {
         Some(Ready {
             stored,
             found,
-            request,
+            known,
             operation,
             recorder,
             cancelled,
@@ -241,17 +250,18 @@ impl Inner {
     async fn provision_now(
         self: &Arc<Self>,
         key: &LaneKey,
-        stored: Stored,
+        accepted: Accepted,
         found: Found,
         attempt: u32,
         cancelled: CancellationToken,
     ) -> Result<(), HomeError> {
-        let Some(ready) = self.make_ready(stored, None, found, attempt, cancelled) else {
+        let Accepted { stored, known, .. } = accepted;
+        let Some(ready) = self.make_ready(stored, known, None, found, attempt, cancelled) else {
             return Ok(());
         };
         let Some(_slot) = ready.slot().await else { return Ok(()) };
         let service = &ready.found.registration.service;
-        let function = service.provision(&ready.operation, ready.request.parameters.clone());
+        let function = service.provision(&ready.operation, ready.known.request.parameters.clone());
         match self
             .call(
                 Verb::Provision,
@@ -271,6 +281,7 @@ impl Inner {
                     data: Some(state),
                     outputs: Some(objects::to_vec(&body)),
                     drop_steps: true,
+                    spec: None,
                 };
                 self.succeeded(&ready, write, Settled::Succeeded(None)).await
             }
@@ -280,7 +291,7 @@ impl Inner {
         }
     }
 
-    async fn bind_now(
+    async fn update_now(
         self: &Arc<Self>,
         key: &LaneKey,
         stored: Stored,
@@ -288,7 +299,86 @@ impl Inner {
         attempt: u32,
         cancelled: CancellationToken,
     ) -> Result<(), HomeError> {
-        let instance: Option<Stored> = self.home.get(Kind::Instance, &key.namespace, &key.instance).await?;
+        let before = objects::data(&self.keys, &stored);
+        let Some(ready) = self.make_ready(stored, None, None, found, attempt, cancelled) else {
+            return Ok(());
+        };
+        let before = match before {
+            Ok(state) => state.unwrap_or_default(),
+            Err(error) => return self.failed(key, &ready, unreadable(error)).await,
+        };
+        let Some(_slot) = ready.slot().await else { return Ok(()) };
+        let update = ready.known.update.clone().unwrap_or_default();
+        let (from, to) = (&ready.stored.spec.plan_id, &ready.operation.facts.plan.id);
+        let change = Change {
+            parameters: (!update.parameters.is_empty()).then_some(update.parameters),
+            previous_plan: (from.as_str() != to).then(|| from.clone()),
+            maintenance: update.maintenance,
+        };
+        let author = ready.found.registration.update.as_ref();
+        let function: BoxFuture<'_, service::Result<Vec<u8>>> = match author {
+            Some(author) => author.service.update(&ready.operation, before, change),
+            // Only the context changes, and nobody wants to know.
+            None => Box::pin(std::future::ready(Ok(before))),
+        };
+        match self
+            .call(
+                Verb::Update,
+                Some(&ready.recorder),
+                &ready.cancelled,
+                ready.deadline,
+                function,
+            )
+            .await
+        {
+            Called::Returned(state) => match self.updated(&ready, state) {
+                Ok(write) => self.succeeded(&ready, write, Settled::Succeeded(None)).await,
+                Err(error) => self.failed(key, &ready, unreadable(error)).await,
+            },
+            Called::Failed(error) => self.failed(key, &ready, error).await,
+            Called::Late => self.store_failure(&ready, late()).await,
+            Called::Cancelled => Ok(()),
+        }
+    }
+
+    /// What a successful update writes: everything that it changes, at once.
+    fn updated(&self, ready: &Ready, state: Vec<u8>) -> Result<OutcomeWrite, SealError> {
+        let (stored, facts) = (&ready.stored, &ready.operation.facts);
+        let before: Option<InstanceBody> = objects::outputs(&self.keys, stored)?;
+        let before = before.unwrap_or_default();
+        let dashboard_url = ready.found.registration.service.dashboard_url(&ready.operation);
+        let body = InstanceBody {
+            dashboard_url: dashboard_url.or(before.dashboard_url),
+            ..before
+        };
+        let plan_id = stored.running().and_then(|running| running.plan_id.as_ref());
+        debug_assert_eq!(plan_id.map(PlanId::as_str), Some(facts.plan.id.as_str()));
+        let plan_id = plan_id.unwrap_or(&stored.spec.plan_id);
+        Ok(OutcomeWrite {
+            data: Some(state),
+            outputs: Some(objects::to_vec(&body)),
+            drop_steps: true,
+            spec: Some(objects::updated_spec(&self.keys, stored, plan_id, &ready.known)?),
+        })
+    }
+
+    async fn bind_now(
+        self: &Arc<Self>,
+        key: &LaneKey,
+        accepted: Accepted,
+        found: Found,
+        attempt: u32,
+        cancelled: CancellationToken,
+    ) -> Result<(), HomeError> {
+        let Accepted {
+            stored,
+            known,
+            instance,
+        } = accepted;
+        let instance = match instance {
+            None => self.home.get::<Stored>(Kind::Instance, &key.namespace, &key.instance).await?,
+            instance => instance,
+        };
         // The instance may be a later one of the same id.
         let instance = instance.filter(|instance| {
             (&instance.spec.service_id, &instance.spec.plan_id) == (&stored.spec.service_id, &stored.spec.plan_id)
@@ -314,12 +404,17 @@ impl Inner {
             self.again(key.clone(), target_of(&stored), attempt, HOME_PAUSE);
             return Ok(());
         }
-        let Some(ready) = self.make_ready(stored, Some(&instance), found, attempt, cancelled) else {
+        let Some(ready) = self.make_ready(stored, known, Some(&instance), found, attempt, cancelled) else {
             return Ok(());
         };
         let Some(_slot) = ready.slot().await else { return Ok(()) };
+        let predecessor = match &ready.known.request.predecessor {
+            Some(predecessor) => self.credentials_of(&ready.stored, predecessor).await?,
+            None => None,
+        };
         let service = &ready.found.registration.service;
-        let function = service.bind(&ready.operation, state, ready.request.parameters.clone());
+        let parameters = ready.known.request.parameters.clone();
+        let function = service.bind(&ready.operation, state, predecessor, parameters);
         match self
             .call(
                 Verb::Bind,
@@ -332,9 +427,9 @@ impl Inner {
         {
             Called::Returned(body) => {
                 let write = OutcomeWrite {
-                    data: None,
                     outputs: Some(objects::to_vec(&body)),
                     drop_steps: true,
+                    ..OutcomeWrite::default()
                 };
                 self.succeeded(&ready, write, Settled::Succeeded(Some(Arc::new(body))))
                     .await
@@ -345,10 +440,23 @@ impl Inner {
         }
     }
 
+    /// The credentials of a binding of the same instance; `None` when it has gone meanwhile.
+    async fn credentials_of(&self, successor: &Stored, id: &BindingId) -> Result<Option<Object>, HomeError> {
+        let name = names::binding(&successor.spec.instance_id, id);
+        let namespace = &successor.metadata.namespace;
+        let found: Option<Stored> = self.home.get(Kind::Binding, namespace, &name).await?;
+        let found = found.filter(|found| found.spec.binding_id.as_ref() == Some(id));
+        let body: Option<BindingBody> = match found {
+            Some(found) => objects::outputs(&self.keys, &found).map_err(|_| HomeError::Unknown)?,
+            None => None,
+        };
+        Ok(body.and_then(|body| body.credentials))
+    }
+
     /// A bind whose instance is gone: the removal of the instance has undone whatever there was of it.
     async fn bury_bind(self: &Arc<Self>, stored: &Stored) -> Result<(), HomeError> {
         let epoch = stored.record.as_ref().map(|record| record.epoch).unwrap_or_default();
-        match self.accept(stored, Verb::Unbind, epoch, None).await {
+        match self.accept(stored, Order::own(Verb::Unbind, epoch)).await {
             Ok(accepted) => self.removed(&accepted).await,
             Err(AcceptError::Changed) => Ok(()),
             Err(AcceptError::Home(error)) => Err(error),
@@ -389,10 +497,9 @@ impl Inner {
             tracing::warn!(binding = %stored.metadata.name, "unbound without its instance, which is gone");
             return Ok(Undone::Yes(stored));
         };
-        let Some(ready) = self.make_ready(stored, Some(instance), found, attempt, cancelled) else {
+        let Some(ready) = self.make_ready(stored, None, Some(instance), found, attempt, cancelled) else {
             return Ok(Undone::Cancelled);
         };
-        let unreadable = |error| Error::retry("The stored state cannot be read.").caused_by(error);
         let state = match objects::data(&self.keys, instance) {
             Ok(Some(state)) => state,
             // An instance that was never complete has no binding that the author made.
@@ -436,7 +543,7 @@ impl Inner {
     ) -> Result<(), HomeError> {
         let state = objects::data(&self.keys, &stored);
         let instance = stored.clone();
-        let Some(ready) = self.make_ready(stored, Some(&instance), found, attempt, cancelled) else {
+        let Some(ready) = self.make_ready(stored, None, Some(&instance), found, attempt, cancelled) else {
             return Ok(());
         };
         if let Some(error) = self.unbind_all(key, &instance, &ready).await? {
@@ -445,8 +552,7 @@ impl Inner {
         let state = match state {
             Ok(state) => state,
             Err(error) => {
-                let error = Error::retry("The stored state cannot be read.").caused_by(error);
-                return self.failed(key, &ready, error).await;
+                return self.failed(key, &ready, unreadable(error)).await;
             }
         };
         let Some(slot) = ready.slot().await else { return Ok(()) };
@@ -525,7 +631,7 @@ impl Inner {
                 }
             }
         } else {
-            match self.accept(&binding, Verb::Unbind, epoch, None).await {
+            match self.accept(&binding, Order::own(Verb::Unbind, epoch)).await {
                 Ok(accepted) => binding = accepted,
                 Err(AcceptError::Changed) => return Ok(None),
                 Err(AcceptError::Home(error)) => return Err(error),
@@ -548,11 +654,8 @@ impl Inner {
                 match self.pause_before_next(ready, &error) {
                     Some(pause) => self.again(key.clone(), target_of(&of_binding.stored), ready.attempt + 1, pause),
                     None => {
-                        let text = error
-                            .description
-                            .clone()
-                            .unwrap_or_else(|| "The service failed.".to_owned());
-                        let text = objects::masked(&text, &objects::secrets(&of_binding.request));
+                        let text = error.description.as_deref().unwrap_or(SERVICE_FAILED);
+                        let text = objects::masked(text, &objects::secrets(&of_binding.known));
                         self.store_failure(&of_binding, text).await?;
                     }
                 }
@@ -581,7 +684,7 @@ impl Inner {
 
     /// What an error of the author means: another try after a pause, or the end.
     async fn failed(self: &Arc<Self>, key: &LaneKey, ready: &Ready, error: Error) -> Result<(), HomeError> {
-        let secrets = objects::secrets(&ready.request);
+        let secrets = objects::secrets(&ready.known);
         let description = error.description.as_deref().map(|text| objects::masked(text, &secrets));
         let source = error
             .source
@@ -605,8 +708,12 @@ impl Inner {
                 }
             }
             None => {
-                self.store_failure(ready, description.unwrap_or_else(|| "The service failed.".to_owned()))
-                    .await
+                let failure = Failure {
+                    description: description.unwrap_or_else(|| SERVICE_FAILED.to_owned()),
+                    instance_usable: error.instance_usable,
+                    update_repeatable: error.update_repeatable,
+                };
+                self.store_failure(ready, failure).await
             }
         }
     }
@@ -620,14 +727,19 @@ impl Inner {
         }
     }
 
-    async fn store_failure(&self, ready: &Ready, description: String) -> Result<(), HomeError> {
-        let description: String = description
-            .chars()
-            .take(crate::resource::MAX_DESCRIPTION_CHARS)
-            .collect();
+    async fn store_failure(&self, ready: &Ready, failure: impl Into<Failure>) -> Result<(), HomeError> {
+        let mut failure = failure.into();
+        let limit = failure
+            .description
+            .char_indices()
+            .nth(crate::resource::MAX_DESCRIPTION_CHARS);
+        if let Some((end, _)) = limit {
+            failure.description.truncate(end);
+        }
+        let description = failure.description.clone();
         let write = OutcomeWrite::default();
         match self
-            .store_outcome(ready, Outcome::Failed, Some(description.clone()), write)
+            .store_outcome(ready, Outcome::Failed, Some(failure), write)
             .await
         {
             Ok(()) => {
@@ -645,16 +757,24 @@ impl Inner {
         &self,
         ready: &Ready,
         outcome: Outcome,
-        description: Option<String>,
+        failure: Option<Failure>,
         write: OutcomeWrite,
     ) -> Result<(), RecordError> {
         let now = Timestamp::now();
         let facts = &ready.operation.facts;
-        let status = objects::status_after(&ready.stored, facts.verb, outcome, description.as_deref(), now);
-        let ended = objects::ended(facts.id.clone(), facts.verb, outcome, description, now);
-        let Some(record) = &ready.stored.record else {
+        let (Some(record), Some(running)) = (&ready.stored.record, ready.stored.running()) else {
             return Err(RecordError::Lost);
         };
+        let description = failure.as_ref().map(|failure| failure.description.clone());
+        let status = objects::status_after(&ready.stored, facts.verb, outcome, description.as_deref(), now);
+        let mut ended = objects::ended(facts.id.clone(), facts.verb, outcome, description, now);
+        ended.digest.clone_from(&running.digest);
+        if let Some(failure) = failure {
+            let changes = facts.verb == Verb::Update;
+            let may_say = changes || facts.verb == Verb::Deprovision;
+            ended.instance_usable = failure.instance_usable.filter(|_| may_say);
+            ended.update_repeatable = failure.update_repeatable.filter(|_| changes);
+        }
         let mut pause = HOME_PAUSE;
         loop {
             let stored = ready
@@ -730,6 +850,23 @@ fn target_of(stored: &Stored) -> Target {
     }
 }
 
+/// What the platform is told of a failure.
+struct Failure {
+    description: String,
+    instance_usable: Option<bool>,
+    update_repeatable: Option<bool>,
+}
+
+impl From<String> for Failure {
+    fn from(description: String) -> Self {
+        Self {
+            description,
+            instance_usable: None,
+            update_repeatable: None,
+        }
+    }
+}
+
 /// How an unbind went.
 #[expect(
     clippy::large_enum_variant,
@@ -749,6 +886,10 @@ fn lost(error: RecordError) -> Result<(), HomeError> {
         RecordError::Lost => Ok(()),
         RecordError::TooLarge | RecordError::TooManySteps | RecordError::Seal(_) => Err(HomeError::Unknown),
     }
+}
+
+fn unreadable(error: SealError) -> Error {
+    Error::retry("The stored state cannot be read.").caused_by(error)
 }
 
 fn late() -> String {

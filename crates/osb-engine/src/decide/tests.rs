@@ -17,6 +17,8 @@ fn running(counter: u64, verb: Verb) -> Running {
         verb,
         accepted_at: None,
         progress: None,
+        plan_id: None,
+        digest: None,
         request: None,
     }
 }
@@ -27,6 +29,9 @@ fn ended(counter: u64, verb: Verb, outcome: Outcome) -> Ended {
         verb,
         outcome,
         description: None,
+        digest: None,
+        instance_usable: None,
+        update_repeatable: None,
         ended_at: None,
     }
 }
@@ -132,8 +137,8 @@ fn said(decision: impl std::fmt::Debug) -> String {
 
 fn polled(decision: OnPoll) -> String {
     match decision {
-        OnPoll::State(state, None) => format!("{state:?}"),
-        OnPoll::State(state, Some(_)) => format!("{state:?}, text"),
+        OnPoll::State(told) if told.description.is_none() => format!("{:?}", told.state),
+        OnPoll::State(told) => format!("{:?}, text", told.state),
         other => format!("{other:?}"),
     }
 }
@@ -193,7 +198,7 @@ terminating, removing      Join(2)               Absent                Busy     
     assert_eq!(told, expected, "\n{told}");
 }
 
-/// OSB-LOI-05, OSB-LOI-06, OSB-LOI-13, OSB-LOI-14, Amb-7
+/// OSB-LOI-12, OSB-LOB-08, OSB-LOI-05, OSB-LOI-06, OSB-LOI-13, OSB-LOI-14, Amb-7
 #[test]
 fn a_poll() {
     let asked = |operation: &'static str| {
@@ -296,15 +301,15 @@ fn a_poll_shows_progress_and_the_reason_of_a_failure() {
     let asked = |operation: Option<u64>| poll(&object, true, operation.map(id).as_ref());
     assert_eq!(
         asked(None),
-        OnPoll::State(State::InProgress, Some("halfway".to_owned()))
+        told(State::InProgress, Some("halfway".to_owned()))
     );
     assert_eq!(
         asked(Some(2)),
-        OnPoll::State(State::InProgress, Some("halfway".to_owned()))
+        told(State::InProgress, Some("halfway".to_owned()))
     );
     assert_eq!(
         asked(Some(1)),
-        OnPoll::State(State::Failed, Some("no space".to_owned()))
+        told(State::Failed, Some("no space".to_owned()))
     );
 }
 
@@ -360,4 +365,56 @@ terminating, complete      Remove                Remove                NotMine  
 terminating, removing      Run                   Claim                 NotMine               Run
 ";
     assert_eq!(told, expected, "\n{told}");
+}
+
+/// OSB-UPD-11, OSB-UPD-16, OSB-UPD-17, OSB-UPD-22, Amb-24
+#[test]
+fn a_patch_is_decided_by_what_goes_on_and_what_was_done_last() {
+    let update = |counter, digest: &str| Running {
+        digest: Some(digest.to_owned()),
+        ..running(counter, Verb::Update)
+    };
+    let complete = |operation, history| {
+        object(Some(Record {
+            outputs: Some("sealed".to_owned()),
+            operation,
+            history,
+            counter: 9,
+            ..Record::default()
+        }))
+    };
+    let done = |digest: &str, outcome| Ended {
+        digest: Some(digest.to_owned()),
+        ..ended(2, Verb::Update, outcome)
+    };
+    let deleted = |mut stored: Stored| {
+        stored.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".to_owned());
+        stored
+    };
+    let failed = object(Some(Record {
+        history: vec![ended(1, Verb::Provision, Outcome::Failed)],
+        ..Record::default()
+    }));
+    let cases = [
+        (complete(None, vec![]), OnUpdate::Accept),
+        (complete(Some(update(2, "same")), vec![]), OnUpdate::Join(id(2))),
+        (complete(Some(update(2, "other")), vec![]), OnUpdate::Busy),
+        (deleted(complete(Some(update(2, "same")), vec![])), OnUpdate::Busy),
+        (complete(Some(running(1, Verb::Provision)), vec![]), OnUpdate::Busy),
+        (complete(Some(running(3, Verb::Deprovision)), vec![]), OnUpdate::Busy),
+        (deleted(complete(None, vec![])), OnUpdate::Busy),
+        (complete(None, vec![done("same", Outcome::Succeeded)]), OnUpdate::Done),
+        (complete(None, vec![done("other", Outcome::Succeeded)]), OnUpdate::Accept),
+        (complete(None, vec![done("same", Outcome::Failed)]), OnUpdate::Accept),
+        (
+            complete(None, vec![done("same", Outcome::Succeeded), done("other", Outcome::Succeeded)]),
+            OnUpdate::Accept,
+        ),
+        (failed, OnUpdate::Failed),
+        (object(None), OnUpdate::Absent),
+    ];
+    for (number, (stored, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(super::update(&stored, true, |digest| digest == "same"), expected, "case {number}");
+        assert_eq!(super::update(&stored, false, |_| true), OnUpdate::Absent);
+    }
 }

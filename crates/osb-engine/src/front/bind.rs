@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use osb_api::answer::{BindingBody, Bound};
 use osb_api::error::{BindError, Fault};
 use osb_api::id::{BindingId, InstanceId};
@@ -10,16 +11,17 @@ use osb_server::Caller;
 
 use super::wait::Pending;
 use super::{
-    Created, TRIES, elsewhere, failed, fault, fault_of_accept, fault_of_seal, foreign, other_attributes, too_slow,
+    Created, TRIES, elsewhere, failed, fault, fault_of_accept, fault_of_seal, foreign, order, other_attributes,
+    too_slow,
 };
 use crate::decide::{self, OnExisting, Usable};
 use crate::definition::{Execution, Found};
 use crate::engine::Inner;
-use crate::lanes::Ticket;
+use crate::lanes::{Accepted, Ticket};
 use crate::names;
 use crate::objects::{self, MakeError};
 use crate::removal::AcceptError;
-use crate::resource::{Kind, Stored, Verb};
+use crate::resource::{Kind, Request, Stored, Verb};
 use crate::waiters::Settled;
 
 impl Inner {
@@ -51,18 +53,32 @@ impl Inner {
                 return Err(BindError::NoInstance);
             }
             let found = self.bindable(&instance, request)?;
-            let refusal = refuse_bind(&found, request, usable, incomplete);
+            let (predecessor, unknown) = match &request.predecessor_binding_id {
+                Some(id) if found.plan.plan.binding_rotatable => {
+                    let predecessor = self.predecessor(namespace, instance_id, id).await?;
+                    (predecessor.clone().ok(), predecessor.err())
+                }
+                _ => (None, None),
+            };
+            let refusal = refuse_bind(&found, request, predecessor.as_ref(), usable, incomplete).or(unknown);
             let existing: Option<Stored> = if refusal.is_some() {
                 self.home.get(Kind::Binding, namespace, &name).await.map_err(fault)?
             } else {
                 self.admit()?;
                 let new = self.new_object(namespace, epoch, &canonical, caller);
-                let object = new.binding(&instance, id, request).map_err(|error| match error {
+                let (object, known) = new.binding(&instance, id, request, predecessor).map_err(|error| match error {
                     MakeError::TooLarge => BindError::Invalid(error.to_string()),
                     MakeError::Seal(error) => fault_of_seal(&error).into(),
                 })?;
                 match self.create(object).await? {
-                    Created::New(stored) => return self.binding(stored, &found, incomplete, Some(ticket)).await,
+                    Created::New(stored) => {
+                        let accepted = Accepted {
+                            stored,
+                            known: Some(known),
+                            instance: Some(instance),
+                        };
+                        return self.binding(accepted, &found, incomplete, Some(ticket)).await;
+                    }
                     Created::Taken => self.home.get(Kind::Binding, namespace, &name).await.map_err(fault)?,
                 }
             };
@@ -88,7 +104,7 @@ impl Inner {
                 }
                 OnExisting::Join(_) => {
                     self.metrics.repeat(Verb::Bind);
-                    return self.binding(existing, &found, incomplete, None).await;
+                    return self.binding(existing.into(), &found, incomplete, None).await;
                 }
                 OnExisting::Busy => {
                     if !self.is_buried(&existing).await.map_err(fault)? {
@@ -101,10 +117,10 @@ impl Inner {
                         return Err(refusal);
                     }
                     match self
-                        .accept(&existing, Verb::Bind, epoch, caller.identity.as_deref())
+                        .accept(&existing, order(Verb::Bind, epoch, caller))
                         .await
                     {
-                        Ok(stored) => return self.binding(stored, &found, incomplete, Some(ticket)).await,
+                        Ok(stored) => return self.binding(stored.into(), &found, incomplete, Some(ticket)).await,
                         Err(AcceptError::Changed) => {}
                         Err(error) => return Err(fault_of_accept(error).into()),
                     }
@@ -117,18 +133,19 @@ impl Inner {
     /// Answers for a bind that runs.
     async fn binding(
         self: &Arc<Self>,
-        stored: Stored,
+        accepted: Accepted,
         found: &Found,
         incomplete: Incomplete,
         ticket: Option<Ticket>,
     ) -> Result<Bound, BindError> {
-        let pending = Pending::of(&stored)?;
+        let stored = &accepted.stored;
+        let pending = Pending::of(stored)?;
         let begun = ticket.is_some();
         let (namespace, name) = (stored.metadata.namespace.clone(), stored.metadata.name.clone());
         let incomplete = bind_mode(found, incomplete);
         let at_once = incomplete == Incomplete::Accepted && (!begun || found.plan.policy.bind == Execution::Async);
         match self
-            .run_and_wait(&pending, ticket.map(|ticket| (stored, ticket)), at_once, incomplete)
+            .run_and_wait(&pending, ticket.map(|ticket| (accepted, ticket)), at_once, incomplete)
             .await?
         {
             Some(Settled::Succeeded(body)) => {
@@ -156,8 +173,11 @@ impl Inner {
 
     /// The plan of an instance, if the request names it rightly and it can be bound.
     fn bindable(&self, instance: &Stored, request: &BindRequest) -> Result<Found, BindError> {
-        let named = (request.service_id.as_ref(), request.plan_id.as_ref());
-        if named != (Some(&instance.spec.service_id), Some(&instance.spec.plan_id)) {
+        // A rotation need not name them (OSB-ROT-03).
+        let rotation = request.predecessor_binding_id.is_some();
+        let service = request.service_id.as_ref().map(|id| *id == instance.spec.service_id);
+        let plan = request.plan_id.as_ref().map(|id| *id == instance.spec.plan_id);
+        if !service.unwrap_or(rotation) || !plan.unwrap_or(rotation) {
             let text = "service_id or plan_id is not that of the instance".to_owned();
             return Err(BindError::Invalid(text));
         }
@@ -170,6 +190,33 @@ impl Inner {
         Ok(found)
     }
 
+    /// What was asked for when the binding was made whose place a rotation takes; refused when it is none that can be
+    /// rotated (OSB-ROT-04).
+    async fn predecessor(
+        &self,
+        namespace: &str,
+        instance: &InstanceId,
+        id: &BindingId,
+    ) -> Result<Result<Request, BindError>, Fault> {
+        let refused = |text: &str| Ok(Err(BindError::Invalid(format!("predecessor_binding_id: {text}"))));
+        let name = names::binding(instance, id);
+        let found: Option<Stored> = self.home.get(Kind::Binding, namespace, &name).await.map_err(fault)?;
+        let found = found.filter(|found| found.spec.binding_id.as_ref() == Some(id) && found.is_complete());
+        let Some(found) = found else {
+            return refused("the instance has no such binding");
+        };
+        if found.metadata.deletion_timestamp.is_some() || found.running().is_some_and(|running| running.verb.removes()) {
+            return refused("that binding is being removed");
+        }
+        let body: Option<BindingBody> = objects::outputs(&self.keys, &found).map_err(|e| fault_of_seal(&e))?;
+        let expires = body.and_then(|body| body.metadata?.expires_at);
+        let expires: Option<Timestamp> = expires.and_then(|time| time.parse().ok());
+        if expires.is_some_and(|time| time <= Timestamp::now()) {
+            return refused("that binding has expired");
+        }
+        Ok(Ok(objects::request(&self.keys, &found).map_err(|e| fault_of_seal(&e))?))
+    }
+
     async fn binding_body(&self, namespace: &str, name: &str) -> Result<BindingBody, Fault> {
         let found: Option<Stored> = self.home.get(Kind::Binding, namespace, name).await.map_err(fault)?;
         let body = found.map(|found| objects::outputs(&self.keys, &found)).transpose();
@@ -180,13 +227,20 @@ impl Inner {
     }
 }
 
-fn refuse_bind(found: &Found, request: &BindRequest, usable: Usable, incomplete: Incomplete) -> Option<BindError> {
-    if request.predecessor_binding_id.is_some() {
+fn refuse_bind(
+    found: &Found,
+    request: &BindRequest,
+    predecessor: Option<&Request>,
+    usable: Usable,
+    incomplete: Incomplete,
+) -> Option<BindError> {
+    if request.predecessor_binding_id.is_some() && !found.plan.plan.binding_rotatable {
         return Some(BindError::Invalid(
             "predecessor_binding_id: bindings of this plan cannot be rotated".to_owned(),
         ));
     }
-    if found.plan.policy.requires_app && request.app_guid().is_none() {
+    let inherited = predecessor.and_then(|predecessor| predecessor.bind_resource.as_ref()?.app_guid.as_deref());
+    if found.plan.policy.requires_app && request.app_guid().or(inherited).is_none() {
         return Some(BindError::RequiresApp);
     }
     if found.plan.policy.bind == Execution::Async && incomplete == Incomplete::Refused {
@@ -202,7 +256,8 @@ fn refuse_bind(found: &Found, request: &BindRequest, usable: Usable, incomplete:
         }
         Usable::Absent => return Some(BindError::NoInstance),
     }
-    let parameters = objects::parameters(request.parameters.as_ref());
+    let inherited = predecessor.map(|predecessor| &predecessor.parameters);
+    let parameters = objects::parameters(request.parameters.as_ref().or(inherited));
     found.registration.check_bind(&parameters).err().map(BindError::Invalid)
 }
 

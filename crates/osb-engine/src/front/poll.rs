@@ -1,6 +1,6 @@
 //! `GET …/last_operation`: linearizable reads, never a cache.
 
-use osb_api::answer::{LastOperation, Polled, State};
+use osb_api::answer::{LastOperation, Polled};
 use osb_api::error::PollError;
 use osb_api::id::{BindingId, InstanceId, OperationId};
 use osb_api::request::PollQuery;
@@ -50,7 +50,7 @@ impl Inner {
             }
         };
         match answer {
-            OnPoll::State(state, description) => Ok(polled(state, description)),
+            OnPoll::State(body) => Ok(polled(body)),
             OnPoll::Gone => Err(PollError::Gone),
             OnPoll::NotFound => Err(PollError::NotFound),
             OnPoll::UnknownOperation => Err(PollError::Invalid(
@@ -75,13 +75,8 @@ impl Inner {
     }
 }
 
-fn polled(state: State, description: Option<String>) -> Polled {
-    let body = LastOperation {
-        state,
-        description: description.filter(|text| !text.is_empty()),
-        instance_usable: None,
-        update_repeatable: None,
-    };
+fn polled(mut body: LastOperation) -> Polled {
+    body.description = body.description.filter(|text| !text.is_empty());
     Polled {
         body,
         retry_after_secs: None,

@@ -10,12 +10,13 @@ use osb_server::Caller;
 
 use super::wait::Pending;
 use super::{
-    Created, TRIES, elsewhere, failed, fault, fault_of_accept, fault_of_seal, foreign, other_attributes, too_slow,
+    Created, TRIES, elsewhere, failed, fault, fault_of_accept, fault_of_seal, foreign, order, other_attributes,
+    too_slow,
 };
 use crate::decide::{self, OnExisting};
 use crate::definition::{Execution, Found};
 use crate::engine::Inner;
-use crate::lanes::Ticket;
+use crate::lanes::{Accepted, Ticket};
 use crate::names;
 use crate::objects::{self, MakeError};
 use crate::removal::AcceptError;
@@ -61,12 +62,18 @@ impl Inner {
             } else {
                 self.admit()?;
                 let new = self.new_object(namespace, epoch, &canonical, caller);
-                let object = new.instance(id, request, offered).map_err(|error| match error {
+                let (object, known) = new.instance(id, request, offered).map_err(|error| match error {
                     MakeError::TooLarge => ProvisionError::Invalid(error.to_string()),
                     MakeError::Seal(error) => fault_of_seal(&error).into(),
                 })?;
                 match self.create(object).await? {
-                    Created::New(stored) => return self.provisioning(stored, &found, incomplete, Some(ticket)).await,
+                    Created::New(stored) => {
+                        let accepted = Accepted {
+                            known: Some(known),
+                            ..stored.into()
+                        };
+                        return self.provisioning(accepted, &found, incomplete, Some(ticket)).await;
+                    }
                     Created::Taken => self.home.get(Kind::Instance, namespace, &name).await.map_err(fault)?,
                 }
             };
@@ -85,7 +92,7 @@ impl Inner {
                 }
                 OnExisting::Join(_) => {
                     self.metrics.repeat(Verb::Provision);
-                    return self.provisioning(existing, &found, incomplete, None).await;
+                    return self.provisioning(existing.into(), &found, incomplete, None).await;
                 }
                 OnExisting::Busy => {
                     if !self.is_buried(&existing).await.map_err(fault)? {
@@ -98,10 +105,10 @@ impl Inner {
                         return Err(refusal);
                     }
                     match self
-                        .accept(&existing, Verb::Provision, epoch, caller.identity.as_deref())
+                        .accept(&existing, order(Verb::Provision, epoch, caller))
                         .await
                     {
-                        Ok(stored) => return self.provisioning(stored, &found, incomplete, Some(ticket)).await,
+                        Ok(stored) => return self.provisioning(stored.into(), &found, incomplete, Some(ticket)).await,
                         Err(AcceptError::Changed) => {}
                         Err(error) => return Err(fault_of_accept(error).into()),
                     }
@@ -114,20 +121,20 @@ impl Inner {
     /// Answers for a provision that runs: begun by this request under a ticket, or by an identical one before it.
     async fn provisioning(
         self: &Arc<Self>,
-        stored: Stored,
+        accepted: Accepted,
         found: &Found,
         incomplete: Incomplete,
         ticket: Option<Ticket>,
     ) -> Result<Provisioned, ProvisionError> {
-        let pending = Pending::of(&stored)?;
+        let pending = Pending::of(&accepted.stored)?;
         let begun = ticket.is_some();
         let body = InstanceBody {
-            dashboard_url: self.dashboard_url(&stored, found),
+            dashboard_url: self.dashboard_url(&accepted.stored, accepted.known.as_ref(), found),
             metadata: None,
         };
         let at_once = incomplete == Incomplete::Accepted && (!begun || found.plan.policy.provision == Execution::Async);
         let settled = self
-            .run_and_wait(&pending, ticket.map(|ticket| (stored, ticket)), at_once, incomplete)
+            .run_and_wait(&pending, ticket.map(|ticket| (accepted, ticket)), at_once, incomplete)
             .await?;
         match settled {
             Some(Settled::Succeeded(_)) if begun => Ok(Provisioned::Created(body)),

@@ -9,7 +9,7 @@ use osb_api::request::{Incomplete, RemovalQuery};
 use osb_server::Caller;
 
 use super::wait::Pending;
-use super::{TRIES, elsewhere, failed, fault, fault_of_accept, too_slow};
+use super::{TRIES, elsewhere, failed, fault, fault_of_accept, order, too_slow};
 use crate::decide::{self, OnRemoval};
 use crate::definition::Execution;
 use crate::engine::Inner;
@@ -91,12 +91,12 @@ impl Inner {
                         settled => removed(settled, operation, incomplete),
                     };
                 }
-                OnRemoval::Accept => match self.accept(&existing, verb, epoch, caller.identity.as_deref()).await {
+                OnRemoval::Accept => match self.accept(&existing, order(verb, epoch, caller)).await {
                     Ok(stored) => {
                         let pending = Pending::of(&stored)?;
                         let at_once = incomplete == Incomplete::Accepted && execution == Execution::Async;
                         let settled = self
-                            .run_and_wait(&pending, Some((stored, ticket)), at_once, incomplete)
+                            .run_and_wait(&pending, Some((stored.into(), ticket)), at_once, incomplete)
                             .await?;
                         return removed(settled, pending.operation, incomplete);
                     }

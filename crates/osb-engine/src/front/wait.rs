@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use super::{TRIES, fault};
 use crate::decide::{self, OnPoll};
 use crate::engine::Inner;
-use crate::lanes::{Job, LaneKey, Ticket};
+use crate::lanes::{Accepted, Job, LaneKey, Ticket};
+use crate::objects::Order;
 use crate::removal::AcceptError;
 use crate::resource::{Kind, Stored, Verb};
 use crate::waiters::Settled;
@@ -27,8 +28,8 @@ const OWN_LOOK: Duration = Duration::from_secs(2);
 pub(super) struct Pending {
     pub(super) operation: OperationId,
     kind: Kind,
-    key: LaneKey,
-    name: String,
+    pub(super) key: LaneKey,
+    pub(super) name: String,
 }
 
 impl Pending {
@@ -56,7 +57,7 @@ impl Inner {
     pub(super) async fn run_and_wait(
         self: &Arc<Self>,
         pending: &Pending,
-        begun: Option<(Stored, Ticket)>,
+        begun: Option<(Accepted, Ticket)>,
         at_once: bool,
         incomplete: Incomplete,
     ) -> Result<Option<Settled>, Fault> {
@@ -67,8 +68,8 @@ impl Inner {
         // The owner of a joined operation may be another process, or have finished before we registered.
         let look = if begun.is_some() { OWN_LOOK } else { LOOK };
         let receiver = (!at_once).then(|| self.waiters.register(&pending.operation));
-        if let Some((stored, ticket)) = begun {
-            self.push(pending.key.clone(), Job::accepted_under(&ticket, stored));
+        if let Some((accepted, ticket)) = begun {
+            self.push(pending.key.clone(), Job::accepted_under(&ticket, accepted));
         }
         let Some(mut receiver) = receiver else { return Ok(None) };
         let deadline = Instant::now() + budget;
@@ -103,9 +104,11 @@ impl Inner {
             },
         };
         Ok(match polled {
-            OnPoll::State(State::InProgress, _) => None,
-            OnPoll::State(State::Succeeded, _) => Some(Settled::Succeeded(None)),
-            OnPoll::State(State::Failed, text) => Some(Settled::Failed(text)),
+            OnPoll::State(told) => match told.state {
+                State::InProgress => None,
+                State::Succeeded => Some(Settled::Succeeded(None)),
+                State::Failed => Some(Settled::Failed(told.description)),
+            },
             OnPoll::Gone | OnPoll::NotFound | OnPoll::UnknownOperation => Some(Settled::Superseded),
         })
     }
@@ -128,7 +131,7 @@ impl Inner {
             let Some(epoch) = self.shards.epoch(&pending.key.instance).filter(|_| still_runs) else {
                 return;
             };
-            match self.accept(&found, verb, epoch, None).await {
+            match self.accept(&found, Order::own(verb, epoch)).await {
                 Ok(stored) => return self.push(pending.key.clone(), Job::accepted_under(&ticket, stored)),
                 Err(AcceptError::Changed) => {}
                 // The platform's own clean-up comes: a 5xx is answered.

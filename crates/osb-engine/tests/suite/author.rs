@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
 
 use osb_api::catalog::{Offering, Plan};
-use osb_engine::{Binding, Broker, Error, Execution, Operation, Policy, Result, Service};
+use osb_engine::{Binding, Broker, Change, Error, Execution, Operation, Policy, Result, Service, Updatable};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -19,6 +20,8 @@ pub(crate) const UNBINDABLE: &str = "unbindable";
 /// One call at a time.
 pub(crate) const NARROW: &str = "narrow";
 pub(crate) const NEEDS_APP: &str = "needs-app";
+/// The maintenance version of [`NEEDS_APP`].
+pub(crate) const MAINTENANCE: &str = "1.2.3+abc";
 
 /// What an author's function does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +41,8 @@ pub(crate) enum Behaviour {
     Steps,
     /// Says what it was given in its error.
     Blab,
+    /// Fails, and says that the instance is of no use any more and that trying again is of none.
+    Ruin,
 }
 
 #[derive(Clone, Deserialize, JsonSchema)]
@@ -58,6 +63,16 @@ fn one() -> u32 {
 }
 
 #[derive(Clone, Deserialize, JsonSchema)]
+pub(crate) struct NewWish {
+    #[schemars(range(min = 1, max = 100))]
+    pub(crate) size: Option<u32>,
+    #[serde(default)]
+    pub(crate) update: Behaviour,
+    #[serde(default)]
+    pub(crate) secret: Option<String>,
+}
+
+#[derive(Clone, Deserialize, JsonSchema)]
 pub(crate) struct BindWish {
     #[serde(default)]
     pub(crate) bind: Behaviour,
@@ -65,6 +80,9 @@ pub(crate) struct BindWish {
     pub(crate) unbind: Behaviour,
     #[serde(default)]
     pub(crate) secret: Option<String>,
+    /// So many seconds the binding is valid; none when absent.
+    #[serde(default)]
+    pub(crate) valid_secs: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -259,6 +277,7 @@ impl Probe {
                 );
                 Ok(())
             }
+            Behaviour::Ruin => Err(Error::failed("It fell to pieces.").instance_unusable().not_repeatable()),
             Behaviour::Blab => {
                 let given = given.unwrap_or_default();
                 Err(Error::failed(format!("not with {given}")).caused_by(std::io::Error::other(given.to_owned())))
@@ -322,11 +341,21 @@ impl Service for Probe {
         self.behave(op, wish.bind, wish.secret.as_deref()).await?;
         self.journal.write(op, "end");
         let password = wish.secret.unwrap_or_else(|| format!("password of {user}"));
-        Ok(Binding::new(Login {
+        let binding = Binding::new(Login {
             user,
             password,
             unbind: wish.unbind,
-        }))
+        });
+        let now = SystemTime::now();
+        Ok(match wish.valid_secs.map(Duration::from_secs) {
+            Some(valid) => binding.expires_at(now + valid).renew_before(now + 2 * valid),
+            None => binding,
+        })
+    }
+
+    async fn rotate(&self, op: &Operation, state: &State, old: Login, wish: BindWish) -> Result<Binding<Login>> {
+        self.journal.write(op, &format!("rotates {}", old.user));
+        self.bind(op, state, wish).await
     }
 
     async fn unbind(&self, op: &Operation, _: &State, login: Option<Login>) -> Result<()> {
@@ -345,25 +374,55 @@ impl Service for Probe {
     }
 }
 
+impl Updatable for Probe {
+    type Update = NewWish;
+
+    async fn update(&self, op: &Operation, state: State, change: Change<NewWish>) -> Result<State> {
+        let _running = self.begin(op);
+        assert_eq!(state.name, op.stable_name("db"));
+        if let Some(plan) = &change.previous_plan {
+            self.journal.write(op, &format!("from {plan} to {}", op.plan().id));
+        }
+        if let Some(version) = &change.maintenance {
+            self.journal.write(op, &format!("maintenance {version}"));
+        }
+        let mut state = state;
+        if let Some(wish) = change.parameters {
+            self.behave(op, wish.update, wish.secret.as_deref()).await?;
+            state.size = wish.size.unwrap_or(state.size);
+        }
+        self.journal.write(op, &format!("end with size {}", state.size));
+        Ok(state)
+    }
+}
+
 /// The broker of the tests.
 pub(crate) fn broker(journal: &Journal) -> Broker {
+    broker_with_maintenance(journal, MAINTENANCE)
+}
+
+/// The broker of the tests, with another version of what instances of one plan run.
+pub(crate) fn broker_with_maintenance(journal: &Journal, version: &str) -> Broker {
     let all_async = Policy {
         provision: Execution::Async,
+        update: Execution::Async,
         deprovision: Execution::Async,
         unbind: Execution::Async,
         ..Policy::default()
     };
     let mut offering = Offering::new(SERVICE, "probe", "A service for tests")
         .bindable(true)
-        .plan(Plan::new(AUTO, "auto", "Answers with the outcome"))
-        .plan(Plan::new(ASYNC, "async", "Always answers 202"))
+        .plan_updateable(true)
+        .plan(Plan::new(AUTO, "auto", "Answers with the outcome").binding_rotatable(true))
+        .plan(Plan::new(ASYNC, "async", "Always answers 202").binding_rotatable(true))
         .plan(Plan::new(UNBINDABLE, "unbindable", "Cannot be bound").bindable(false))
-        .plan(Plan::new(NARROW, "narrow", "One at a time"))
-        .plan(Plan::new(NEEDS_APP, "needs-app", "Bound by applications").maintenance_version("1.2.3+abc"));
+        .plan(Plan::new(NARROW, "narrow", "One at a time").plan_updateable(false))
+        .plan(Plan::new(NEEDS_APP, "needs-app", "Bound by applications").maintenance_version(version));
     offering.instances_retrievable = true;
     offering.bindings_retrievable = true;
+    offering.allow_context_updates = true;
     Broker::new("probe")
-        .service(
+        .updatable(
             offering,
             Probe {
                 journal: journal.clone(),

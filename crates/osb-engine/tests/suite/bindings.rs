@@ -14,7 +14,7 @@ fn password(body: &BindingBody) -> String {
 }
 
 on_each_home! {
-    /// OSB-BIND-09, OSB-BIND-12, OSB-BIND-13, OSB-BIND-21, OSB-UNB-02, OSB-UNB-03, OSB-UNB-05, OSB-UNB-11
+    /// OSB-LOB-02, OSB-BIND-09, OSB-BIND-12, OSB-BIND-13, OSB-BIND-21, OSB-UNB-02, OSB-UNB-03, OSB-UNB-05, OSB-UNB-11
     async fn a_binding_is_made_repeated_and_removed(home: TestHome) {
         let journal = Journal::default();
         let process = home.broker(&journal).await;
@@ -49,7 +49,8 @@ on_each_home! {
         assert_eq!(process.faults.take_writes().len(), 2);
     }
 
-    /// OSB-BIND-01, OSB-BIND-02, OSB-BIND-15, OSB-BIND-18, OSB-BIND-32, OSB-ROT-08
+    /// OSB-BIND-06, OSB-BIND-08, OSB-ERR-07, OSB-BIND-01, OSB-BIND-02, OSB-BIND-15, OSB-BIND-18, OSB-BIND-32,
+    /// OSB-ROT-08
     async fn what_cannot_be_bound_is_refused_and_leaves_nothing(home: TestHome) {
         let journal = Journal::default();
         let process = home.broker(&journal).await;
@@ -107,7 +108,7 @@ on_each_home! {
         assert_eq!(journal.overlaps(), 0);
     }
 
-    /// Amb-18: a deprovision removes the bindings along, and each is remembered.
+    /// OSB-DEP-11, Amb-18: a deprovision removes the bindings along, and each is remembered.
     async fn a_deprovision_removes_its_bindings(home: TestHome) {
         let journal = Journal::default();
         let process = home.broker(&journal).await;
@@ -181,7 +182,7 @@ on_each_home! {
         assert_eq!(platform.poll_binding("a", "b", None).await, Err(PollError::Gone));
     }
 
-    /// Two binds of one instance never run at once, and neither is refused.
+    /// OSB-BLK-01: two binds of one instance never run at once, and neither is refused.
     async fn binds_of_one_instance_go_one_after_the_other(home: TestHome) {
         let journal = Journal::default();
         let process = home.broker(&journal).await;
@@ -194,7 +195,8 @@ on_each_home! {
         assert_eq!(journal.overlaps(), 0);
     }
 
-    /// OSB-BIND-10, OSB-BIND-11, OSB-BIND-19, OSB-LOB-01, OSB-LOB-05, OSB-GETB-01, OSB-GETB-02, OSB-GETB-04
+    /// OSB-ASY-02, OSB-BLK-05, OSB-BIND-10, OSB-BIND-11, OSB-BIND-19, OSB-LOB-01, OSB-LOB-05, OSB-GETB-01, OSB-GETB-02,
+    /// OSB-GETB-04
     async fn a_slow_bind_is_accepted_polled_and_fetched(home: TestHome) {
         let journal = Journal::default();
         let process = home.broker_with(&journal, |mut config| {

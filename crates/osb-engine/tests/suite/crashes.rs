@@ -6,7 +6,7 @@ use osb_api::answer::{Bound, Provisioned, State};
 use osb_api::error::PollError;
 use serde_json::{Value, json};
 
-use crate::author::{ASYNC, Journal, eventually};
+use crate::author::{ASYNC, Journal, NARROW, eventually};
 use crate::faults::Side;
 use crate::homes::{Process, TestHome};
 use crate::on_each_home;
@@ -20,7 +20,9 @@ const MAX_WRITES: u64 = 30;
 enum Scenario {
     Provision,
     ProvisionInSteps,
+    Update,
     Bind,
+    Rotate,
     Unbind,
     Deprovision,
     DeprovisionWithBindings,
@@ -32,7 +34,7 @@ impl Scenario {
     /// What is there before the crash can come.
     async fn prepare(self, platform: &Platform) {
         let bindings: &[&str] = match self {
-            Self::Unbind => &["b"],
+            Self::Unbind | Self::Rotate => &["b"],
             Self::DeprovisionWithBindings => &["b", "c"],
             _ => &[],
         };
@@ -49,7 +51,9 @@ impl Scenario {
         match self {
             Self::Provision => platform.provision("a", json!({})).await.is_ok(),
             Self::ProvisionInSteps => platform.provision("a", json!({"provision": "steps"})).await.is_ok(),
+            Self::Update => platform.update("a", change()).await.is_ok(),
             Self::Bind => platform.bind("a", "b", json!({})).await.is_ok(),
+            Self::Rotate => platform.rotate("a", "c", "b").await.is_ok(),
             Self::Unbind => platform.unbind("a", "b").await.is_ok(),
             Self::Deprovision | Self::DeprovisionWithBindings => platform.deprovision("a").await.is_ok(),
             Self::PutAgainAfterDeprovision => {
@@ -84,6 +88,21 @@ impl Scenario {
                 assert!(matches!(answer, Ok(Bound::Created(_) | Bound::Exists(_))), "{answer:?}");
                 assert_eq!(journal.names().len(), 2);
             }
+            Self::Update => {
+                let answer = platform.update("a", change()).await;
+                assert!(answer.is_ok(), "{answer:?}");
+                let keys = journal.keys("update", "a");
+                // One operation when the first was acknowledged; else the repeat may be a second one.
+                let operations: std::collections::BTreeSet<_> = keys.iter().collect();
+                assert!(operations.len() <= if acknowledged { 1 } else { 2 }, "{keys:?}");
+                let now = platform.on_plan(NARROW).provision("a", json!({"size": 7})).await;
+                assert!(matches!(now, Ok(Provisioned::Exists(_))), "{now:?}");
+            }
+            Self::Rotate => {
+                let answer = platform.rotate("a", "c", "b").await;
+                assert!(matches!(answer, Ok(Bound::Created(_) | Bound::Exists(_))), "{answer:?}");
+                assert_eq!(journal.names().len(), 3);
+            }
             Self::Unbind => {
                 let answer = platform.unbind("a", "b").await;
                 assert!(!acknowledged || answer.is_err(), "{answer:?}");
@@ -110,6 +129,10 @@ impl Scenario {
             }
         }
     }
+}
+
+fn change() -> Value {
+    json!({"plan_id": NARROW, "parameters": {"size": 7}})
 }
 
 /// Plays a scenario with a crash at each write, before and after, and has a new process recover each time.
@@ -152,6 +175,7 @@ async fn crash_once(home: &TestHome, scenario: Scenario, number: u64, side: Side
     nothing_is_busy(home).await;
     // The next round starts from nothing.
     let _ = platform.deprovision("a").await;
+    let _ = platform.on_plan(NARROW).deprovision("a").await;
     second.engine.idle().await;
     eventually("the backend is clean", || journal.names().is_empty()).await;
     assert!(home.all("serviceinstances", &home.namespace("one")).await.is_empty());
@@ -161,6 +185,7 @@ async fn crash_once(home: &TestHome, scenario: Scenario, number: u64, side: Side
         let name = tombstone["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         home.delete("tombstones", &home.namespace("one"), &name).await;
     }
+    testparts::long_run::count(if crashed { "crashes" } else { "plays without a crash" }, 1);
     crashed
 }
 
@@ -207,6 +232,14 @@ on_each_home! {
 
     async fn a_provision_in_steps_survives_a_crash_at_each_write(home: TestHome) {
         play(&home, Scenario::ProvisionInSteps).await;
+    }
+
+    async fn an_update_survives_a_crash_at_each_write(home: TestHome) {
+        play(&home, Scenario::Update).await;
+    }
+
+    async fn a_rotation_survives_a_crash_at_each_write(home: TestHome) {
+        play(&home, Scenario::Rotate).await;
     }
 
     async fn a_bind_survives_a_crash_at_each_write(home: TestHome) {

@@ -74,6 +74,7 @@ impl<S> Layer<S> for FaultLayer {
     }
 }
 
+#[derive(Clone)]
 pub(crate) struct Faulty<S> {
     inner: S,
     faults: Arc<Faults>,

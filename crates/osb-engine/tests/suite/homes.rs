@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kube::client::ClientBuilder;
 use kube::config::{Config as KubeConfig, KubeConfigOptions, Kubeconfig};
-use osb_engine::{Config, Engine, Home, Keys, Tenants};
+use osb_engine::{Broker, Config, Engine, Home, Keys, Tenants};
 use osb_server::Platform;
 use testparts::Oracle;
 
@@ -132,7 +132,13 @@ impl TestHome {
     }
 
     pub(crate) fn access(&self, faults: Arc<Faults>) -> Home {
-        Home::new(self.client(faults), GROUP)
+        match &self.place {
+            Where::Embedded(server) => {
+                let service = server.service_as(apiserver::UserInfo::admin());
+                Home::in_process(tower::Layer::layer(&FaultLayer(faults), service), GROUP)
+            }
+            Where::Kubernetes(_) => Home::new(self.client(faults), GROUP),
+        }
     }
 
     /// A broker process: what it journals outlives it.
@@ -141,6 +147,10 @@ impl TestHome {
     }
 
     pub(crate) async fn broker_with(&self, journal: &Journal, change: impl FnOnce(Config) -> Config) -> Process {
+        self.start(author::broker(journal), change).await
+    }
+
+    pub(crate) async fn start(&self, broker: Broker, change: impl FnOnce(Config) -> Config) -> Process {
         let faults = Arc::<Faults>::default();
         let tenants = ["one", "two"].map(|name| (Platform(name.into()), self.namespace(name)));
         let config = change(Config {
@@ -150,7 +160,6 @@ impl TestHome {
             first_retry: Duration::from_millis(20),
             ..Config::default()
         });
-        let broker = author::broker(journal);
         let engine = Engine::start(broker, self.access(faults.clone()), Keys::new(KEY, []), config).await;
         Process {
             engine: engine.expect("the engine starts"),

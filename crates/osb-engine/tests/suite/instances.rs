@@ -9,7 +9,7 @@ use crate::on_each_home;
 use crate::platform::{ACCEPTS, Platform, accepted, accepted_removal};
 
 on_each_home! {
-    /// OSB-PROV-08, OSB-PROV-10, OSB-DEP-02, OSB-DEP-03, OSB-DEP-05, OSB-DEP-13
+    /// OSB-ASY-01, OSB-LOI-12, OSB-PROV-08, OSB-PROV-10, OSB-DEP-02, OSB-DEP-03, OSB-DEP-05, OSB-DEP-13
     async fn an_instance_is_made_and_removed(home: TestHome) {
         let journal = Journal::default();
         let process = home.broker(&journal).await;
@@ -54,7 +54,7 @@ on_each_home! {
         assert_eq!((journal.steps("first"), journal.steps("second")), (1, 1));
     }
 
-    /// OSB-PROV-13, OSB-PROV-17, OSB-ASY-05, OSB-LOI-04
+    /// OSB-ASY-02, OSB-BLK-05, OSB-PROV-13, OSB-PROV-17, OSB-ASY-05, OSB-LOI-04
     async fn an_asynchronous_instance_is_polled(home: TestHome) {
         let journal = Journal::default();
         let process = home.broker(&journal).await;
@@ -100,7 +100,7 @@ on_each_home! {
         assert_eq!(platform.wait("a", Some(&operation)).await, Ok(State::Succeeded));
     }
 
-    /// OSB-ASY-04, OSB-PROV-11, OSB-PROV-20
+    /// OSB-ASY-03, OSB-ERR-07, OSB-ASY-04, OSB-PROV-11, OSB-PROV-20
     async fn an_asynchronous_plan_is_refused_without_accepts_incomplete(home: TestHome) {
         let journal = Journal::default();
         let process = home.broker(&journal).await;
@@ -121,7 +121,7 @@ on_each_home! {
         assert_eq!(platform.poll("never", None).await, Err(PollError::NotFound));
     }
 
-    /// OSB-DEP-08, OSB-LOI-13, OSB-LOI-14: DELETE supersedes what runs.
+    /// OSB-ORP-04, OSB-DEP-08, OSB-LOI-13, OSB-LOI-14: DELETE supersedes what runs.
     async fn a_delete_stops_a_running_provision(home: TestHome) {
         for behaviour in ["block", "hang"] {
             let journal = Journal::default();
@@ -259,7 +259,8 @@ on_each_home! {
         journal.release("a");
     }
 
-    /// A request that cannot wait is answered with an error, and what it began is cleaned up.
+    /// OSB-GEN-07, OSB-ASY-03, OSB-ORP-02: a request that cannot wait is answered with an error, and what it began is
+    /// cleaned up.
     async fn a_synchronous_request_that_takes_too_long_is_undone(home: TestHome) {
         let journal = Journal::default();
         let process = home.broker_with(&journal, |mut config| {

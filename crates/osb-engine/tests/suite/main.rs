@@ -11,7 +11,9 @@ mod model;
 mod platform;
 mod races;
 mod repeats;
+mod rotations;
 mod secrets;
+mod updates;
 
 /// Runs each test on every home.
 macro_rules! on_each_home {

@@ -1,7 +1,8 @@
 //! Any sequence of calls of two platforms that know nothing of each other and use equal ids, one after the other and
 //! several at a time, with restarts of the broker in between, against the rules of OSB 2.17 in [`rules`].
 //!
-//! `OSB_MODEL_CASES` sets the number of cases, `OSB_MODEL_SEED` the seed of the first one.
+//! `OSB_MODEL_CASES` sets the number of cases, `OSB_MODEL_SEED` the seed of the first one; `cargo xtask long model` does so
+//! and records the run.
 
 mod calls;
 mod rules;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use osb_api::answer::State;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError, TestError, TestRunner};
+use testparts::long_run::{count, number};
 
 use self::calls::{Answer, Asked, BIND_WISHES, BINDINGS, Call, PLANS, WISHES, Which};
 use self::rules::Slot;
@@ -72,6 +74,16 @@ struct Case {
     /// What binds choose from.
     bind_menu: Vec<usize>,
     steps: Vec<Step>,
+}
+
+impl Case {
+    fn calls(&self) -> u64 {
+        let calls = self.steps.iter().map(|step| match step {
+            Step::Calls(calls) => calls.len() as u64,
+            Step::Release(_) | Step::Restart => 0,
+        });
+        calls.sum()
+    }
 }
 
 /// Mostly the usual one.
@@ -432,13 +444,6 @@ async fn play(home: &TestHome, pace: Pace, case: &Case) -> Result<(), TestCaseEr
     played.map_err(|error| TestCaseError::fail(format!("{error}\n{}", trace())))
 }
 
-fn number(variable: &str, default: u64) -> u64 {
-    match std::env::var(variable) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is a number")),
-        Err(_) => default,
-    }
-}
-
 /// Plays `cases` cases on homes made by `home`; `skew` keeps tests from playing the same ones.
 fn plays(cases: u64, skew: u64, pace: Pace, home: impl AsyncFn() -> Option<TestHome>) {
     let config = ProptestConfig {
@@ -453,11 +458,13 @@ fn plays(cases: u64, skew: u64, pace: Pace, home: impl AsyncFn() -> Option<TestH
         // A runtime for each case: it ends whatever the case has left behind.
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime");
+        let calls = case.calls();
         runtime.block_on(async {
-            match home().await {
-                Some(home) => play(&home, pace, &case).await,
-                None => Ok(()),
-            }
+            let Some(home) = home().await else { return Ok(()) };
+            play(&home, pace, &case).await?;
+            count("cases", 1);
+            count("calls", calls);
+            Ok(())
         })
     });
     match played {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use osb_api::answer::{BindingDetails, Bound, InstanceDetails, Polled, Provisioned, Removed, State};
-use osb_api::error::{BindError, DeprovisionError, FetchError, PollError, ProvisionError, UnbindError};
+use osb_api::answer::{BindingDetails, Bound, InstanceDetails, Polled, Provisioned, Removed, State, Updated};
+use osb_api::error::{BindError, DeprovisionError, FetchError, PollError, ProvisionError, UnbindError, UpdateError};
 use osb_api::id::{BindingId, InstanceId, OfferingId, OperationId, PlanId};
 use osb_api::identity::OriginatingIdentity;
 use osb_api::request::{BindRequest, FetchQuery, Incomplete, PollQuery, ProvisionRequest, RemovalQuery};
@@ -111,6 +111,27 @@ impl Platform {
         self.engine
             .provision(self.caller(), instance_id(id), request, REFUSES)
             .await
+    }
+
+    /// A PATCH with these members beside `service_id`.
+    pub(crate) async fn update_if(&self, id: &str, changes: Value, incomplete: Incomplete) -> Result<Updated, UpdateError> {
+        let mut body = json!({"service_id": SERVICE});
+        for (name, value) in changes.as_object().expect("an object") {
+            body[name] = value.clone();
+        }
+        let request = serde_json::from_value(body).expect("a request");
+        self.engine.update(self.caller(), instance_id(id), request, incomplete).await
+    }
+
+    pub(crate) async fn update(&self, id: &str, changes: Value) -> Result<Updated, UpdateError> {
+        self.update_if(id, changes, REFUSES).await
+    }
+
+    /// A PUT that takes the place of another binding.
+    pub(crate) async fn rotate(&self, id: &str, binding: &str, predecessor: &str) -> Result<Bound, BindError> {
+        let body = json!({"predecessor_binding_id": predecessor});
+        let request = serde_json::from_value(body).expect("a request");
+        self.send_bind(id, binding, request).await
     }
 
     fn removal(&self) -> RemovalQuery {

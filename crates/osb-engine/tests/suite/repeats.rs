@@ -37,7 +37,7 @@ on_each_home! {
         assert!(matches!(platform.send_provision("a", request).await, Ok(Provisioned::Exists(_))));
     }
 
-    /// OSB-PROV-13, OSB-PROV-15 while it runs
+    /// OSB-BLK-05, OSB-PROV-13, OSB-PROV-15 while it runs
     async fn a_different_put_conflicts_also_while_the_first_runs(home: TestHome) {
         let journal = Journal::default();
         let process = home.broker(&journal).await;
@@ -92,7 +92,7 @@ on_each_home! {
         assert_eq!(journal.keys("provision", "a"), [first.as_str(), second.as_str()]);
     }
 
-    /// OSB-DEP-04, Amb-23: during a deprovision a DELETE is a repeat, and a PUT has to wait.
+    /// OSB-BLK-02, OSB-BIND-17, OSB-DEP-04, Amb-23: during a deprovision a DELETE is a repeat, and a PUT has to wait.
     async fn while_it_is_removed_a_delete_is_a_repeat_and_a_put_is_refused(home: TestHome) {
         let journal = Journal::default();
         let process = home.broker(&journal).await;
@@ -159,7 +159,7 @@ on_each_home! {
         assert!(journal.names().is_empty());
     }
 
-    /// OSB-PROV-12, Amb-4, Amb-9
+    /// OSB-MNT-04, OSB-PROV-12, Amb-4, Amb-9
     async fn another_maintenance_version_conflicts(home: TestHome) {
         let journal = Journal::default();
         let process = home.broker(&journal).await;
@@ -178,7 +178,7 @@ on_each_home! {
         assert!(matches!(answer, Ok(Provisioned::Created(_))));
     }
 
-    /// OSB-PROV-01, OSB-PROV-02, OSB-PROV-06, OSB-PROV-20
+    /// OSB-ERR-07, OSB-PROV-01, OSB-PROV-02, OSB-PROV-06, OSB-PROV-20
     async fn an_invalid_request_leaves_nothing(home: TestHome) {
         let journal = Journal::default();
         let process = home.broker(&journal).await;

@@ -38,10 +38,7 @@ impl World {
     }
 
     fn home(&self) -> Home {
-        Home::new(
-            kube::Client::new(self.api.service_as(UserInfo::admin()), "default"),
-            "postgres.osb.internal",
-        )
+        Home::in_process(self.api.service_as(UserInfo::admin()), "postgres.osb.internal")
     }
 
     /// Starts a broker process: it takes over from those before it, which go on as if they did not know.

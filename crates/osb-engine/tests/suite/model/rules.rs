@@ -161,7 +161,7 @@ impl Entry {
 fn outcome(behaviour: Behaviour, open: bool) -> Option<Outcome> {
     match behaviour {
         Behaviour::Succeed | Behaviour::Hiccup => Some(Outcome::Succeeded),
-        Behaviour::Fail | Behaviour::Panic | Behaviour::Blab => Some(Outcome::Failed),
+        Behaviour::Fail | Behaviour::Panic | Behaviour::Blab | Behaviour::Ruin => Some(Outcome::Failed),
         Behaviour::Block | Behaviour::Hang | Behaviour::Steps => open.then_some(Outcome::Succeeded),
     }
 }
