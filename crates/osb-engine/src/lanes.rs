@@ -306,6 +306,7 @@ mod tests {
                 instance_id: InstanceId::new("a").expect("a valid id"),
                 binding_id: binding.map(|id| BindingId::new(id).expect("a valid id")),
                 incarnation: "i".to_owned(),
+                instance_incarnation: None,
                 service_id: OfferingId::new("s").expect("a valid id"),
                 plan_id: PlanId::new("p").expect("a valid id"),
                 digest: None,

@@ -60,12 +60,11 @@ pub(crate) fn canonical_plan(plan_id: &PlanId, parameters: Object) -> Vec<u8> {
     canonical(json!(["plan", plan_id, parameters]))
 }
 
-/// As [`canonical_provision`], for a bind (OSB-BIND-13).
+/// As [`canonical_provision`], for a bind (OSB-BIND-13). Its offering and plan are those of the instance, which may
+/// change its plan while the binding lives.
 pub(crate) fn canonical_bind(request: &BindRequest) -> Canonical {
     let fixed = canonical(json!([
         "bind",
-        request.service_id,
-        request.plan_id,
         request.bind_resource,
         request.app_guid,
         request.parameters.as_ref().cloned().unwrap_or_default(),
@@ -145,6 +144,7 @@ impl New<'_> {
             instance_id: id.clone(),
             binding_id: None,
             incarnation: names::incarnation().map_err(|_| SealError::NoRandomness)?,
+            instance_incarnation: None,
             service_id: request.service_id.clone(),
             plan_id: request.plan_id.clone(),
             digest: Some(self.digest.clone()),
@@ -171,6 +171,7 @@ impl New<'_> {
             instance_id: instance.spec.instance_id.clone(),
             binding_id: Some(id.clone()),
             incarnation: names::incarnation().map_err(|_| SealError::NoRandomness)?,
+            instance_incarnation: Some(instance.spec.incarnation.clone()),
             service_id: instance.spec.service_id.clone(),
             plan_id: instance.spec.plan_id.clone(),
             digest: Some(self.digest.clone()),

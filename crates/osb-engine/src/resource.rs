@@ -192,9 +192,12 @@ pub struct Spec {
     pub binding_id: Option<BindingId>,
     /// Random, made by us: what is derived from it survives a move to another house.
     pub incarnation: String,
+    /// Of a binding: which life of its instance it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_incarnation: Option<String>,
     /// The offering.
     pub service_id: OfferingId,
-    /// The plan.
+    /// The plan; of a binding, that of its instance when it was made.
     pub plan_id: PlanId,
     /// The keyed digest of the request that created it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -273,21 +273,21 @@ impl<C> Binding<C> {
         self
     }
 
-    /// Where the platform sends the application's log; the offering `requires` `syslog_drain` (OSB-BIND-23).
+    /// Where the platform sends the application's log; the offering `requires` `syslog_drain` (OSB-BIND-22).
     #[must_use]
     pub fn syslog_drain_url(mut self, url: impl Into<String>) -> Self {
         self.extra.syslog_drain_url = Some(url.into());
         self
     }
 
-    /// Where the platform sends the requests of a route; the offering `requires` `route_forwarding` (OSB-BIND-24).
+    /// Where the platform sends the requests of a route; the offering `requires` `route_forwarding` (OSB-BIND-23).
     #[must_use]
     pub fn route_service_url(mut self, url: impl Into<String>) -> Self {
         self.extra.route_service_url = Some(url.into());
         self
     }
 
-    /// What the platform mounts into the application; the offering `requires` `volume_mount` (OSB-BIND-25).
+    /// What the platform mounts into the application; the offering `requires` `volume_mount` (OSB-BIND-24, -25).
     #[must_use]
     pub fn volume_mounts(mut self, mounts: Vec<VolumeMount>) -> Self {
         self.extra.volume_mounts = Some(mounts);

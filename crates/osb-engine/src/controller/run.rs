@@ -157,7 +157,7 @@ impl Inner {
     async fn run(
         self: &Arc<Self>,
         key: &LaneKey,
-        accepted: Accepted,
+        mut accepted: Accepted,
         fresh: bool,
         attempt: u32,
         cancelled: CancellationToken,
@@ -169,7 +169,13 @@ impl Inner {
         if running.verb.removes() && !fresh && self.is_buried(stored).await? {
             return self.removed(stored).await;
         }
-        let plan = running.plan_id.as_ref().unwrap_or(&stored.spec.plan_id);
+        let instance = match stored.which() {
+            Kind::Binding => self.instance_of(key, stored, accepted.instance.take()).await?,
+            _ => None,
+        };
+        // A binding goes along when the plan of its instance changes.
+        let spec = instance.as_ref().map_or(&stored.spec, |instance| &instance.spec);
+        let plan = running.plan_id.as_ref().unwrap_or(&spec.plan_id);
         let Some(found) = self.services.find(&stored.spec.service_id, plan) else {
             tracing::error!(object = %stored.metadata.name, %plan,
                 "an operation waits for a plan that this broker does not have: add the plan, or start the version that has it");
@@ -181,10 +187,31 @@ impl Inner {
                 self.deprovision_now(key, accepted.stored, found, attempt, cancelled)
                     .await
             }
-            Verb::Bind => self.bind_now(key, accepted, found, attempt, cancelled).await,
-            Verb::Unbind => self.unbind_now(key, accepted.stored, found, attempt, cancelled).await,
+            Verb::Bind => {
+                let Accepted { stored, known, .. } = accepted;
+                self.bind_now(key, stored, known, instance, found, attempt, cancelled)
+                    .await
+            }
+            Verb::Unbind => {
+                self.unbind_now(key, accepted.stored, instance, found, attempt, cancelled)
+                    .await
+            }
             Verb::Update => self.update_now(key, accepted.stored, found, attempt, cancelled).await,
         }
+    }
+
+    /// The instance of a binding, if it is still there and not a later one of the same id.
+    async fn instance_of(
+        &self,
+        key: &LaneKey,
+        binding: &Stored,
+        known: Option<Stored>,
+    ) -> Result<Option<Stored>, HomeError> {
+        let instance = match known {
+            None => self.home.get(Kind::Instance, &key.namespace, &key.instance).await?,
+            known => known,
+        };
+        Ok(instance.filter(|instance: &Stored| is_of(binding, instance)))
     }
 
     /// Everything that a call needs, of an operation on an instance or on a binding of `instance`; `None` when the object cannot be read, and then the operation has failed.
@@ -365,24 +392,13 @@ impl Inner {
     async fn bind_now(
         self: &Arc<Self>,
         key: &LaneKey,
-        accepted: Accepted,
+        stored: Stored,
+        known: Option<Known>,
+        instance: Option<Stored>,
         found: Found,
         attempt: u32,
         cancelled: CancellationToken,
     ) -> Result<(), HomeError> {
-        let Accepted {
-            stored,
-            known,
-            instance,
-        } = accepted;
-        let instance = match instance {
-            None => self.home.get::<Stored>(Kind::Instance, &key.namespace, &key.instance).await?,
-            instance => instance,
-        };
-        // The instance may be a later one of the same id.
-        let instance = instance.filter(|instance| {
-            (&instance.spec.service_id, &instance.spec.plan_id) == (&stored.spec.service_id, &stored.spec.plan_id)
-        });
         let state = match instance
             .as_ref()
             .map(|instance| objects::data(&self.keys, instance))
@@ -468,11 +484,11 @@ impl Inner {
         self: &Arc<Self>,
         key: &LaneKey,
         stored: Stored,
+        instance: Option<Stored>,
         found: Found,
         attempt: u32,
         cancelled: CancellationToken,
     ) -> Result<(), HomeError> {
-        let instance: Option<Stored> = self.home.get(Kind::Instance, &key.namespace, &key.instance).await?;
         match self
             .undo_binding(stored, instance.as_ref(), found, attempt, cancelled)
             .await?
@@ -493,7 +509,7 @@ impl Inner {
         attempt: u32,
         cancelled: CancellationToken,
     ) -> Result<Undone, HomeError> {
-        let Some(instance) = instance else {
+        let Some(instance) = instance.filter(|instance| is_of(&stored, instance)) else {
             tracing::warn!(binding = %stored.metadata.name, "unbound without its instance, which is gone");
             return Ok(Undone::Yes(stored));
         };
@@ -841,6 +857,12 @@ impl Ready {
             ..self.stored
         }
     }
+}
+
+/// Whether a binding belongs to this life of its instance.
+fn is_of(binding: &Stored, instance: &Stored) -> bool {
+    let incarnation = binding.spec.instance_incarnation.as_ref();
+    incarnation.is_none_or(|incarnation| *incarnation == instance.spec.incarnation)
 }
 
 fn target_of(stored: &Stored) -> Target {

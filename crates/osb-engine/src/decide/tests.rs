@@ -49,6 +49,7 @@ fn object(record: Option<Record>) -> Stored {
             instance_id: InstanceId::new("a").expect("a valid id"),
             binding_id: None::<BindingId>,
             incarnation: "i".to_owned(),
+            instance_incarnation: None,
             service_id: OfferingId::new("s").expect("a valid id"),
             plan_id: PlanId::new("p").expect("a valid id"),
             digest: None,

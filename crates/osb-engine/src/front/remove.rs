@@ -13,6 +13,7 @@ use super::{TRIES, elsewhere, failed, fault, fault_of_accept, order, too_slow};
 use crate::decide::{self, OnRemoval};
 use crate::definition::Execution;
 use crate::engine::Inner;
+use crate::home::HomeError;
 use crate::names;
 use crate::removal::AcceptError;
 use crate::resource::{Kind, Stored, Verb};
@@ -71,11 +72,11 @@ impl Inner {
             if decision == OnRemoval::Absent || self.is_gone(&existing).await.map_err(fault)? {
                 return Err(Refusal::Gone);
             }
-            if existing.spec.service_id != query.service_id || existing.spec.plan_id != query.plan_id {
+            if !self.is_named_rightly(&existing, query).await.map_err(fault)? {
                 let text = "service_id or plan_id is not that of what is to be deleted".to_owned();
                 return Err(Refusal::Invalid(text));
             }
-            let execution = self.removal_execution(&existing, verb);
+            let execution = self.removal_execution(query, verb);
             if execution == Execution::Async && incomplete == Incomplete::Refused {
                 return Err(Refusal::AsyncRequired);
             }
@@ -110,8 +111,22 @@ impl Inner {
         )))
     }
 
-    fn removal_execution(&self, existing: &Stored, verb: Verb) -> Execution {
-        match self.services.find(&existing.spec.service_id, &existing.spec.plan_id) {
+    /// Whether the request names offering and plan of what it removes; a binding has the plan of its instance, which may
+    /// have changed since it was made.
+    async fn is_named_rightly(&self, existing: &Stored, query: &RemovalQuery) -> Result<bool, HomeError> {
+        if existing.spec.service_id != query.service_id {
+            return Ok(false);
+        }
+        if existing.spec.plan_id == query.plan_id || existing.which() == Kind::Instance {
+            return Ok(existing.spec.plan_id == query.plan_id);
+        }
+        let (namespace, name) = (&existing.metadata.namespace, existing.instance_name());
+        let instance: Option<Stored> = self.home.get(Kind::Instance, namespace, &name).await?;
+        Ok(instance.is_some_and(|instance| instance.spec.plan_id == query.plan_id))
+    }
+
+    fn removal_execution(&self, query: &RemovalQuery, verb: Verb) -> Execution {
+        match self.services.find(&query.service_id, &query.plan_id) {
             Some(found) if verb == Verb::Unbind => found.plan.policy.unbind,
             Some(found) => found.plan.policy.deprovision,
             None => Execution::Auto,

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError, TestError, TestRunner};
 use testparts::long_run::{count, number};
 
-use self::calls::{Answer, Asked, BIND_WISHES, BINDINGS, Call, PLANS, WISHES, Which};
+use self::calls::{Answer, Asked, BIND_WISHES, BINDINGS, Call, PLANS, UPDATE_WISHES, WISHES, Which};
 use self::rules::Slot;
 use self::send::send;
 use crate::author::Journal;
@@ -43,6 +43,7 @@ type Place = (usize, usize);
 #[derive(Clone, Debug)]
 enum Act {
     Provision { choice: usize, accepts: bool },
+    Update { choice: usize, wish: usize, accepts: bool },
     Deprovision { choice: usize, accepts: bool },
     Bind { binding: usize, plan: usize, choice: usize },
     Unbind { binding: usize, plan: usize, accepts: bool },
@@ -99,6 +100,8 @@ fn act() -> impl Strategy<Value = Act> {
     ];
     prop_oneof![
         6 => (choice(), any::<bool>()).prop_map(|(choice, accepts)| Act::Provision { choice, accepts }),
+        4 => (choice(), 0..UPDATE_WISHES.len(), any::<bool>())
+            .prop_map(|(choice, wish, accepts)| Act::Update { choice, wish, accepts }),
         4 => (choice(), any::<bool>()).prop_map(|(choice, accepts)| Act::Deprovision { choice, accepts }),
         5 => (0..BINDINGS, choice(), choice()).prop_map(|(binding, plan, choice)| Act::Bind { binding, plan, choice }),
         3 => (0..BINDINGS, choice(), any::<bool>())
@@ -254,6 +257,13 @@ impl<'a> Play<'a> {
                 asked: self.case.menu[choice],
                 accepts,
             },
+            Act::Update { choice, wish, accepts } => Call::Update {
+                change: Asked {
+                    plan: plan(choice),
+                    wish,
+                },
+                accepts,
+            },
             Act::Deprovision { choice, accepts } => Call::Deprovision {
                 plan: plan(choice),
                 accepts,
@@ -313,7 +323,7 @@ impl<'a> Play<'a> {
             let object = match call {
                 Call::Bind { binding, .. } | Call::Unbind { binding, .. } => Some(*binding),
                 Call::Poll { binding, .. } => *binding,
-                Call::Provision { .. } | Call::Deprovision { .. } => None,
+                Call::Provision { .. } | Call::Update { .. } | Call::Deprovision { .. } => None,
             };
             if let Answer::Accepted(id) = answer {
                 let owner = *self.owners.entry(id.clone()).or_insert((place, object));
@@ -475,7 +485,7 @@ fn plays(cases: u64, skew: u64, pace: Pace, home: impl AsyncFn() -> Option<TestH
 }
 
 /// OSB-BLK-02, OSB-BLK-04, OSB-BLK-05, OSB-ORP-01, OSB-PROV-10 to -15, OSB-BIND-09 to -18, OSB-UNB-03 to -08,
-/// OSB-DEP-03 to -08
+/// OSB-DEP-03 to -08, OSB-UPD-10 to -19
 mod any_sequence_of_calls_gets_the_answers_of_the_specification {
     use super::*;
 

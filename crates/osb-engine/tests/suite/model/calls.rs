@@ -70,6 +70,16 @@ pub(super) const BIND_WISHES: [Wish; 8] = [
     invalid(r#"{"bind": 5}"#),
 ];
 
+/// Updates to a plan, and what the author's function does with their parameters.
+pub(super) const UPDATE_WISHES: [Wish; 6] = [
+    wish("{}", Behaviour::Succeed, Behaviour::Succeed),
+    wish(r#"{"size": 7}"#, Behaviour::Succeed, Behaviour::Succeed),
+    wish(r#"{"update": "block"}"#, Behaviour::Block, Behaviour::Succeed),
+    wish(r#"{"update": "fail"}"#, Behaviour::Fail, Behaviour::Succeed),
+    wish(r#"{"update": "hiccup"}"#, Behaviour::Hiccup, Behaviour::Succeed),
+    invalid(r#"{"size": 0}"#),
+];
+
 /// What an object is made with: equal ones are identical requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Asked {
@@ -83,6 +93,11 @@ pub(super) struct Asked {
 pub(super) enum Call {
     Provision {
         asked: Asked,
+        accepts: bool,
+    },
+    /// To the plan and with the update wish of that number.
+    Update {
+        change: Asked,
         accepts: bool,
     },
     Deprovision {
@@ -122,7 +137,7 @@ pub(super) enum Answer {
     Exists(Option<String>),
     /// 202 with the operation.
     Accepted(String),
-    /// 200 to a DELETE.
+    /// 200 to a DELETE or a PATCH.
     Done,
     /// 400.
     Invalid,

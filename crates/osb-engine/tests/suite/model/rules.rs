@@ -7,7 +7,7 @@ mod explain;
 
 pub(super) use explain::{explain, settled};
 
-use super::calls::{Answer, Asked, BIND_WISHES, BINDINGS, Call, WISHES, Which, Wish};
+use super::calls::{Answer, Asked, BIND_WISHES, BINDINGS, Call, UPDATE_WISHES, WISHES, Which, Wish};
 use crate::author::{ASYNC, Behaviour, UNBINDABLE};
 
 /// So many ended operations are remembered for certain.
@@ -22,6 +22,8 @@ pub(super) struct Slot {
     next: u32,
     /// A binding that could not be removed fails the deprovision.
     doomed: bool,
+    /// The number of lives that the instance has had.
+    lives: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -35,7 +37,14 @@ struct Entry {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Life {
+    /// With the plan that it has now.
     asked: Asked,
+    /// Of a binding: the life of the instance that it belongs to.
+    of: u32,
+    /// An update has changed the parameters.
+    altered: bool,
+    /// The update that was the last that was done, and succeeded.
+    updated: Option<Asked>,
     complete: bool,
     running: Option<Running>,
     ended: Vec<Ended>,
@@ -47,6 +56,8 @@ struct Running {
     op: u32,
     id: Option<String>,
     removes: bool,
+    /// Of an update: the plan that comes, and its wish.
+    change: Option<Asked>,
     /// A DELETE of the platform began it, and not the deprovision of the instance.
     asked_for: bool,
 }
@@ -76,8 +87,8 @@ type Place = Option<usize>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Progress {
     ToDo,
-    /// A bind has looked at its instance; what it got is the refusal of a new bind.
-    Looked(Option<Answer>),
+    /// A bind has looked at its instance; what it got is the refusal of a new bind, and in which life the instance was.
+    Looked(Option<Answer>, u32),
     Waits {
         op: u32,
         begun: bool,
@@ -89,7 +100,7 @@ enum Progress {
 enum Rule {
     Is(Answer),
     Exists,
-    Looked(Option<Answer>),
+    Looked(Option<Answer>, u32),
     /// The operation answers, at once with a 202 or with its outcome.
     Runs {
         op: u32,
@@ -204,9 +215,15 @@ impl Slot {
 
     // What can happen to an entry.
 
-    fn create(&mut self, place: Place, asked: Asked) -> u32 {
+    fn create(&mut self, place: Place, asked: Asked, of: u32) -> u32 {
+        if place.is_none() {
+            self.lives += 1;
+        }
         let life = Life {
             asked,
+            of,
+            altered: false,
+            updated: None,
             complete: false,
             running: None,
             ended: Vec::new(),
@@ -230,6 +247,7 @@ impl Slot {
                 op,
                 id: None,
                 removes,
+                change: None,
                 asked_for,
             });
         }
@@ -241,6 +259,11 @@ impl Slot {
         let running = life.running.take().expect("only what runs ends");
         if !running.removes && outcome == Outcome::Succeeded {
             life.complete = true;
+        }
+        life.updated = running.change.filter(|_| outcome == Outcome::Succeeded);
+        if let Some(change) = life.updated {
+            life.asked.plan = change.plan;
+            life.altered |= UPDATE_WISHES[change.wish].parameters != "{}";
         }
         life.ended.push(Ended {
             id: running.id,
@@ -279,9 +302,12 @@ impl Slot {
         };
         match self.instance.running() {
             Some(running) if running.removes => self.deprovision_steps(open, &mut step),
-            Some(_) => {
+            Some(running) => {
                 let asked = self.instance.life.as_ref().expect("it runs").asked;
-                if let Some(outcome) = outcome(wish_of(None, asked).make, open) {
+                let wish = running
+                    .change
+                    .map_or(wish_of(None, asked), |change| &UPDATE_WISHES[change.wish]);
+                if let Some(outcome) = outcome(wish.make, open) {
                     step(&|slot| vec![slot.end(None, outcome)]);
                 }
             }
@@ -327,7 +353,9 @@ impl Slot {
 
     fn bind_steps(&self, binding: usize, open: bool, step: &mut Take<'_>) {
         let place = Some(binding);
-        if self.instance.removing() || !self.instance.life.as_ref().is_some_and(|life| life.complete) {
+        let of = self.bindings[binding].life.as_ref().expect("it runs").of;
+        let complete = self.instance.life.as_ref().is_some_and(|life| life.complete);
+        if self.instance.removing() || !complete || of != self.lives {
             return step(&|slot| vec![slot.vanish(place)]);
         }
         let asked = self.bindings[binding].life.as_ref().expect("it runs").asked;
@@ -339,7 +367,7 @@ impl Slot {
     fn unbind_steps(&self, binding: usize, asked_for: bool, open: bool, step: &mut Take<'_>) {
         let place = Some(binding);
         let life = self.bindings[binding].life.as_ref().expect("it runs");
-        let has_state = self.instance.life.as_ref().is_some_and(|life| life.complete);
+        let has_state = life.of == self.lives && self.instance.life.as_ref().is_some_and(|life| life.complete);
         let behaviour = if has_state && life.complete {
             wish_of(place, life.asked).remove
         } else {
@@ -364,7 +392,7 @@ impl Slot {
 
     // What a call does.
 
-    fn advance(&mut self, call: &Call, looked: Option<&Option<Answer>>) -> (Rule, Option<Event>) {
+    fn advance(&mut self, call: &Call, looked: Option<(&Option<Answer>, u32)>) -> (Rule, Option<Event>) {
         match (call, looked) {
             (Call::Provision { asked, accepts }, _) => {
                 let needs_async = asked.plan == ASYNC && !accepts;
@@ -373,12 +401,13 @@ impl Slot {
                 } else {
                     (!WISHES[asked.wish].valid).then_some(Answer::Invalid)
                 };
-                (self.put(None, *asked, refusal, *accepts, asked.plan == ASYNC), None)
+                (self.put(None, *asked, 0, refusal, *accepts, asked.plan == ASYNC), None)
             }
             (Call::Bind { asked, .. }, None) => (self.look(*asked), None),
-            (Call::Bind { binding, asked }, Some(refusal)) => {
-                (self.put(Some(*binding), *asked, refusal.clone(), false, false), None)
+            (Call::Bind { binding, asked }, Some((refusal, life))) => {
+                (self.put(Some(*binding), *asked, life, refusal.clone(), false, false), None)
             }
+            (Call::Update { change, accepts }, _) => (self.update(*change, *accepts), None),
             (Call::Deprovision { plan, accepts }, _) => self.delete(None, plan, *accepts),
             (Call::Unbind { binding, plan, accepts }, _) => self.delete(Some(*binding), plan, *accepts),
             (Call::Poll { binding, which }, _) => (self.entry(*binding).poll(which), None),
@@ -386,12 +415,20 @@ impl Slot {
     }
 
     /// OSB-PROV-10 to -15, OSB-BIND-09 to -16, Amb-23; an identical PUT after a failure starts again.
-    fn put(&mut self, place: Place, asked: Asked, refusal: Option<Answer>, accepts: bool, at_once: bool) -> Rule {
+    fn put(
+        &mut self,
+        place: Place,
+        asked: Asked,
+        of: u32,
+        refusal: Option<Answer>,
+        accepts: bool,
+        at_once: bool,
+    ) -> Rule {
         let Some(life) = &self.entry(place).life else {
             return match refusal {
                 Some(refusal) => Rule::Is(refusal),
                 None => Rule::Runs {
-                    op: self.create(place, asked),
+                    op: self.create(place, asked, of),
                     begun: true,
                     accepts,
                     at_once,
@@ -400,7 +437,10 @@ impl Slot {
         };
         match &life.running {
             Some(running) if running.removes => Rule::Is(Answer::Concurrency),
-            _ if life.asked != asked => Rule::Is(Answer::Conflict),
+            // A binding has the plan of its instance, which a look at that has compared already.
+            _ if life.asked.wish != asked.wish || life.altered => Rule::Is(Answer::Conflict),
+            _ if place.is_none() && life.asked.plan != asked.plan => Rule::Is(Answer::Conflict),
+            Some(running) if running.change.is_some() => Rule::Exists,
             // A 202 would be the answer, and the platform does not take one (OSB-ASY-03).
             Some(_) if refusal == Some(Answer::AsyncRequired) => Rule::Is(Answer::AsyncRequired),
             Some(running) => Rule::Runs {
@@ -422,6 +462,51 @@ impl Slot {
         }
     }
 
+    /// OSB-UPD-10 to -19; an identical PATCH joins what runs, and is done when it was the last that was.
+    fn update(&mut self, change: Asked, accepts: bool) -> Rule {
+        let Some(life) = &self.instance.life else {
+            return Rule::Is(Answer::NotFound);
+        };
+        let wish = &UPDATE_WISHES[change.wish];
+        let nothing = life.asked.plan == change.plan && wish.parameters == "{}";
+        let refusal = if nothing {
+            None
+        } else if !wish.valid {
+            Some(Answer::Invalid)
+        } else {
+            (change.plan == ASYNC && !accepts).then_some(Answer::AsyncRequired)
+        };
+        match (&life.running, refusal) {
+            (Some(running), refusal) if running.change == Some(change) => match refusal {
+                Some(refusal) => Rule::Is(refusal),
+                None => Rule::Runs {
+                    op: running.op,
+                    begun: false,
+                    accepts,
+                    at_once: accepts,
+                },
+            },
+            (Some(_), _) => Rule::Is(Answer::Concurrency),
+            (None, _) if !life.complete => Rule::Is(Answer::Invalid),
+            (None, _) if life.updated == Some(change) => Rule::Is(Answer::Done),
+            (None, Some(refusal)) => Rule::Is(refusal),
+            (None, None) if nothing => Rule::Is(Answer::Done),
+            (None, None) => {
+                let (op, _) = self.start(None, false, true);
+                let life = self.instance.life.as_mut().expect("it is there");
+                if let Some(running) = &mut life.running {
+                    running.change = Some(change);
+                }
+                Rule::Runs {
+                    op,
+                    begun: true,
+                    accepts,
+                    at_once: accepts && change.plan == ASYNC,
+                }
+            }
+        }
+    }
+
     /// The instance of a bind: Amb-13, Amb-24, OSB-BIND-02, OSB-BIND-18.
     fn look(&self, asked: Asked) -> Rule {
         let Some(instance) = &self.instance.life else {
@@ -430,11 +515,12 @@ impl Slot {
         if instance.asked.plan != asked.plan || asked.plan == UNBINDABLE {
             return Rule::Is(Answer::Invalid);
         }
-        Rule::Looked(if instance.running.is_some() {
+        let refusal = if instance.running.is_some() {
             Some(Answer::Concurrency)
         } else {
             (!instance.complete || !BIND_WISHES[asked.wish].valid).then_some(Answer::Invalid)
-        })
+        };
+        Rule::Looked(refusal, self.lives)
     }
 
     /// OSB-DEP-03 to -08, OSB-UNB-03 to -08.
@@ -442,7 +528,9 @@ impl Slot {
         let Some(life) = &self.entry(place).life else {
             return (Rule::Is(Answer::Gone), None);
         };
-        if life.asked.plan != plan {
+        // A binding has the plan of its instance, also that from before an update.
+        let of_instance = self.instance.life.as_ref().filter(|_| place.is_some());
+        if life.asked.plan != plan && of_instance.is_none_or(|instance| instance.asked.plan != plan) {
             return (Rule::Is(Answer::Invalid), None);
         }
         let is_async = plan == ASYNC;
@@ -527,6 +615,7 @@ impl Slot {
         let removes = matches!(call, Call::Deprovision { .. } | Call::Unbind { .. });
         match (outcome, answer) {
             (Outcome::Failed, answer) => *answer == Answer::Failed,
+            (_, answer) if matches!(call, Call::Update { .. }) => *answer == Answer::Done,
             (_, Answer::Done) => removes && begun,
             // Of several deletes one reports 200 (OSB-BLK-04).
             (_, Answer::Gone) => removes && !begun,
@@ -539,6 +628,13 @@ impl Slot {
     /// The same state, with the numbers of operations in one form.
     fn canonical(mut self) -> Self {
         self.next = 0;
+        // Which life a binding is of matters only as far as it is the newest one.
+        for binding in &mut self.bindings {
+            if let Some(life) = &mut binding.life {
+                life.of = u32::from(life.of == self.lives);
+            }
+        }
+        self.lives = 1;
         for place in Self::places() {
             self.next += 1;
             let op = self.next;

@@ -1,12 +1,12 @@
 //! Sends a call of the model to an engine, and tells the kind of its answer.
 
-use osb_api::answer::{BindingBody, Bound, Polled, Provisioned, Removed, State};
-use osb_api::error::{BindError, DeprovisionError, Fault, PollError, ProvisionError, UnbindError};
+use osb_api::answer::{BindingBody, Bound, Polled, Provisioned, Removed, State, Updated};
+use osb_api::error::{BindError, DeprovisionError, Fault, PollError, ProvisionError, UnbindError, UpdateError};
 use osb_api::id::OperationId;
 use serde_json::Value;
 
 use super::BINDING_IDS;
-use super::calls::{Answer, BIND_WISHES, Call, WISHES, Which};
+use super::calls::{Answer, BIND_WISHES, Call, UPDATE_WISHES, WISHES, Which};
 use crate::platform::{ACCEPTS, Platform, REFUSES};
 
 pub(super) async fn send(platform: &Platform, instance: &str, call: &Call) -> Answer {
@@ -21,6 +21,11 @@ pub(super) async fn send(platform: &Platform, instance: &str, call: &Call) -> An
                     .provision_if(instance, parameters, mode(*accepts))
                     .await,
             )
+        }
+        Call::Update { change, accepts } => {
+            let parameters = json(UPDATE_WISHES[change.wish].parameters);
+            let change = serde_json::json!({"plan_id": change.plan, "parameters": parameters});
+            updated(platform.update_if(instance, change, mode(*accepts)).await)
         }
         Call::Deprovision { plan, accepts } => {
             match platform.on_plan(plan).deprovision_if(instance, mode(*accepts)).await {
@@ -83,6 +88,20 @@ fn provisioned(answer: Result<Provisioned, ProvisionError>) -> Answer {
         Err(ProvisionError::AsyncRequired) => Answer::AsyncRequired,
         Err(ProvisionError::Concurrency) => Answer::Concurrency,
         Err(ProvisionError::Fault(fault)) => failed(&fault),
+        Err(other) => Answer::Other(other.to_string()),
+    }
+}
+
+fn updated(answer: Result<Updated, UpdateError>) -> Answer {
+    match answer {
+        Ok(Updated::Done(_)) => Answer::Done,
+        Ok(Updated::Accepted(operation, _)) => Answer::Accepted(operation.as_str().to_owned()),
+        Err(UpdateError::Invalid(_)) => Answer::Invalid,
+        Err(UpdateError::NoInstance) => Answer::NotFound,
+        Err(UpdateError::AsyncRequired) => Answer::AsyncRequired,
+        Err(UpdateError::Concurrency) => Answer::Concurrency,
+        Err(UpdateError::Failed { .. }) => Answer::Failed,
+        Err(UpdateError::Fault(fault)) => failed(&fault),
         Err(other) => Answer::Other(other.to_string()),
     }
 }

@@ -35,7 +35,7 @@ impl Node {
         let mut next = self.clone();
         let looked = match &self.calls[number] {
             Progress::ToDo => None,
-            Progress::Looked(refusal) => Some(refusal),
+            Progress::Looked(refusal, life) => Some((refusal, *life)),
             Progress::Waits { .. } | Progress::Answered => return None,
         };
         let (call, answer) = &sent[number];
@@ -49,7 +49,7 @@ impl Node {
                     .learn_password(call, password.as_ref())
                     .then_some(Progress::Answered)?
             }
-            Rule::Looked(refusal) => Progress::Looked(refusal),
+            Rule::Looked(refusal, life) => Progress::Looked(refusal, life),
             Rule::Runs {
                 op,
                 begun,
