@@ -47,6 +47,8 @@ impl ErrorBody {
 pub enum ErrorStatus {
     /// Malformed or invalid.
     BadRequest = 400,
+    /// Not for this user.
+    Forbidden = 403,
     /// Not there.
     NotFound = 404,
     /// There, with other attributes.
@@ -142,7 +144,8 @@ impl Reserved {
 /// take-over last that long at least.
 const UNAVAILABLE_RETRY_SECS: u32 = 5;
 
-/// The broker cannot answer as it should: it is the broker's fault or a passing state.
+/// What any request may be told: the broker cannot answer as it should, which is its own fault or a passing state; or
+/// it is not to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// 500: the operation was tried and failed; the platform is to clean up. The text is for the user.
@@ -152,6 +155,9 @@ pub enum Fault {
     /// changed by this request as far as is known.
     #[error("{0}")]
     Unavailable(String),
+    /// 403: whoever asks may not do that; nothing was changed. The text is for the user.
+    #[error("{0}")]
+    Forbidden(String),
     /// 429: too much is going on; nothing was changed.
     #[error("too many operations are pending")]
     TooMany {
@@ -333,6 +339,7 @@ impl Refusal for Fault {
         match self {
             Self::Failed(_) => ErrorStatus::Internal,
             Self::Unavailable(_) => ErrorStatus::Unavailable,
+            Self::Forbidden(_) => ErrorStatus::Forbidden,
             Self::TooMany { .. } => ErrorStatus::TooMany,
         }
     }
@@ -345,7 +352,7 @@ impl Refusal for Fault {
         match self {
             Self::TooMany { retry_after_secs } => Some(*retry_after_secs),
             Self::Unavailable(_) => Some(UNAVAILABLE_RETRY_SECS),
-            Self::Failed(_) => None,
+            Self::Failed(_) | Self::Forbidden(_) => None,
         }
     }
 }
@@ -505,7 +512,7 @@ mod tests {
         assert_eq!(body.instance_usable, None, "OSB-ERR-04");
     }
 
-    /// OSB-ERR-01, OSB-ERR-04, OSB-UPD-17 and the status tables of the routes.
+    /// OSB-ERR-01, OSB-ERR-04, OSB-ORP-03, OSB-UPD-17 and the status tables of the routes.
     #[test]
     fn each_failure_has_the_code_of_the_specification() {
         let text = String::new;

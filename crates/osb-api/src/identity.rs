@@ -1,5 +1,7 @@
 //! `X-Broker-API-Originating-Identity`: the user of the platform on whose behalf a request is made.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::json::Members;
@@ -28,7 +30,34 @@ pub struct OriginatingIdentity {
 #[error("the header X-Broker-API-Originating-Identity has to be a platform name, a space, and a JSON object in Base64")]
 pub struct IdentityError;
 
+/// A user of a platform in the form that Kubernetes has for one, whatever the platform.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserInfo {
+    /// What the user is called: `username`, `user_name`, else the id; empty when the platform says nothing of it.
+    pub name: String,
+    /// What stays the same when the name changes: `uid` (Kubernetes), `user_id` (Cloud Foundry), `iam_id` (IBM Cloud);
+    /// empty when there is none.
+    pub uid: String,
+    /// `groups`; only Kubernetes has them.
+    pub groups: Vec<String>,
+    /// `extra`; only Kubernetes has it.
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
 impl OriginatingIdentity {
+    /// The user, in one form for all platforms. Members of another type than expected are left out (OSB-OID-03).
+    pub fn user_info(&self) -> UserInfo {
+        let first = |names: &[&str]| names.iter().find_map(|name| self.text(name)).unwrap_or_default().to_owned();
+        let extra = self.value.get("extra").and_then(Value::as_object);
+        let keys = extra.into_iter().flat_map(Object::keys);
+        UserInfo {
+            name: first(&["username", "user_name", "user_id", "iam_id", "uid"]),
+            uid: first(&["uid", "user_id", "iam_id"]),
+            groups: self.groups().map(str::to_owned).collect(),
+            extra: keys.map(|key| (key.clone(), self.extra(key).map(str::to_owned).collect())).collect(),
+        }
+    }
+
     /// Decodes the value of the header: a non-empty platform name, a space, Base64 of a JSON object. Padding may be
     /// missing.
     ///
@@ -127,6 +156,32 @@ mod tests {
         assert_eq!(kubernetes.groups().collect::<Vec<_>>(), ["admin", "dev"]);
         assert_eq!(kubernetes.extra("mydata").collect::<Vec<_>>(), ["data1", "data3"]);
         assert_eq!(kubernetes.extra("other").count(), 0);
+    }
+
+    /// OSB-PROF-08, OSB-OID-03.
+    #[test]
+    fn users_of_all_platforms_have_one_form() {
+        let of = |value: Value| OriginatingIdentity::decode(&header("x", &value)).unwrap().user_info();
+        let value = json!({"username": "duke", "uid": "c2", "groups": ["a", 1], "extra": {"k": ["v", 2], "odd": 7}});
+        let extra = [("k", vec!["v".to_owned()]), ("odd", Vec::new())];
+        let kubernetes = UserInfo {
+            name: "duke".into(),
+            uid: "c2".into(),
+            groups: vec!["a".into()],
+            extra: extra.into_iter().map(|(key, values)| (key.to_owned(), values)).collect(),
+        };
+        assert_eq!(of(value), kubernetes);
+        for (value, name, uid) in [
+            (json!({"user_id": "68"}), "68", "68"),
+            (json!({"user_id": "68", "user_name": "duke"}), "duke", "68"),
+            (json!({"iam_id": "IBMid-1"}), "IBMid-1", "IBMid-1"),
+            (json!({"username": "duke"}), "duke", ""),
+            (json!({"username": 7}), "", ""),
+            (json!({}), "", ""),
+        ] {
+            let user = of(value);
+            assert_eq!((user.name.as_str(), user.uid.as_str()), (name, uid));
+        }
     }
 
     /// OSB-OID-03.

@@ -66,12 +66,7 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     )
     .await?;
 
-    let caller = Caller {
-        platform,
-        version: ApiVersion { major: 2, minor: 17 },
-        identity: None,
-        request_identity: None,
-    };
+    let caller = Caller::new(platform, ApiVersion { major: 2, minor: 17 });
     let request: ProvisionRequest = serde_json::from_value(serde_json::json!({
         "service_id": "service", "plan_id": "plan", "organization_guid": "org", "space_guid": "space",
         "context": {"platform": "cloudfoundry", "organization_guid": "org", "space_guid": "space"},

@@ -4,18 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, FutureExt as _};
 use osb_api::Object;
-use osb_api::answer::BindingBody;
 use osb_api::catalog::{Catalog, CatalogProblem, CheckedCatalog, Offering, Plan};
 use osb_api::id::{OfferingId, PlanId};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use crate::operation::Operation;
+use crate::erased::{Erased, ErasedUpdate, Typed};
+use crate::hooks::Hooks;
 use crate::schema::{ParameterSchema, SchemaError};
-use crate::service::{Binding, Change, Error, Result, Service, Updatable};
+use crate::service::{Service, Updatable};
 
 /// When a verb answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -76,6 +73,7 @@ pub struct Broker {
     name: String,
     services: Vec<(Offering, Result<Registration, SchemaError>)>,
     policies: HashMap<String, Policy>,
+    pub(crate) hooks: Hooks,
 }
 
 /// An offering's service with its types erased.
@@ -138,6 +136,7 @@ impl Broker {
             name: name.into(),
             services: Vec::new(),
             policies: HashMap::new(),
+            hooks: Hooks::default(),
         }
     }
 
@@ -223,6 +222,7 @@ impl Broker {
             catalog,
             registered,
             plans,
+            hooks: self.hooks,
         })
     }
 }
@@ -281,6 +281,7 @@ fn shorter(deadline: Duration, maximum_polling_secs: Option<u64>) -> Duration {
 /// The checked catalog and what stands behind it.
 pub(crate) struct Services {
     pub(crate) catalog: CheckedCatalog,
+    pub(crate) hooks: Hooks,
     registered: HashMap<String, Arc<Registration>>,
     plans: HashMap<String, Arc<PlanRuntime>>,
 }
@@ -305,6 +306,13 @@ pub(crate) struct Found {
 }
 
 impl Services {
+    /// The offerings' ids with what stands behind them.
+    pub(crate) fn registered(&self) -> impl Iterator<Item = (&str, &Registration)> {
+        self.registered
+            .iter()
+            .map(|(id, registration)| (id.as_str(), &**registration))
+    }
+
     /// The plan, if the offering has it.
     pub(crate) fn find(&self, offering: &OfferingId, plan: &PlanId) -> Option<Found> {
         let listed = self.catalog.plan(offering, plan)?;
@@ -346,178 +354,4 @@ impl UpdateRegistration {
         self.schema.check(parameters)?;
         self.service.reads_update(parameters)
     }
-}
-
-/// An [`Updatable`] with its types erased.
-pub(crate) trait ErasedUpdate: Send + Sync {
-    fn reads_update(&self, parameters: &Object) -> Result<(), String>;
-    fn update<'a>(
-        &'a self,
-        op: &'a Operation,
-        state: Vec<u8>,
-        change: Change<Object>,
-    ) -> BoxFuture<'a, Result<Vec<u8>>>;
-}
-
-impl<S: Updatable> ErasedUpdate for Typed<S> {
-    fn reads_update(&self, parameters: &Object) -> Result<(), String> {
-        read_parameters::<S::Update>(parameters).map(|_| ())
-    }
-
-    fn update<'a>(
-        &'a self,
-        op: &'a Operation,
-        state: Vec<u8>,
-        change: Change<Object>,
-    ) -> BoxFuture<'a, Result<Vec<u8>>> {
-        async move {
-            let parameters = change.parameters.map(|parameters| read_parameters(&parameters));
-            let change = Change {
-                parameters: parameters.transpose().map_err(Error::failed)?,
-                previous_plan: change.previous_plan,
-                maintenance: change.maintenance,
-            };
-            let state = self.0.update(op, read_state(&state)?, change).await?;
-            stored_state(&state)
-        }
-        .boxed()
-    }
-}
-
-/// A [`Service`] with its types erased: states travel as JSON text, as they are stored.
-pub(crate) trait Erased: Send + Sync {
-    fn reads_parameters(&self, parameters: &Object) -> Result<(), String>;
-    fn reads_bind_parameters(&self, parameters: &Object) -> Result<(), String>;
-    fn dashboard_url(&self, op: &Operation) -> Option<String>;
-    fn provision<'a>(&'a self, op: &'a Operation, parameters: Object) -> BoxFuture<'a, Result<Vec<u8>>>;
-    fn deprovision<'a>(&'a self, op: &'a Operation, state: Option<Vec<u8>>) -> BoxFuture<'a, Result<()>>;
-    /// With the credentials of the predecessor it is a rotation.
-    fn bind<'a>(
-        &'a self,
-        op: &'a Operation,
-        state: Vec<u8>,
-        predecessor: Option<Object>,
-        parameters: Object,
-    ) -> BoxFuture<'a, Result<BindingBody>>;
-    fn unbind<'a>(
-        &'a self,
-        op: &'a Operation,
-        state: Vec<u8>,
-        credentials: Option<Object>,
-    ) -> BoxFuture<'a, Result<()>>;
-}
-
-struct Typed<S>(S);
-
-impl<S: Service> Erased for Typed<S> {
-    fn reads_parameters(&self, parameters: &Object) -> Result<(), String> {
-        read_parameters::<S::Parameters>(parameters).map(|_| ())
-    }
-
-    fn reads_bind_parameters(&self, parameters: &Object) -> Result<(), String> {
-        read_parameters::<S::BindParameters>(parameters).map(|_| ())
-    }
-
-    fn dashboard_url(&self, op: &Operation) -> Option<String> {
-        self.0.dashboard_url(op)
-    }
-
-    fn provision<'a>(&'a self, op: &'a Operation, parameters: Object) -> BoxFuture<'a, Result<Vec<u8>>> {
-        async move {
-            let parameters = read_parameters(&parameters).map_err(Error::failed)?;
-            let state = self.0.provision(op, parameters).await?;
-            stored_state(&state)
-        }
-        .boxed()
-    }
-
-    fn deprovision<'a>(&'a self, op: &'a Operation, state: Option<Vec<u8>>) -> BoxFuture<'a, Result<()>> {
-        async move {
-            let state = state.map(|state| read_state(&state)).transpose()?;
-            self.0.deprovision(op, state).await
-        }
-        .boxed()
-    }
-
-    fn bind<'a>(
-        &'a self,
-        op: &'a Operation,
-        state: Vec<u8>,
-        predecessor: Option<Object>,
-        parameters: Object,
-    ) -> BoxFuture<'a, Result<BindingBody>> {
-        async move {
-            let parameters = read_parameters(&parameters).map_err(Error::failed)?;
-            let state = read_state(&state)?;
-            let binding = match predecessor {
-                None => self.0.bind(op, &state, parameters).await?,
-                Some(credentials) => {
-                    let credentials = read_credentials(credentials)?;
-                    self.0.rotate(op, &state, credentials, parameters).await?
-                }
-            };
-            body(binding)
-        }
-        .boxed()
-    }
-
-    fn unbind<'a>(
-        &'a self,
-        op: &'a Operation,
-        state: Vec<u8>,
-        credentials: Option<Object>,
-    ) -> BoxFuture<'a, Result<()>> {
-        async move {
-            let credentials = credentials.map(read_credentials).transpose()?;
-            self.0.unbind(op, &read_state(&state)?, credentials).await
-        }
-        .boxed()
-    }
-}
-
-/// Errors of serde quote what they refuse, so they are not passed on.
-fn read_parameters<T: DeserializeOwned>(parameters: &Object) -> Result<T, String> {
-    T::deserialize(Value::Object(parameters.clone()))
-        .map_err(|_| "parameters: their names, types or values are not what the service takes".to_owned())
-}
-
-fn stored_state(state: &impl serde::Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(state).map_err(|_| Error::failed("The state of the service cannot be stored."))
-}
-
-fn read_state<T: DeserializeOwned>(state: &[u8]) -> Result<T> {
-    serde_json::from_slice(state).map_err(|_| unreadable())
-}
-
-fn read_credentials<T: DeserializeOwned>(credentials: Object) -> Result<T> {
-    serde_json::from_value(Value::Object(credentials)).map_err(|_| unreadable())
-}
-
-/// A newer version of the broker, or the older one, may be able to read it: worth trying again.
-fn unreadable() -> Error {
-    Error::retry("The stored state of the service does not fit this version of the broker.")
-}
-
-fn body<C: serde::Serialize>(binding: Binding<C>) -> Result<BindingBody> {
-    let Ok(Value::Object(credentials)) = serde_json::to_value(&binding.credentials) else {
-        return Err(Error::failed("The credentials of the service are not a JSON object."));
-    };
-    let extra = binding.extra;
-    let metadata = extra.metadata.map(|mut metadata| {
-        // Both have the same form, so the earlier text is the earlier time (OSB-BIND-30).
-        if let (Some(renew), Some(expires)) = (&metadata.renew_before, &metadata.expires_at)
-            && renew > expires
-        {
-            metadata.renew_before.clone_from(&metadata.expires_at);
-        }
-        metadata
-    });
-    Ok(BindingBody {
-        metadata,
-        credentials: Some(credentials),
-        syslog_drain_url: extra.syslog_drain_url,
-        route_service_url: extra.route_service_url,
-        volume_mounts: extra.volume_mounts,
-        endpoints: extra.endpoints,
-    })
 }

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use osb_server::{Platform, ServedCatalog};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::controller;
+use crate::clock::Clock;
+use crate::controller::{self, Orphan, OrphanError};
 use crate::definition::{Broker, DefinitionError, Services};
 use crate::home::{Home, HomeError};
 use crate::lanes::{Job, LaneKey, Lanes, Target, Ticket};
@@ -72,6 +74,8 @@ pub struct Config {
     pub first_retry: Duration,
     /// The longest pause before a function is called again.
     pub longest_retry: Duration,
+    /// The clock of what is stored and of deadlines.
+    pub clock: Clock,
 }
 
 impl Default for Config {
@@ -86,6 +90,7 @@ impl Default for Config {
             retention: Duration::from_secs(7 * 24 * 60 * 60),
             first_retry: Duration::from_millis(200),
             longest_retry: Duration::from_secs(60),
+            clock: Clock::System,
         }
     }
 }
@@ -147,6 +152,7 @@ impl Engine {
                 doing: "taking the shards",
                 error,
             })?;
+        let metrics = Metrics::new(config.clock);
         let inner = Arc::new(Inner {
             home,
             keys: Arc::new(keys),
@@ -160,7 +166,7 @@ impl Engine {
             shards,
             lanes: Arc::default(),
             waiters: Waiters::default(),
-            metrics: Metrics::default(),
+            metrics,
             retrying: AtomicUsize::new(0),
             ready: AtomicBool::new(false),
             stopping: CancellationToken::new(),
@@ -187,6 +193,15 @@ impl Engine {
         self.inner.tasks.wait().await;
     }
 
+    /// What the services list in their backends and belongs to no instance and no binding
+    /// ([`Service::list_backend`](crate::Service::list_backend)).
+    ///
+    /// # Errors
+    /// [`OrphanError`] when a backend or the home does not answer.
+    pub async fn orphans(&self) -> Result<Vec<Orphan>, OrphanError> {
+        self.inner.orphans().await
+    }
+
     /// Waits until nothing is pending. Operations that wait for their next attempt count as pending.
     pub async fn idle(&self) {
         while self.inner.pending() > 0 {
@@ -196,6 +211,10 @@ impl Engine {
 }
 
 impl Inner {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.config.clock.now()
+    }
+
     /// The namespace of a platform.
     pub(crate) fn namespace(&self, platform: &Platform) -> Option<&str> {
         self.config.tenants.namespace(platform)

@@ -10,15 +10,12 @@ mod wait;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use osb_api::answer::{BindingDetails, Bound, InstanceBody, InstanceDetails, Polled, Provisioned, Removed, Updated};
 use osb_api::error::{
     BindError, DeprovisionError, Fault, FetchError, PollError, ProvisionError, UnbindError, UpdateError,
 };
 use osb_api::id::{BindingId, InstanceId, OfferingId, PlanId};
-use osb_api::request::{
-    BindRequest, FetchQuery, Incomplete, PollQuery, ProvisionRequest, RemovalQuery, UpdateRequest,
-};
+use osb_api::request::{BindRequest, FetchQuery, Incomplete, PollQuery, ProvisionRequest, RemovalQuery, UpdateRequest};
 use osb_server::{Caller, ServedCatalog};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::definition::Found;
 use crate::engine::{Engine, Inner};
 use crate::home::HomeError;
+use crate::hooks::{Action, Draft, DraftRequest};
 use crate::names;
 use crate::objects::{self, Known, New, Order};
 use crate::operation::Operation;
@@ -228,7 +226,7 @@ impl Inner {
             epoch,
             digest: self.keys.digest(canonical),
             identity: caller.identity.as_ref(),
-            now: Timestamp::now(),
+            now: self.now(),
         }
     }
 
@@ -241,6 +239,26 @@ impl Inner {
         self.services
             .find(offering, plan)
             .ok_or_else(|| "service_id or plan_id: the catalog has no such plan of that service".to_owned())
+    }
+
+    /// A request finds done what it asks for.
+    fn repeated(&self, caller: &Caller, existing: &Stored, verb: Verb) {
+        self.count_repeat(existing, verb);
+        caller.trail.repeated();
+    }
+
+    /// A request finds running what it asks for.
+    fn joined(&self, caller: &Caller, existing: &Stored, verb: Verb) {
+        self.count_repeat(existing, verb);
+        caller.trail.joined();
+    }
+
+    /// What the author's hooks have against a request that is right otherwise.
+    async fn refuse_draft(&self, action: &Action<'_>, request: DraftRequest<'_>) -> Option<Wrong> {
+        match self.services.hooks.validate(&Draft { action, request }).await {
+            Ok(text) => text.map(Wrong::Values),
+            Err(fault) => Some(Wrong::Fault(fault)),
+        }
     }
 
     fn admit(&self) -> Result<(), Fault> {
@@ -296,6 +314,12 @@ fn order(verb: Verb, epoch: u64, caller: &Caller) -> Order<'_> {
         identity: caller.identity.as_deref(),
         change: None,
     }
+}
+
+/// Why the author's hooks do not let a request through.
+enum Wrong {
+    Values(String),
+    Fault(Fault),
 }
 
 /// What became of a create.

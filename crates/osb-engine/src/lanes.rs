@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::objects::Known;
 use crate::resource::{Kind, Stored, Verb};
@@ -51,6 +52,8 @@ pub(crate) struct Job {
     pub(crate) accepted: Option<Box<Accepted>>,
     /// From 1 on.
     pub(crate) attempt: u32,
+    /// Of the request that began it: its log lines and those of the author's function belong together.
+    pub(crate) span: Span,
     /// Somebody deleted the object behind our back: what runs for it is to stop.
     pub(crate) deleted: bool,
     /// What had been done in the lane before `accepted` was written.
@@ -76,6 +79,7 @@ impl Job {
             target,
             accepted: Some(Box::new(accepted)),
             attempt: 1,
+            span: Span::current(),
             deleted: false,
             seen: None,
         }
@@ -87,6 +91,7 @@ impl Job {
             target,
             accepted: None,
             attempt,
+            span: Span::current(),
             deleted: false,
             seen: None,
         }

@@ -7,12 +7,15 @@
 //!
 //! The engine knows no HTTP and no storage: below it is the Kubernetes API, behind a `kube::Client` or in this process.
 
+mod clock;
 mod controller;
 mod decide;
 mod definition;
 mod engine;
+mod erased;
 mod front;
 mod home;
+mod hooks;
 mod lanes;
 mod metrics;
 pub mod names;
@@ -29,9 +32,12 @@ mod shards;
 mod transport;
 mod waiters;
 
+pub use clock::Clock;
+pub use controller::{Orphan, OrphanError};
 pub use definition::{Broker, DefinitionError, Execution, Policy};
 pub use engine::{Config, Engine, StartError, Tenants};
 pub use home::{Home, HomeError};
+pub use hooks::{Action, ActionVerb, Authorize, Draft, DraftRequest, Refused, Validate};
 pub use operation::Operation;
 pub use schema::SchemaError;
 pub use seal::{KEY_BYTES, Keys, SealError};

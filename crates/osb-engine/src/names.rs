@@ -41,6 +41,14 @@ pub(crate) fn backend(prefix: &str, incarnation: &str) -> String {
     format!("{prefix}_{incarnation}")
 }
 
+/// The incarnation in a name that [`backend`] has made.
+pub(crate) fn incarnation_of(name: &str) -> Option<&str> {
+    const LENGTH: usize = 26;
+    let (_, incarnation) = name.rsplit_once('_')?;
+    let ours = incarnation.len() == LENGTH && incarnation.bytes().all(|byte| ALPHABET.contains(&byte));
+    ours.then_some(incarnation)
+}
+
 /// Which of `count` shards an instance and its bindings belong to.
 pub(crate) fn shard(instance_name: &str, count: usize) -> usize {
     let digest = ring::digest::digest(&SHA256, instance_name.as_bytes());

@@ -11,6 +11,7 @@ use osb_server::Platform;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::erased::StoredState;
 use crate::home::Home;
 use crate::names;
 use crate::operation::Facts;
@@ -582,11 +583,13 @@ pub(crate) fn request(keys: &Keys, stored: &Stored) -> Result<Request, SealError
 }
 
 /// The author's state, if there is one.
-pub(crate) fn data(keys: &Keys, stored: &Stored) -> Result<Option<Vec<u8>>, SealError> {
-    let sealed = stored.record.as_ref().and_then(|record| record.data.as_deref());
-    sealed
-        .map(|sealed| keys.open(place(stored, "data"), sealed))
-        .transpose()
+pub(crate) fn data(keys: &Keys, stored: &Stored) -> Result<Option<StoredState>, SealError> {
+    let Some(record) = &stored.record else { return Ok(None) };
+    let Some(sealed) = &record.data else { return Ok(None) };
+    Ok(Some(StoredState {
+        json: keys.open(place(stored, "data"), sealed)?,
+        version: record.data_version.unwrap_or(1),
+    }))
 }
 
 /// What the platform got, if it is complete.
@@ -713,7 +716,8 @@ mod tests {
         let before = object(json!({"platform": "x", "old": 1, "nested": {"old": 1, "kept": 2}, "changed": {"a": 1}}));
         let after = object(json!({"platform": "x", "new": 1, "nested": {"kept": 2}, "changed": 3}));
         let patch = replacing(&before, after);
-        let expected = json!({"old": null, "platform": "x", "new": 1, "nested": {"old": null, "kept": 2}, "changed": 3});
+        let expected =
+            json!({"old": null, "platform": "x", "new": 1, "nested": {"old": null, "kept": 2}, "changed": 3});
         assert_eq!(patch, expected);
     }
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::erased::StoredState;
 use crate::home::{Home, HomeError};
 use crate::own_writes::OwnWrites;
 use crate::resource::{Ended, Kind, MAX_PROGRESS_CHARS, MAX_STEPS, Meta, Record, Status, Stored, Verb};
@@ -49,7 +50,7 @@ pub(crate) enum RecordError {
 #[derive(Debug, Default)]
 pub(crate) struct OutcomeWrite {
     /// The author's state, to be sealed into `record.data`.
-    pub(crate) data: Option<Vec<u8>>,
+    pub(crate) data: Option<StoredState>,
     /// What the platform gets, to be sealed into `record.outputs`.
     pub(crate) outputs: Option<Vec<u8>>,
     /// What a successful update changes of `spec`, as a merge patch.
@@ -226,17 +227,15 @@ impl Recorder {
         if adds && self.bytes_after(outcome) > MAX_SEALED_BYTES {
             return Err(RecordError::TooLarge);
         }
-        let seal = |field: &str, plain: &Option<Vec<u8>>| {
-            plain
-                .as_ref()
-                .map(|plain| self.keys.seal(self.place(field), plain))
-                .transpose()
+        let seal = |field: &str, plain: Option<&Vec<u8>>| {
+            plain.map(|plain| self.keys.seal(self.place(field), plain)).transpose()
         };
         let record = OutcomeRecord {
             operation: (),
             history: record.history_with(ended),
-            data: seal("data", &outcome.data)?,
-            outputs: seal("outputs", &outcome.outputs)?,
+            data_version: outcome.data.as_ref().map(|state| state.version),
+            data: seal("data", outcome.data.as_ref().map(|state| &state.json))?,
+            outputs: seal("outputs", outcome.outputs.as_ref())?,
             steps: (outcome.drop_steps && !self.shared().steps.is_empty()).then_some(()),
         };
         let patch = OutcomePatch {
@@ -251,7 +250,10 @@ impl Recorder {
     fn bytes_after(&self, outcome: &OutcomeWrite) -> usize {
         let shared = self.shared();
         let steps = if outcome.drop_steps { 0 } else { shared.step_bytes };
-        let data = outcome.data.as_ref().map_or(shared.data_bytes, Vec::len);
+        let data = outcome
+            .data
+            .as_ref()
+            .map_or(shared.data_bytes, |state| state.json.len());
         let outputs = outcome.outputs.as_ref().map_or(shared.outputs_bytes, Vec::len);
         shared.request_bytes + steps + data + outputs
     }
@@ -357,9 +359,12 @@ struct OutcomePatch<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct OutcomeRecord {
     operation: (),
     history: Vec<Ended>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_version: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -27,12 +27,8 @@ pub(crate) enum AcceptError {
 impl Inner {
     /// Writes a further operation onto an object, if nobody has changed it meanwhile. The answer is the object as it
     /// stands then.
-    pub(crate) async fn accept(
-        self: &Arc<Self>,
-        stored: &Stored,
-        order: Order<'_>,
-    ) -> Result<Stored, AcceptError> {
-        let now = Timestamp::now();
+    pub(crate) async fn accept(self: &Arc<Self>, stored: &Stored, order: Order<'_>) -> Result<Stored, AcceptError> {
+        let now = self.now();
         let (mut next, patch) =
             objects::with_operation(&self.keys, stored, order, now).map_err(|_| AcceptError::Seal)?;
         match self.home.patch(stored.which(), &stored.metadata, &patch).await {
@@ -45,7 +41,7 @@ impl Inner {
             Err(error) => return Err(AcceptError::Home(error)),
         }
         if let Some(superseded) = stored.running() {
-            self.metrics.ended(superseded.verb, Outcome::Superseded);
+            self.count_ended(stored, superseded, Outcome::Superseded);
             self.waiters
                 .settle(&superseded.id, &crate::waiters::Settled::Superseded);
         }
@@ -83,7 +79,7 @@ impl Inner {
 
     async fn bury(&self, stored: &Stored) -> Result<(), HomeError> {
         let Some(running) = stored.running() else { return Ok(()) };
-        let now = Timestamp::now();
+        let now = self.now();
         let retention = SignedDuration::try_from(self.config.retention).unwrap_or(SignedDuration::MAX);
         let expires = now.checked_add(retention).unwrap_or(Timestamp::MAX);
         let removal = objects::ended(running.id.clone(), running.verb, Outcome::Succeeded, None, now);

@@ -9,6 +9,7 @@ use osb_api::id::PlanId;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::operation::Operation;
 pub use osb_api::answer::{BindingMetadata, Endpoint, InstanceMetadata, VolumeMount};
@@ -86,6 +87,21 @@ pub trait Service: Send + Sync + 'static {
     /// What a binding hands to the application. Stored encrypted with the binding; serialises to a JSON object.
     type Credentials: Serialize + DeserializeOwned + Send + 'static;
 
+    /// The version of the form in which [`State`](Self::State) is stored. Raise it when a new version of the broker
+    /// cannot read what the one before has stored, and translate in [`migrate`](Self::migrate).
+    const STATE_VERSION: u32 = 1;
+
+    /// Translates a state that an older version of the broker has stored.
+    ///
+    /// # Errors
+    /// Without an implementation an older state cannot be read: what needs it is tried again until its deadline.
+    fn migrate(&self, from: u32, state: Value) -> impl Future<Output = Result<Self::State>> + Send {
+        drop(state);
+        std::future::ready(Err(Error::retry(format!(
+            "The stored state has version {from}, and this version of the broker does not translate it."
+        ))))
+    }
+
     /// Makes an instance.
     ///
     /// # Errors
@@ -140,6 +156,17 @@ pub trait Service: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Binding<Self::Credentials>>> + Send {
         drop(predecessor);
         self.bind(op, state, parameters)
+    }
+
+    /// The names of everything in the backend that [`Operation::stable_name`] and [`Operation::instance_name`] have
+    /// named, as far as it is easily told. The engine looks once an hour for names that belong to no instance and no
+    /// binding any more, logs them and counts them (`osb_backend_orphans`); nothing is deleted. `None`, as without an
+    /// implementation: that is not known.
+    ///
+    /// # Errors
+    /// See [`Error`]. It is tried again an hour later.
+    fn list_backend(&self) -> impl Future<Output = Result<Option<Vec<String>>>> + Send {
+        std::future::ready(Ok(None))
     }
 
     /// Where the user manages the instance. It is part of the first answer, even of a 202, so it can depend only on

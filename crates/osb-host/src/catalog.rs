@@ -10,19 +10,14 @@ const MOST: usize = 20;
 /// Logs what `osb lint` finds, each as a warning. Nothing waits for it, and nothing is refused that the engine serves.
 pub(crate) fn look_over(engine: &Engine) {
     let body = engine.catalog().body;
-    // Large catalogs with schemas take milliseconds.
-    tokio::task::spawn_blocking(move || {
-        let findings = serde_json::from_slice(&body).map_or_else(|_| Vec::new(), |catalog| osb_lint::lint(&catalog));
-        warn(&findings);
-    });
+    // A large catalog with schemas takes milliseconds, which a start does not have.
+    tokio::task::spawn_blocking(move || warn(&body));
 }
 
-fn warn(findings: &[Finding]) {
-    let serious: Vec<&Finding> = findings
-        .iter()
-        .filter(|finding| finding.severity > Severity::Notice)
-        .collect();
-    for finding in serious.iter().take(MOST) {
+fn warn(body: &[u8]) {
+    let findings = serde_json::from_slice(body).map_or_else(|_| Vec::new(), |catalog| osb_lint::lint(&catalog));
+    let serious = |finding: &&Finding| finding.severity > Severity::Notice;
+    for finding in findings.iter().filter(serious).take(MOST) {
         tracing::warn!(
             rule = finding.rule,
             platform = finding.platform.id(),
@@ -31,7 +26,72 @@ fn warn(findings: &[Finding]) {
             "catalog: {finding}"
         );
     }
-    if serious.len() > MOST {
-        tracing::warn!("catalog: {} more findings; `osb lint` shows all", serious.len() - MOST);
+    let more = findings.iter().filter(serious).count().saturating_sub(MOST);
+    if more > 0 {
+        tracing::warn!("catalog: {more} more findings; `osb lint` shows all");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use osb_api::catalog::{Catalog, Offering, Plan};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(catalog: &Catalog) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let checked = catalog.check().unwrap();
+        tracing::subscriber::with_default(log, || warn(checked.body()));
+        let lines = lines.0.lock().unwrap();
+        String::from_utf8(lines.clone()).unwrap()
+    }
+
+    fn named(name: &str, plans: usize) -> Catalog {
+        let plans = (0..plans).map(|n| Plan::new(format!("p{n}"), format!("plan {n}"), "A plan"));
+        Catalog::new().offering(plans.fold(Offering::new("o", name, "An offering"), Offering::plan))
+    }
+
+    #[test]
+    fn what_a_platform_refuses_is_a_warning() {
+        let told = logged(&named("my db", 1));
+        assert!(
+            told.contains("WARN") && told.contains("rule=\"korifi-name-label\""),
+            "{told}"
+        );
+        assert!(
+            told.contains("catalog: /services/0/name cannot be the value of a label"),
+            "{told}"
+        );
+        let clean = Catalog::new().offering(Offering::new("o", "db", "d").plan(Plan::new("p", "small", "d")));
+        assert_eq!(logged(&clean), "");
+    }
+
+    #[test]
+    fn one_start_does_not_flood_the_log() {
+        let told = logged(&named("db", 30));
+        assert_eq!(told.lines().count(), MOST + 1, "{told}");
+        assert!(told.contains("10 more findings"), "{told}");
     }
 }

@@ -156,7 +156,7 @@ fn read(folder: &DataDir) -> Result<Option<Vec<Credentials>>, HostError> {
 }
 
 /// A DNS label that is nobody else's namespace.
-fn is_namespace(name: &str) -> bool {
+pub(crate) fn is_namespace(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     (1..=63).contains(&name.len())
         && name.bytes().all(|b| plain(b) || b == b'-')

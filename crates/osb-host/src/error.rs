@@ -99,6 +99,12 @@ pub enum HostError {
     /// The engine refuses.
     #[error(transparent)]
     Engine(#[from] osb_engine::StartError),
+    /// A platform that was not there at the start, in a file that was changed meanwhile.
+    #[error("the platform {name:?} is new: start the broker again, which makes its namespace")]
+    NewPlatform {
+        /// Its name.
+        name: String,
+    },
     /// The front refuses.
     #[error("the logins cannot be used: {0}")]
     Front(#[from] osb_server::ConfigError),

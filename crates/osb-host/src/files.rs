@@ -5,6 +5,8 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use crate::error::HostError;
+
 /// No file of ours is longer.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -24,6 +26,13 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
         ));
     }
     Ok(Some(bytes))
+}
+
+/// The bytes of a file that somebody has named: it has to be there.
+pub(crate) fn read_named(path: &Path) -> Result<Vec<u8>, HostError> {
+    read(path)
+        .map_err(|source| HostError::file("read", path, source))?
+        .ok_or_else(|| HostError::content(path, "does not exist"))
 }
 
 /// Writes a file with mode 0600 in place of the old one; it is on the disk when this returns.

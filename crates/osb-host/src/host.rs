@@ -5,19 +5,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use objectstore::Store;
+use osb_api::request::MissingOrganization;
 use osb_engine::{Broker, Config, Engine, Home, HomeError, Keys, Tenants};
 use osb_server::{Platform, Server};
-use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
-use crate::credentials::{self, Credentials, DEFAULT_PLATFORM, Logins};
+use crate::access::{self, Access, Reloader};
+use crate::client_certificate;
+use crate::credentials::DEFAULT_PLATFORM;
 use crate::data_dir::{DataDir, ServerInfo};
 use crate::error::HostError;
 use crate::home::Embedded;
+use crate::keys;
 use crate::listener::{self, Limits, Listener, Serving, Versions};
 use crate::options::HostOptions;
 use crate::pki::Pki;
-use crate::{keys, tls};
+use crate::tls::Tls;
 
 /// The namespace of the broker's own objects.
 pub(crate) const SYSTEM_NAMESPACE: &str = "osb-system";
@@ -43,6 +48,7 @@ pub struct Host {
     home: Embedded,
     broker: Serving,
     kube: Serving,
+    reloader: Reloader,
     drain_delay: Duration,
     drain_timeout: Duration,
 }
@@ -56,7 +62,8 @@ impl Host {
     pub async fn start(broker: Broker, options: &HostOptions) -> Result<Self, HostError> {
         let mut phases = Phases::start();
         check_plaintext(options)?;
-        let broker_tls = broker_tls(options)?;
+        // A wrong flag is found before anything is made.
+        access::named(options)?;
         let folder = options.data_dir.resolve()?;
         folder.prepare()?;
         let store = Embedded::open_store(&folder)?;
@@ -65,10 +72,10 @@ impl Host {
         let (socket, address) = bind(options.listen, "--listen").await?;
         let (kube_socket, kube_address) = bind(options.kube_listen, "--kube-listen").await?;
         let keys = keys::load(&folder, options.key_file.as_deref())?;
-        let logins = credentials::load(&folder, Credentials::from_environment())?;
+        let mut access = Access::read(options, &folder)?;
         let pki = Pki::load(&folder, kube_address)?;
         let kube_tls = pki.server_config(&folder)?;
-        let info = info(&broker, &logins, address, broker_tls.is_some(), kube_address);
+        let info = info(&broker, &access, address, kube_address);
         pki.write_kubeconfig(&folder, &info.kubernetes_url, broker.name(), DEFAULT_PLATFORM)?;
         phases.done("keys, logins and certificates loaded");
 
@@ -78,16 +85,18 @@ impl Host {
         };
         phases.done("API server started");
         let home = embedded.in_process(&broker.group());
-        let engine = match start_engine(broker, home, keys.keys, &logins, &mut phases).await {
+        let engine = match start_engine(broker, home, keys.keys, &access, &mut phases).await {
             Ok(engine) => engine,
             Err(error) => return Err(or_unwritable(&store, &folder, error).await),
         };
-        let front = Server::new(Arc::new(engine.clone()), &front_config(&logins, options.body_timeout))?;
+        let front = Server::new(Arc::new(engine.clone()), &front_config(&access, options))?;
 
         let limits = Limits {
             connections: max_connections(options.max_connections),
             head_timeout: options.head_timeout,
         };
+        let (tls, broker_tls) = access.tls.take().map(watch::channel).unzip();
+        let reloader = Reloader::start(access, options.clone(), folder.clone(), front.clone(), tls);
         let broker = Listener {
             name: "broker",
             socket,
@@ -96,16 +105,19 @@ impl Host {
             limits,
             explain: broker_error,
         };
-        let broker = broker.serve(front);
+        let broker = broker.serve(move |certificate: Option<&CertificateDer<'_>>| {
+            front.for_client(certificate.and_then(client_certificate::names))
+        });
         let kube = Listener {
             name: "kubernetes",
             socket: kube_socket,
-            tls: Some(kube_tls),
+            tls: Some(watch::channel(Tls::new(kube_tls)).1),
             versions: Versions::OneAndTwo,
             limits,
             explain: kubernetes_status,
         };
-        let kube = kube.serve(embedded.service());
+        let kube_service = embedded.service();
+        let kube = kube.serve(move |_: Option<&CertificateDer<'_>>| kube_service.clone());
         info.write(&folder)?;
         phases.done("listening");
         Ok(Self {
@@ -116,6 +128,7 @@ impl Host {
             home: embedded,
             broker,
             kube,
+            reloader,
             drain_delay: options.drain_delay,
             drain_timeout: options.drain_timeout,
         })
@@ -134,6 +147,12 @@ impl Host {
     /// Whether a new sealing key lies in the data folder since this start.
     pub fn made_key(&self) -> bool {
         self.made_key
+    }
+
+    /// Reads logins and certificates again, as it also does by itself a second or two after a file has changed. What
+    /// cannot be used is reported in the log, and then everything stays as it was.
+    pub fn reload(&self) {
+        self.reloader.now();
     }
 
     /// Stops in order: says that it is not ready, accepts nothing more, answers what was begun, interrupts the
@@ -184,13 +203,6 @@ fn check_plaintext(options: &HostOptions) -> Result<(), HostError> {
     Ok(())
 }
 
-fn broker_tls(options: &HostOptions) -> Result<Option<Arc<ServerConfig>>, HostError> {
-    match (&options.tls_cert, &options.tls_key) {
-        (Some(chain), Some(key)) => tls::from_files(chain, key).map(Some),
-        _ => Ok(None),
-    }
-}
-
 async fn bind(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, SocketAddr), HostError> {
     listener::bind(address)
         .await
@@ -209,8 +221,8 @@ fn kubernetes_status(status: u16, reason: &str) -> serde_json::Value {
     })
 }
 
-fn info(broker: &Broker, logins: &Logins, address: SocketAddr, tls: bool, kube_address: SocketAddr) -> ServerInfo {
-    let scheme = if tls { "https" } else { "http" };
+fn info(broker: &Broker, access: &Access, address: SocketAddr, kube_address: SocketAddr) -> ServerInfo {
+    let scheme = if access.tls.is_some() { "https" } else { "http" };
     ServerInfo {
         pid: std::process::id(),
         broker: broker.name().to_owned(),
@@ -218,7 +230,7 @@ fn info(broker: &Broker, logins: &Logins, address: SocketAddr, tls: bool, kube_a
         kubernetes_url: format!("https://{}", reachable(kube_address)),
         group: broker.group(),
         namespace: DEFAULT_PLATFORM.to_owned(),
-        login: logins.login,
+        login: access.local.login,
     }
 }
 
@@ -236,14 +248,14 @@ async fn start_engine(
     broker: Broker,
     home: Home,
     keys: Keys,
-    logins: &Logins,
+    access: &Access,
     phases: &mut Phases,
 ) -> Result<Engine, HostError> {
     let doing = |doing| move |error: HomeError| HostError::Home { doing, error };
     home.install()
         .await
         .map_err(doing("making the kinds of its resources known"))?;
-    let platforms = logins.platforms();
+    let platforms = access.platforms();
     for namespace in platforms.iter().copied().chain([SYSTEM_NAMESPACE]) {
         home.ensure_namespace(namespace)
             .await
@@ -275,13 +287,18 @@ async fn or_unwritable(store: &Store, folder: &DataDir, error: HostError) -> Hos
 }
 
 /// Every platform but the default one has its name as a prefix of its paths.
-fn front_config(logins: &Logins, body_timeout: Duration) -> osb_server::Config {
+fn front_config(access: &Access, options: &HostOptions) -> osb_server::Config {
     let mut config = osb_server::Config {
-        users: logins.users(),
-        body_timeout,
+        logins: access.logins(),
+        body_timeout: options.body_timeout,
+        missing_organization: if options.organization_optional {
+            MissingOrganization::FromContext
+        } else {
+            MissingOrganization::Refuse
+        },
         ..osb_server::Config::default()
     };
-    for name in logins.platforms() {
+    for name in access.platforms() {
         if name != DEFAULT_PLATFORM {
             config = config.prefix(name, Platform(name.into()));
         }

@@ -6,11 +6,15 @@
 //! The home is `embedded`: the Kubernetes API that the engine talks to is served by this process itself, from the data
 //! folder, and over HTTPS for `kubectl`.
 
+mod access;
+mod auth_file;
 mod catalog;
+mod client_certificate;
 mod connections;
 mod credentials;
 mod data_dir;
 mod error;
+mod fetch;
 mod files;
 mod home;
 mod host;
@@ -21,6 +25,7 @@ mod options;
 mod pki;
 mod refusals;
 mod run;
+mod test_broker;
 mod tls;
 
 pub use credentials::{Credentials, DEFAULT_PLATFORM};
@@ -29,3 +34,4 @@ pub use error::{HostError, explain};
 pub use host::Host;
 pub use options::{HostOptions, LogFormat};
 pub use run::{run, serve};
+pub use test_broker::{Reply, TestBroker};

@@ -16,9 +16,10 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +27,7 @@ use tower_service::Service;
 
 use crate::connections::{Busy, Connection, Connections};
 use crate::refusals::{Explain, Explained};
+use crate::tls::Tls;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest head of a request: two identifiers of 1,024 bytes, escaped, and what proxies add. What comes in the last
@@ -52,7 +54,8 @@ pub(crate) struct Listener {
     /// For the log.
     pub(crate) name: &'static str,
     pub(crate) socket: TcpListener,
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// What is sent there is spoken from the next connection on.
+    pub(crate) tls: Option<watch::Receiver<Tls>>,
     pub(crate) versions: Versions,
     pub(crate) limits: Limits,
     /// Makes the body of what is refused before it is a request.
@@ -80,10 +83,12 @@ pub(crate) struct Serving {
 }
 
 impl Listener {
-    /// Begins to accept. `S` must not take longer than its client is worth waiting for: a request in work is not
+    /// Begins to accept. `services` makes the service of a connection, from the certificate that its client has shown.
+    /// `S` must not take longer than its client is worth waiting for: a request in work is not
     /// interrupted but at the end of a drain.
-    pub(crate) fn serve<S, B>(self, service: S) -> Serving
+    pub(crate) fn serve<F, S, B>(self, services: F) -> Serving
     where
+        F: Fn(Option<&CertificateDer<'_>>) -> S + Send + Sync + 'static,
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send,
         B: Body<Data = Bytes> + Unpin + Send + 'static,
@@ -99,8 +104,8 @@ impl Listener {
             name: self.name,
             explain: self.explain,
             http: http(self.versions, self.limits.head_timeout),
-            tls: self.tls.map(TlsAcceptor::from),
-            service,
+            tls: self.tls,
+            services,
             draining: serving.draining.clone(),
             ending: serving.ending.clone(),
         };
@@ -152,13 +157,14 @@ fn http(versions: Versions, head_timeout: Duration) -> auto::Builder<TokioExecut
     }
 }
 
-async fn accept<S, B>(
+async fn accept<F, S, B>(
     name: &'static str,
     socket: TcpListener,
     connections: Arc<Connections>,
     tasks: TaskTracker,
-    server: Arc<Server<S>>,
+    server: Arc<Server<F>>,
 ) where
+    F: Fn(Option<&CertificateDer<'_>>) -> S + Send + Sync + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Unpin + Send + 'static,
@@ -197,18 +203,19 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 }
 
 /// What the connections of a listener share.
-struct Server<S> {
+struct Server<F> {
     name: &'static str,
     explain: Explain,
     http: auto::Builder<TokioExecutor>,
-    tls: Option<TlsAcceptor>,
-    service: S,
+    tls: Option<watch::Receiver<Tls>>,
+    services: F,
     draining: CancellationToken,
     ending: CancellationToken,
 }
 
-impl<S, B> Server<S>
+impl<F, S, B> Server<F>
 where
+    F: Fn(Option<&CertificateDer<'_>>) -> S + Send + Sync + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Unpin + Send + 'static,
@@ -220,10 +227,15 @@ where
         let _ = stream.set_nodelay(true);
         let served = async {
             let Some(tls) = &self.tls else {
-                return self.serve(stream, &connection).await;
+                let service = (self.services)(None);
+                return self.serve(stream, service, &self.draining, &connection).await;
             };
-            if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                self.serve(stream, &connection).await;
+            let Tls { config, withdrawn } = tls.borrow().clone();
+            let accepted = TlsAcceptor::from(config).accept(stream);
+            if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, accepted).await {
+                let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                let service = (self.services)(certificate);
+                self.serve(stream, service, &withdrawn, &connection).await;
             }
         };
         tokio::select! {
@@ -233,10 +245,16 @@ where
         }
     }
 
-    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static, connection: &Arc<Connection>) {
+    async fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+        service: S,
+        withdrawn: &CancellationToken,
+        connection: &Arc<Connection>,
+    ) {
         let service = service_fn(|request| {
             let busy = connection.begin();
-            let mut service = self.service.clone();
+            let mut service = service.clone();
             async move {
                 let busy = busy.ok_or(Evicted)?;
                 let response = match service.call(request).await {
@@ -251,6 +269,7 @@ where
         tokio::select! {
             _ = serving.as_mut() => return,
             () = self.draining.cancelled() => serving.as_mut().graceful_shutdown(),
+            () = withdrawn.cancelled() => serving.as_mut().graceful_shutdown(),
         }
         let _ = serving.await;
     }

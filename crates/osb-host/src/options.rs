@@ -29,6 +29,15 @@ pub struct HostOptions {
     #[arg(long, value_name = "FILE", env = "OSB_TLS_KEY", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
+    /// Who may call: users, bearer tokens, issuers of tokens (OIDC), client certificates; YAML or JSON. It is read again
+    /// when it changes, as the certificate and its key are, and on SIGHUP
+    #[arg(long, value_name = "FILE", env = "OSB_AUTH_FILE")]
+    pub auth_file: Option<PathBuf>,
+
+    /// Also writes the audit to that file, a JSON object for each request that changes something; opened anew on SIGHUP
+    #[arg(long, value_name = "FILE", env = "OSB_AUDIT_LOG")]
+    pub audit_log: Option<PathBuf>,
+
     /// Lets the broker listen beyond this machine without TLS: passwords then go over the wire in the clear
     #[arg(long, env = "OSB_INSECURE_PLAINTEXT")]
     pub insecure_plaintext: bool,
@@ -49,6 +58,11 @@ pub struct HostOptions {
     /// So long a client of the broker may take for the body of a request, in seconds; then it gets a 408
     #[arg(long, value_name = "SECONDS", default_value = "10", env = "OSB_BODY_TIMEOUT", value_parser = limit)]
     pub body_timeout: Duration,
+
+    /// Takes provisions without organization_guid and space_guid, which the specification demands and some platforms
+    /// leave out, IBM Cloud for one
+    #[arg(long, env = "OSB_ORGANIZATION_OPTIONAL")]
+    pub organization_optional: bool,
 
     /// So long the broker goes on, in seconds, between saying on /readyz that it stops and accepting nothing more
     #[arg(long, value_name = "SECONDS", default_value = "0", env = "OSB_DRAIN_DELAY", value_parser = seconds)]
@@ -86,11 +100,14 @@ impl HostOptions {
             },
             tls_cert: None,
             tls_key: None,
+            auth_file: None,
+            audit_log: None,
             insecure_plaintext: false,
             key_file: None,
             max_connections: 1024,
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(10),
+            organization_optional: false,
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(20),
             log_format: LogFormat::Text,

@@ -101,6 +101,7 @@ impl Pki {
         let config = tls::server_config(
             &pem(&self.server.certificate),
             &pem(&self.server.key),
+            None,
             &[b"h2", b"http/1.1"],
         );
         config.map_err(|what| HostError::Tls {

@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::data_dir::Login;
 use crate::error::{HostError, explain};
 use crate::host::Host;
-use crate::log;
+use crate::log::{self, AuditFile};
 use crate::options::HostOptions;
 
 /// Killed by the second signal: what shells show for SIGINT.
@@ -54,18 +54,22 @@ pub fn serve(broker: Broker, options: &HostOptions) -> ExitCode {
 }
 
 fn try_serve(broker: Broker, options: &HostOptions) -> Result<ExitCode, HostError> {
-    log::start(options.log_format)?;
+    let audit = log::start(options.log_format, options.audit_log.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(HostError::Runtime)?;
-    let code = runtime.block_on(Box::pin(serve_until_signalled(broker, options)));
+    let code = runtime.block_on(Box::pin(serve_until_signalled(broker, options, audit)));
     // Whatever is left waits for nothing that matters.
     runtime.shutdown_background();
     code
 }
 
-async fn serve_until_signalled(broker: Broker, options: &HostOptions) -> Result<ExitCode, HostError> {
+async fn serve_until_signalled(
+    broker: Broker,
+    options: &HostOptions,
+    audit: Option<AuditFile>,
+) -> Result<ExitCode, HostError> {
     // Before anything is begun: a signal during the start is not lost.
     let mut signals = Signals::listen().map_err(HostError::Runtime)?;
     let Some(host) = signals.unless(Host::start(broker, options)).await else {
@@ -73,7 +77,14 @@ async fn serve_until_signalled(broker: Broker, options: &HostOptions) -> Result<
     };
     let host = host?;
     print!("{}", welcome(&host, options.data_dir.is_default()));
-    let signal = signals.next().await;
+    let signal = signals
+        .next_but_hangups(|| {
+            host.reload();
+            if let Some(audit) = &audit {
+                audit.reopen();
+            }
+        })
+        .await;
     tracing::info!(signal, "stopping; a second signal stops at once");
     match signals.unless(host.stop()).await {
         Some(()) => Ok(ExitCode::SUCCESS),
@@ -81,8 +92,9 @@ async fn serve_until_signalled(broker: Broker, options: &HostOptions) -> Result<
     }
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM and SIGINT, and SIGHUP, which ends nothing.
 struct Signals {
+    hangup: Signal,
     term: Signal,
     int: Signal,
 }
@@ -90,6 +102,7 @@ struct Signals {
 impl Signals {
     fn listen() -> std::io::Result<Self> {
         Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
         })
@@ -99,6 +112,17 @@ impl Signals {
         tokio::select! {
             _ = self.term.recv() => "SIGTERM",
             _ = self.int.recv() => "SIGINT",
+        }
+    }
+
+    /// As [`next`](Self::next); what is to be done on each SIGHUP until then.
+    async fn next_but_hangups(&mut self, on_hangup: impl Fn()) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return "SIGTERM",
+                _ = self.int.recv() => return "SIGINT",
+                _ = self.hangup.recv() => on_hangup(),
+            }
         }
     }
 

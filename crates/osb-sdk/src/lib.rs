@@ -69,6 +69,8 @@
 //! # }
 //! ```
 
+/// What a [`VolumeMount`] and an [`Endpoint`] are made of.
+pub use osb_api::answer::{Device, DeviceType, Protocol, VolumeMode};
 /// What a catalog offers.
 pub use osb_api::catalog::{DashboardClient, MaintenanceInfo, Offering, Plan, Requires, Schemas};
 /// What an [`Operation`] tells of the request.
@@ -82,5 +84,7 @@ pub use osb_engine::{
     Binding, BindingMetadata, Broker, Change, Endpoint, Error, Execution, InstanceMetadata, NoParameters, Operation,
     Policy, Result, Service, Updatable, VolumeMount, resource::Verb,
 };
+/// A broker in a test.
+pub use osb_host::{Reply, TestBroker};
 /// A broker as a program, and inside one.
 pub use osb_host::{Credentials, DataDir, Host, HostError, HostOptions, ServerInfo, run, serve};

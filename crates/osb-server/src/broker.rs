@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::future::{Future, ready};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use bytes::Bytes;
 use osb_api::answer::{BindingDetails, Bound, InstanceDetails, Polled, Provisioned, Removed, Updated};
@@ -12,6 +13,8 @@ use osb_api::id::{BindingId, InstanceId};
 use osb_api::identity::OriginatingIdentity;
 use osb_api::request::{BindRequest, FetchQuery, Incomplete, PollQuery, ProvisionRequest, RemovalQuery, UpdateRequest};
 use osb_api::version::ApiVersion;
+
+use crate::trace::Trace;
 
 /// A platform that buys from this broker: a tenant. A credential or a URL prefix belongs to one platform, and another
 /// platform's ids do not exist for it.
@@ -29,6 +32,52 @@ pub struct Caller {
     pub identity: Option<Arc<OriginatingIdentity>>,
     /// `X-Broker-API-Request-Identity`: untrusted text, at most 256 bytes, for log lines (OSB-RID-02).
     pub request_identity: Option<Arc<str>>,
+    /// The trace that the platform has begun, if there is one.
+    pub trace: Option<Arc<Trace>>,
+    /// What the broker tells of the call beside its answer.
+    pub trail: Trail,
+}
+
+impl Caller {
+    /// A platform of which nothing more is known.
+    pub fn new(platform: Platform, version: ApiVersion) -> Self {
+        Self {
+            platform,
+            version,
+            identity: None,
+            request_identity: None,
+            trace: None,
+            trail: Trail::default(),
+        }
+    }
+}
+
+/// What a broker tells of a call for its audit line: whether it began something. A broker that says nothing has begun
+/// what it accepts.
+#[derive(Clone, Debug, Default)]
+pub struct Trail(Arc<AtomicU8>);
+
+const JOINED: u8 = 1;
+const REPEATED: u8 = 2;
+
+impl Trail {
+    /// The same request had begun an operation that still runs; this one waits for it, too.
+    pub fn joined(&self) {
+        self.0.store(JOINED, Ordering::Relaxed);
+    }
+
+    /// The same request had been carried out already.
+    pub fn repeated(&self) {
+        self.0.store(REPEATED, Ordering::Relaxed);
+    }
+
+    pub(crate) fn says(&self) -> &'static str {
+        match self.0.load(Ordering::Relaxed) {
+            JOINED => "joined",
+            REPEATED => "repeated",
+            _ => "new",
+        }
+    }
 }
 
 /// The catalog, serialised once.

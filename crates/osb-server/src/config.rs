@@ -1,17 +1,17 @@
 //! What an operator can choose.
 
-use std::fmt;
 use std::time::Duration;
 
 use osb_api::request::MissingOrganization;
 
 use crate::broker::Platform;
+use crate::logins::{Logins, User};
 
 /// The settings of a [`Server`](crate::Server).
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Who may call, by basic authentication. Without any, every request is refused.
-    pub users: Vec<User>,
+    /// Who may call. Without any, every request is refused.
+    pub logins: Logins,
     /// Prefixes of the path that belong to a platform (OSB-GEN-04).
     pub prefixes: Vec<Prefix>,
     /// `/healthz` and `/readyz`.
@@ -35,7 +35,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            users: Vec::new(),
+            logins: Logins::default(),
             prefixes: Vec::new(),
             probes: Access::Open,
             metrics: Access::Open,
@@ -52,7 +52,7 @@ impl Config {
     /// Adds a user of a platform.
     #[must_use]
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>, platform: Platform) -> Self {
-        self.users.push(User {
+        self.logins.users.push(User {
             name: name.into(),
             password: password.into(),
             platform,
@@ -75,14 +75,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] as its variants say.
     pub fn check(&self) -> Result<(), ConfigError> {
-        for user in &self.users {
-            if user.name.contains(':') || user.name.chars().any(char::is_control) {
-                return Err(ConfigError::UserName(user.name.clone()));
-            }
-            if user.name.is_empty() || user.password.is_empty() {
-                return Err(ConfigError::EmptyCredentials);
-            }
-        }
+        self.logins.check()?;
         for (position, prefix) in self.prefixes.iter().enumerate() {
             prefix.check()?;
             if self.prefixes[..position]
@@ -93,27 +86,6 @@ impl Config {
             }
         }
         Ok(())
-    }
-}
-
-/// A login, and the platform that it belongs to. The same login may stand for several platforms; requests without a
-/// prefix are then the first one's.
-#[derive(Clone)]
-pub struct User {
-    /// The name: no colon, no control characters.
-    pub name: String,
-    /// The password.
-    pub password: String,
-    /// Whose login it is.
-    pub platform: Platform,
-}
-
-impl fmt::Debug for User {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("User")
-            .field("name", &self.name)
-            .field("platform", &self.platform)
-            .finish_non_exhaustive()
     }
 }
 
@@ -161,6 +133,18 @@ pub enum ConfigError {
     /// Nobody is let in with nothing.
     #[error("user names and passwords must not be empty")]
     EmptyCredentials,
+    /// No header can carry such a token.
+    #[error("the token {0:?} is empty or has characters that no bearer token can have")]
+    Token(String),
+    /// Whose tokens cannot be told apart from others'.
+    #[error("the issuer {0:?} needs a name, an audience and an algorithm")]
+    Issuer(String),
+    /// Not the form of a subject.
+    #[error("the subject {0:?} is not of the form CN=name,O=organization")]
+    Subject(String),
+    /// Not the keys of an issuer.
+    #[error("there is no JSON Web Key Set with a key for RS256, ES256 or EdDSA")]
+    Keys,
     /// Not usable as the first segment of a path.
     #[error("the prefix {0:?} has to be one path segment of letters, digits, - . _ ~ that is not in use")]
     Prefix(String),

@@ -38,14 +38,23 @@ mod body;
 mod broker;
 mod config;
 mod log;
+mod logins;
 mod metrics;
 mod percent;
 mod query;
 mod respond;
 mod route;
 mod server;
+mod trace;
 
-pub use broker::{Broker, Caller, Platform, ServedCatalog};
-pub use config::{Access, Config, ConfigError, Prefix, User};
+pub use auth::jwt::{Algorithm, KeySet};
+pub use auth::keys::{Fetch, IssuerKeys, Refresh};
+pub use broker::{Broker, Caller, Platform, ServedCatalog, Trail};
+pub use config::{Access, Config, ConfigError, Prefix};
+pub use log::AUDIT;
+pub use logins::{
+    CertificateName, CertificateRule, ClientCertificate, Issuer, Logins, PlatformOf, Token, User, key_set,
+};
 pub use respond::ResponseBody;
 pub use server::Server;
+pub use trace::Trace;

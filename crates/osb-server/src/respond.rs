@@ -10,6 +10,7 @@ use osb_api::identity::IdentityError;
 use osb_api::json::BodyError;
 use osb_api::version::VersionError;
 
+use crate::auth::Challenge;
 use crate::body::ReadError;
 use crate::query::QueryError;
 use crate::route::RouteError;
@@ -19,7 +20,8 @@ pub type ResponseBody = Full<Bytes>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const METRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"service broker\", charset=\"UTF-8\"");
+const BASIC: &str = "Basic realm=\"service broker\", charset=\"UTF-8\"";
+const BASIC_OR_BEARER: &str = "Basic realm=\"service broker\", charset=\"UTF-8\", Bearer realm=\"service broker\"";
 
 /// After how many seconds a client may try again when too many calls run.
 const BUSY_RETRY_SECS: u32 = 1;
@@ -44,7 +46,7 @@ pub(crate) struct Reply {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FrontError {
     #[error("credentials are missing or wrong")]
-    Unauthorized,
+    Unauthorized(Challenge),
     #[error(transparent)]
     Version(#[from] VersionError),
     #[error(transparent)]
@@ -68,9 +70,9 @@ pub(crate) enum FrontError {
 }
 
 impl FrontError {
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Version(VersionError::Unsupported) => StatusCode::PRECONDITION_FAILED,
             Self::Route(RouteError::NotFound) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -92,7 +94,7 @@ impl FrontError {
 impl From<FrontError> for Reply {
     fn from(error: FrontError) -> Self {
         let header = match error {
-            FrontError::Unauthorized => Some((WWW_AUTHENTICATE, CHALLENGE)),
+            FrontError::Unauthorized(challenge) => Some((WWW_AUTHENTICATE, challenge_value(challenge))),
             FrontError::Method(allow) => Some((ALLOW, HeaderValue::from_static(allow))),
             _ => None,
         };
@@ -191,6 +193,14 @@ impl Reply {
             error: None,
         }
     }
+}
+
+/// What a 401 asks for (RFC 9110 section 11.6.1).
+fn challenge_value(challenge: Challenge) -> HeaderValue {
+    HeaderValue::from_static(match challenge {
+        Challenge::Basic => BASIC,
+        Challenge::BasicOrBearer => BASIC_OR_BEARER,
+    })
 }
 
 fn status(code: u16) -> StatusCode {

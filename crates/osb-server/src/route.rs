@@ -146,6 +146,23 @@ impl Route {
         }
     }
 
+    /// The instance that the path names.
+    pub(crate) fn instance(&self) -> Option<&InstanceId> {
+        match self {
+            Self::Catalog => None,
+            Self::Instance(instance) | Self::InstanceOperation(instance) => Some(instance),
+            Self::Binding(instance, _) | Self::BindingOperation(instance, _) => Some(instance),
+        }
+    }
+
+    /// The binding that the path names.
+    pub(crate) fn binding(&self) -> Option<&BindingId> {
+        match self {
+            Self::Binding(_, binding) | Self::BindingOperation(_, binding) => Some(binding),
+            Self::Catalog | Self::Instance(_) | Self::InstanceOperation(_) => None,
+        }
+    }
+
     /// The methods that the route has, as `Allow` lists them.
     pub(crate) fn allow(&self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,24 +12,27 @@ use http::header::IF_NONE_MATCH;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body::Body;
-use osb_api::answer::Answer;
+use osb_api::answer::{Answer, Polled};
 use osb_api::error::Refusal;
 use osb_api::id::{BindingId, InstanceId};
 use osb_api::identity::{IDENTITY_HEADER, IdentityError, OriginatingIdentity};
-use osb_api::request::{BindRequest, MissingOrganization, ProvisionRequest, UpdateRequest};
+use osb_api::request::{BindRequest, Incomplete, MissingOrganization, ProvisionRequest, UpdateRequest};
 use osb_api::version::{ApiVersion, VERSION_HEADER, VersionError};
 use prometheus_client::registry::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Instrument as _;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Login};
 use crate::body::BodyReader;
 use crate::broker::{Broker, Caller, Platform};
 use crate::config::{Access, Config, ConfigError, Prefix};
-use crate::log::{Mutation, refused};
+use crate::log::{Mutation, Seen, refused};
+use crate::logins::{ClientCertificate, Logins};
 use crate::metrics::Metrics;
 use crate::query::Query;
 use crate::respond::{FrontError, REQUEST_IDENTITY, Reply, ResponseBody};
 use crate::route::{Probe, Route, RouteError, Segments, method_label};
+use crate::trace::Trace;
 
 /// How much of `X-Broker-API-Request-Identity` the broker sees, in bytes. The response carries all of it.
 const REQUEST_IDENTITY_BYTES: usize = 256;
@@ -37,19 +40,22 @@ const REQUEST_IDENTITY_BYTES: usize = 256;
 /// The front of one broker. Cloning is cheap; all clones share limits and measurements.
 pub struct Server<B> {
     front: Arc<Front<B>>,
+    /// What the connection's other end has shown.
+    certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl<B> Clone for Server<B> {
     fn clone(&self) -> Self {
         Self {
             front: self.front.clone(),
+            certificate: self.certificate.clone(),
         }
     }
 }
 
 struct Front<B> {
     broker: Arc<B>,
-    authenticator: Authenticator,
+    authenticator: RwLock<Arc<Authenticator>>,
     prefixes: Vec<Prefix>,
     probes: Access,
     metrics_access: Access,
@@ -76,7 +82,7 @@ impl<B: Broker> Server<B> {
         config.check()?;
         broker.register_metrics(&mut registry);
         let front = Front {
-            authenticator: Authenticator::new(&config.users)?,
+            authenticator: RwLock::new(Arc::new(Authenticator::new(&config.logins)?)),
             prefixes: config.prefixes.clone(),
             probes: config.probes,
             metrics_access: config.metrics,
@@ -86,22 +92,60 @@ impl<B: Broker> Server<B> {
             missing_organization: config.missing_organization,
             broker,
         };
-        Ok(Self { front: Arc::new(front) })
+        Ok(Self {
+            front: Arc::new(front),
+            certificate: None,
+        })
+    }
+
+    /// Lets in others from now on, on all clones of this server. Requests that have been let in go on.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for logins that cannot work; the old ones stay.
+    pub fn set_logins(&self, logins: &Logins) -> Result<(), ConfigError> {
+        let authenticator = Arc::new(Authenticator::new(logins)?);
+        let mut current = self.front.authenticator.write().unwrap_or_else(PoisonError::into_inner);
+        *current = authenticator;
+        Ok(())
+    }
+
+    /// This server, for the requests of one connection whose client has shown a certificate, or none.
+    #[must_use]
+    pub fn for_client(&self, certificate: Option<ClientCertificate>) -> Self {
+        Self {
+            front: self.front.clone(),
+            certificate: certificate.map(Arc::new),
+        }
     }
 
     /// Answers a request. Has to run in a tokio runtime.
     ///
     /// Dropping the future stops the waiting, never a call on the broker that changes something.
     pub async fn handle<R: Body<Data = Bytes>>(&self, request: Request<R>) -> Response<ResponseBody> {
+        let trace = Trace::of(request.headers()).map(Arc::new);
+        let span = trace.as_ref().map_or_else(tracing::Span::none, |trace| trace.span());
+        self.handle_traced(request, trace).instrument(span).await
+    }
+
+    async fn handle_traced<R>(&self, request: Request<R>, trace: Option<Arc<Trace>>) -> Response<ResponseBody>
+    where
+        R: Body<Data = Bytes>,
+    {
         let (parts, body) = request.into_parts();
         let method = method_label(&parts.method);
         let mut timer = self.front.metrics.request(method);
+        let mut seen = Seen {
+            trace,
+            request_identity: request_identity(&parts.headers),
+            ..Seen::default()
+        };
+        let certificate = self.certificate.as_deref();
         let reply = self
             .front
-            .answer(&parts, body, &mut timer.route)
+            .answer(&parts, body, certificate, &mut timer.route, &mut seen)
             .await
             .unwrap_or_else(|refusal| {
-                refused(method, timer.route, &refusal);
+                refused(method, timer.route, &seen, &refusal);
                 refusal.into()
             });
         timer.code = reply.status().as_u16().into();
@@ -130,30 +174,31 @@ impl<B: Broker> Front<B> {
         &self,
         parts: &Parts,
         body: R,
+        certificate: Option<&ClientCertificate>,
         label: &mut &'static str,
+        seen: &mut Seen,
     ) -> Result<Reply, FrontError> {
         let path = Segments::of(parts.uri.path());
         if let Some(probe) = Probe::of(path) {
-            return self.probe(probe, parts, label);
+            return self.probe(probe, parts, certificate, label).await;
         }
         let (wanted, path) = self.prefix(path);
-        let platform = self
-            .authenticator
-            .authenticate(&parts.headers, wanted)
-            .ok_or(FrontError::Unauthorized)?;
+        let login = self.login(&parts.headers, certificate, wanted).await?;
+        seen.login = Some(login.clone());
         let version = version(&parts.headers)?;
         let route = Route::of(path)?;
         *label = route.label();
-        let request_identity = request_identity(&parts.headers);
+        (seen.instance, seen.binding) = (route.instance().cloned(), route.binding().cloned());
         let caller = Caller {
-            platform,
-            version,
             identity: identity(&parts.headers)?,
-            request_identity,
+            request_identity: seen.request_identity.clone(),
+            trace: seen.trace.clone(),
+            ..Caller::new(login.platform.clone(), version)
         };
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
         self.call(
             Call {
+                login,
                 caller,
                 query,
                 headers: &parts.headers,
@@ -165,6 +210,18 @@ impl<B: Broker> Front<B> {
         .await
     }
 
+    /// Whom a request comes from.
+    async fn login(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<&ClientCertificate>,
+        wanted: Option<&Platform>,
+    ) -> Result<Login, FrontError> {
+        let authenticator = self.authenticator.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let login = authenticator.authenticate(headers, certificate, wanted).await;
+        login.ok_or_else(|| FrontError::Unauthorized(authenticator.challenge()))
+    }
+
     /// The platform whose prefix the path has, and the path behind the prefix.
     fn prefix<'a>(&self, path: Segments<'a>) -> (Option<&Platform>, Segments<'a>) {
         let (first, rest) = path.split();
@@ -174,18 +231,24 @@ impl<B: Broker> Front<B> {
             .map_or((None, path), |(prefix, rest)| (Some(&prefix.platform), rest))
     }
 
-    fn probe(&self, probe: Probe, parts: &Parts, label: &mut &'static str) -> Result<Reply, FrontError> {
+    async fn probe(
+        &self,
+        probe: Probe,
+        parts: &Parts,
+        certificate: Option<&ClientCertificate>,
+        label: &mut &'static str,
+    ) -> Result<Reply, FrontError> {
         let access = if probe == Probe::Metrics {
             self.metrics_access
         } else {
             self.probes
         };
-        let login = || self.authenticator.authenticate(&parts.headers, None);
-        match access {
-            Access::Open => {}
-            Access::Authenticated => drop(login().ok_or(FrontError::Unauthorized)?),
-            // As any unknown path: first the credentials, then the truth.
-            Access::Off => return Err(login().map_or(FrontError::Unauthorized, |_| RouteError::NotFound.into())),
+        if access != Access::Open {
+            self.login(&parts.headers, certificate, None).await?;
+        }
+        // As any unknown path: first the credentials, then the truth.
+        if access == Access::Off {
+            return Err(RouteError::NotFound.into());
         }
         *label = probe.label();
         if parts.method != Method::GET {
@@ -226,7 +289,8 @@ impl<B: Broker> Front<B> {
             }
             (Route::BindingOperation(instance, id), &Method::GET) => {
                 let query = call.query.poll()?;
-                read(self.broker.binding_last_operation(call.caller, instance, id, query)).await
+                let polled = self.broker.binding_last_operation(call.caller, instance, id, query);
+                read(async { polled.await.map(Polled::of_binding) }).await
             }
             (route, _) => Err(FrontError::Method(route.allow())),
         }
@@ -249,7 +313,8 @@ impl<B: Broker> Front<B> {
         let body = self.bodies.read(call.headers, call.body).await?;
         let request = ProvisionRequest::from_json(&body.bytes, self.missing_organization)?;
         let (caller, incomplete, broker) = (call.caller, call.query.incomplete(), self.broker.clone());
-        let log = Mutation::new("provision", &caller, &id, None);
+        let log = Mutation::new("provision", call.login, &caller, &id, None)
+            .of(Some(request.service_id.as_str()), Some(request.plan_id.as_str()));
         let work = async move { broker.provision(caller, id, request, incomplete).await };
         self.mutate(log, Some(body.share), work).await
     }
@@ -258,7 +323,8 @@ impl<B: Broker> Front<B> {
         let body = self.bodies.read(call.headers, call.body).await?;
         let request = UpdateRequest::from_json(&body.bytes)?;
         let (caller, incomplete, broker) = (call.caller, call.query.incomplete(), self.broker.clone());
-        let log = Mutation::new("update", &caller, &id, None);
+        let log = Mutation::new("update", call.login, &caller, &id, None)
+            .of(Some(request.service_id.as_str()), request.plan_id.as_ref().map(|id| id.as_str()));
         let work = async move { broker.update(caller, id, request, incomplete).await };
         self.mutate(log, Some(body.share), work).await
     }
@@ -266,7 +332,8 @@ impl<B: Broker> Front<B> {
     async fn deprovision<R>(&self, call: Call<'_, R>, id: InstanceId) -> Result<Reply, FrontError> {
         let (incomplete, query) = (call.query.incomplete(), call.query.removal()?);
         let (caller, broker) = (call.caller, self.broker.clone());
-        let log = Mutation::new("deprovision", &caller, &id, None);
+        let log = Mutation::new("deprovision", call.login, &caller, &id, None)
+            .of(Some(query.service_id.as_str()), Some(query.plan_id.as_str()));
         let work = async move { broker.deprovision(caller, id, query, incomplete).await };
         self.mutate(log, None, work).await
     }
@@ -279,16 +346,20 @@ impl<B: Broker> Front<B> {
     ) -> Result<Reply, FrontError> {
         let body = self.bodies.read(call.headers, call.body).await?;
         let request = BindRequest::from_json(&body.bytes)?;
-        let (caller, incomplete, broker) = (call.caller, call.query.incomplete(), self.broker.clone());
-        let log = Mutation::new("bind", &caller, &instance, Some(&id));
+        let incomplete = of_bindings(call.caller.version, call.query.incomplete());
+        let (caller, broker) = (call.caller, self.broker.clone());
+        let log = Mutation::new("bind", call.login, &caller, &instance, Some(&id))
+            .of(request.service_id.as_ref().map(|id| id.as_str()), request.plan_id.as_ref().map(|id| id.as_str()));
         let work = async move { broker.bind(caller, instance, id, request, incomplete).await };
         self.mutate(log, Some(body.share), work).await
     }
 
     async fn unbind<R>(&self, call: Call<'_, R>, instance: InstanceId, id: BindingId) -> Result<Reply, FrontError> {
-        let (incomplete, query) = (call.query.incomplete(), call.query.removal()?);
+        let incomplete = of_bindings(call.caller.version, call.query.incomplete());
+        let query = call.query.removal()?;
         let (caller, broker) = (call.caller, self.broker.clone());
-        let log = Mutation::new("unbind", &caller, &instance, Some(&id));
+        let log = Mutation::new("unbind", call.login, &caller, &instance, Some(&id))
+            .of(Some(query.service_id.as_str()), Some(query.plan_id.as_str()));
         let work = async move { broker.unbind(caller, instance, id, query, incomplete).await };
         self.mutate(log, None, work).await
     }
@@ -311,7 +382,7 @@ impl<B: Broker> Front<B> {
             .clone()
             .try_acquire_owned()
             .map_err(|_| FrontError::Busy)?;
-        let task = tokio::spawn(async move {
+        let work = async move {
             let _held = (slot, share);
             let reply = catch_panic(work).await.map_or_else(
                 |panicked| {
@@ -322,17 +393,27 @@ impl<B: Broker> Front<B> {
             );
             log.done(&reply);
             reply
-        });
-        task.await.map_err(|_| FrontError::Stopping)
+        };
+        tokio::spawn(work.in_current_span()).await.map_err(|_| FrontError::Stopping)
     }
 }
 
 /// A request whose head has been read.
 struct Call<'a, R> {
+    login: Login,
     caller: Caller,
     query: Query<'a>,
     headers: &'a HeaderMap,
     body: R,
+}
+
+/// What a bind or unbind accepts: no 202 where the platform's version has no way to poll a binding (OSB-COMPAT-03).
+fn of_bindings(version: ApiVersion, asked: Incomplete) -> Incomplete {
+    if version < ApiVersion::ASYNCHRONOUS_BINDINGS {
+        Incomplete::Refused
+    } else {
+        asked
+    }
 }
 
 /// Awaits a call that changes nothing: it may be dropped at any time.

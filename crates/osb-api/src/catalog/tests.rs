@@ -257,7 +257,7 @@ fn plans_are_found_by_both_ids() {
     assert_eq!(checked.plans().count(), 2);
 }
 
-/// OSB-SVC-04 to -13, OSB-PLAN-05 to -11, OSB-SCH-01.
+/// OSB-SVC-04 to -13, OSB-PLAN-04 to -11, OSB-SCH-01, OSB-MNT-02.
 #[test]
 fn reading_names_the_member_that_is_missing_or_wrong() {
     let read = |change: &dyn Fn(&mut Value)| {
@@ -280,6 +280,14 @@ fn reading_names_the_member_that_is_missing_or_wrong() {
     assert_eq!(
         read(&|body| body["services"][0]["plans"][1]["free"] = json!("no")),
         "`services[0].plans[1].free` has to be a boolean"
+    );
+    assert_eq!(
+        read(&|body| body["services"][0]["plans"][0]["metadata"] = json!("cheap")),
+        "`services[0].plans[0].metadata` has to be an object"
+    );
+    assert_eq!(
+        read(&|body| body["services"][0]["plans"][0]["maintenance_info"]["description"] = json!(1)),
+        "`services[0].plans[0].maintenance_info.description` has to be a string"
     );
     assert_eq!(
         read(&|body| body["services"][0]["plans"][0]["maximum_polling_duration"] = json!(1.5)),

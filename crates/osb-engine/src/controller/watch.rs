@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::engine::Inner;
@@ -45,6 +44,7 @@ pub(crate) async fn start(inner: &Arc<Inner>) -> Result<(), HomeError> {
         inner.tasks.spawn(follow(inner.clone(), kind, version));
     }
     inner.tasks.spawn(expire(inner.clone()));
+    inner.tasks.spawn(super::orphans::look_for_orphans(inner.clone()));
     Ok(())
 }
 
@@ -234,7 +234,7 @@ async fn expire(inner: Arc<Inner>) {
             () = inner.stopping.cancelled() => return,
             () = tokio::time::sleep(pause) => pause = EXPIRY_INTERVAL,
         }
-        let hour = Timestamp::now().as_second() / 3600;
+        let hour = inner.now().as_second() / 3600;
         let labels = format!("{EXPIRES_LABEL}<{hour}");
         for namespace in inner.config.tenants.namespaces() {
             if let Err(error) = inner.home.delete_selected(Kind::Tombstone, namespace, &labels).await {

@@ -300,18 +300,9 @@ fn a_poll_shows_progress_and_the_reason_of_a_failure() {
     };
     let object = object(Some(record));
     let asked = |operation: Option<u64>| poll(&object, true, operation.map(id).as_ref());
-    assert_eq!(
-        asked(None),
-        told(State::InProgress, Some("halfway".to_owned()))
-    );
-    assert_eq!(
-        asked(Some(2)),
-        told(State::InProgress, Some("halfway".to_owned()))
-    );
-    assert_eq!(
-        asked(Some(1)),
-        told(State::Failed, Some("no space".to_owned()))
-    );
+    assert_eq!(asked(None), told(State::InProgress, Some("halfway".to_owned())));
+    assert_eq!(asked(Some(2)), told(State::InProgress, Some("halfway".to_owned())));
+    assert_eq!(asked(Some(1)), told(State::Failed, Some("no space".to_owned())));
 }
 
 /// Amb-6, OSB-LOI-07: 200 for the operation that is named, 410 for everything else, and for another id 404.
@@ -405,17 +396,27 @@ fn a_patch_is_decided_by_what_goes_on_and_what_was_done_last() {
         (complete(Some(running(3, Verb::Deprovision)), vec![]), OnUpdate::Busy),
         (deleted(complete(None, vec![])), OnUpdate::Busy),
         (complete(None, vec![done("same", Outcome::Succeeded)]), OnUpdate::Done),
-        (complete(None, vec![done("other", Outcome::Succeeded)]), OnUpdate::Accept),
+        (
+            complete(None, vec![done("other", Outcome::Succeeded)]),
+            OnUpdate::Accept,
+        ),
         (complete(None, vec![done("same", Outcome::Failed)]), OnUpdate::Accept),
         (
-            complete(None, vec![done("same", Outcome::Succeeded), done("other", Outcome::Succeeded)]),
+            complete(
+                None,
+                vec![done("same", Outcome::Succeeded), done("other", Outcome::Succeeded)],
+            ),
             OnUpdate::Accept,
         ),
         (failed, OnUpdate::Failed),
         (object(None), OnUpdate::Absent),
     ];
     for (number, (stored, expected)) in cases.into_iter().enumerate() {
-        assert_eq!(super::update(&stored, true, |digest| digest == "same"), expected, "case {number}");
+        assert_eq!(
+            super::update(&stored, true, |digest| digest == "same"),
+            expected,
+            "case {number}"
+        );
         assert_eq!(super::update(&stored, false, |_| true), OnUpdate::Absent);
     }
 }

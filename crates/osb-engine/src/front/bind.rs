@@ -11,12 +11,13 @@ use osb_server::Caller;
 
 use super::wait::Pending;
 use super::{
-    Created, TRIES, elsewhere, failed, fault, fault_of_accept, fault_of_seal, foreign, order, other_attributes,
+    Created, TRIES, Wrong, elsewhere, failed, fault, fault_of_accept, fault_of_seal, foreign, order, other_attributes,
     too_slow,
 };
 use crate::decide::{self, OnExisting, Usable};
 use crate::definition::{Execution, Found};
 use crate::engine::Inner;
+use crate::hooks::{Action, ActionVerb, DraftRequest};
 use crate::lanes::{Accepted, Ticket};
 use crate::names;
 use crate::objects::{self, MakeError};
@@ -53,6 +54,10 @@ impl Inner {
                 return Err(BindError::NoInstance);
             }
             let found = self.bindable(&instance, request)?;
+            let context = request.context.as_ref().or(instance.spec.context.as_ref());
+            let ids = (&instance.spec.service_id, &instance.spec.plan_id);
+            let action = Action::new(ActionVerb::Bind, caller, (instance_id, Some(id)), ids, context);
+            self.services.hooks.authorize(&action).await?;
             let (predecessor, unknown) = match &request.predecessor_binding_id {
                 Some(id) if found.plan.plan.binding_rotatable => {
                     let predecessor = self.predecessor(namespace, instance_id, id).await?;
@@ -61,15 +66,27 @@ impl Inner {
                 _ => (None, None),
             };
             let refusal = refuse_bind(&found, request, predecessor.as_ref(), usable, incomplete).or(unknown);
+            let refusal = match refusal {
+                Some(refusal) => Some(refusal),
+                None => {
+                    let wrong = self.refuse_draft(&action, DraftRequest::Bind(request)).await;
+                    wrong.map(|wrong| match wrong {
+                        Wrong::Values(text) => BindError::Invalid(text),
+                        Wrong::Fault(fault) => fault.into(),
+                    })
+                }
+            };
             let existing: Option<Stored> = if refusal.is_some() {
                 self.home.get(Kind::Binding, namespace, &name).await.map_err(fault)?
             } else {
                 self.admit()?;
                 let new = self.new_object(namespace, epoch, &canonical, caller);
-                let (object, known) = new.binding(&instance, id, request, predecessor).map_err(|error| match error {
-                    MakeError::TooLarge => BindError::Invalid(error.to_string()),
-                    MakeError::Seal(error) => fault_of_seal(&error).into(),
-                })?;
+                let (object, known) =
+                    new.binding(&instance, id, request, predecessor)
+                        .map_err(|error| match error {
+                            MakeError::TooLarge => BindError::Invalid(error.to_string()),
+                            MakeError::Seal(error) => fault_of_seal(&error).into(),
+                        })?;
                 match self.create(object).await? {
                     Created::New(stored) => {
                         let accepted = Accepted {
@@ -93,7 +110,7 @@ impl Inner {
                 OnExisting::Conflict => return Err(BindError::Conflict(other_attributes("binding"))),
                 OnExisting::Foreign => return Err(BindError::Conflict(foreign("binding"))),
                 OnExisting::Exists => {
-                    self.metrics.repeat(Verb::Bind);
+                    self.repeated(caller, &existing, Verb::Bind);
                     let body: Option<BindingBody> =
                         objects::outputs(&self.keys, &existing).map_err(|e| fault_of_seal(&e))?;
                     return Ok(Bound::Exists(body.unwrap_or_default()));
@@ -103,7 +120,7 @@ impl Inner {
                     return Err(BindError::AsyncRequired);
                 }
                 OnExisting::Join(_) => {
-                    self.metrics.repeat(Verb::Bind);
+                    self.joined(caller, &existing, Verb::Bind);
                     return self.binding(existing.into(), &found, incomplete, None).await;
                 }
                 OnExisting::Busy => {
@@ -116,10 +133,7 @@ impl Inner {
                     if let Some(refusal) = refusal {
                         return Err(refusal);
                     }
-                    match self
-                        .accept(&existing, order(Verb::Bind, epoch, caller))
-                        .await
-                    {
+                    match self.accept(&existing, order(Verb::Bind, epoch, caller)).await {
                         Ok(stored) => return self.binding(stored.into(), &found, incomplete, Some(ticket)).await,
                         Err(AcceptError::Changed) => {}
                         Err(error) => return Err(fault_of_accept(error).into()),
@@ -205,13 +219,14 @@ impl Inner {
         let Some(found) = found else {
             return refused("the instance has no such binding");
         };
-        if found.metadata.deletion_timestamp.is_some() || found.running().is_some_and(|running| running.verb.removes()) {
+        if found.metadata.deletion_timestamp.is_some() || found.running().is_some_and(|running| running.verb.removes())
+        {
             return refused("that binding is being removed");
         }
         let body: Option<BindingBody> = objects::outputs(&self.keys, &found).map_err(|e| fault_of_seal(&e))?;
         let expires = body.and_then(|body| body.metadata?.expires_at);
         let expires: Option<Timestamp> = expires.and_then(|time| time.parse().ok());
-        if expires.is_some_and(|time| time <= Timestamp::now()) {
+        if expires.is_some_and(|time| time <= self.now()) {
             return refused("that binding has expired");
         }
         Ok(Ok(objects::request(&self.keys, &found).map_err(|e| fault_of_seal(&e))?))

@@ -9,6 +9,7 @@ use osb_server::Caller;
 
 use super::{fault, fault_of_seal};
 use crate::engine::Inner;
+use crate::hooks::{Action, ActionVerb};
 use crate::names;
 use crate::objects;
 use crate::resource::{Kind, Stored};
@@ -72,10 +73,17 @@ impl Inner {
             Kind::Binding => offering.bindings_retrievable,
             _ => offering.instances_retrievable,
         };
-        if retrievable {
-            Ok(stored)
-        } else {
-            Err(FetchError::NotFound)
+        if !retrievable {
+            return Err(FetchError::NotFound);
         }
+        let verb = match kind {
+            Kind::Binding => ActionVerb::FetchBinding,
+            _ => ActionVerb::FetchInstance,
+        };
+        let spec = &stored.spec;
+        let ids = (&spec.service_id, &spec.plan_id);
+        let action = Action::new(verb, caller, (instance, binding), ids, spec.context.as_ref());
+        self.services.hooks.authorize(&action).await?;
+        Ok(stored)
     }
 }

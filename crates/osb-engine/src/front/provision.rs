@@ -10,12 +10,13 @@ use osb_server::Caller;
 
 use super::wait::Pending;
 use super::{
-    Created, TRIES, elsewhere, failed, fault, fault_of_accept, fault_of_seal, foreign, order, other_attributes,
+    Created, TRIES, Wrong, elsewhere, failed, fault, fault_of_accept, fault_of_seal, foreign, order, other_attributes,
     too_slow,
 };
 use crate::decide::{self, OnExisting};
 use crate::definition::{Execution, Found};
 use crate::engine::Inner;
+use crate::hooks::{Action, ActionVerb, DraftRequest};
 use crate::lanes::{Accepted, Ticket};
 use crate::names;
 use crate::objects::{self, MakeError};
@@ -35,6 +36,9 @@ impl Inner {
         let found = self
             .found(&request.service_id, &request.plan_id)
             .map_err(ProvisionError::Invalid)?;
+        let ids = (&request.service_id, &request.plan_id);
+        let action = Action::new(ActionVerb::Provision, caller, (id, None), ids, request.context.as_ref());
+        self.services.hooks.authorize(&action).await?;
         let offered = found
             .plan
             .plan
@@ -45,7 +49,14 @@ impl Inner {
         if asked.is_some() && asked != offered {
             return Err(ProvisionError::MaintenanceInfoConflict);
         }
-        let refusal = refuse_provision(&found, request, incomplete);
+        let mut refusal = refuse_provision(&found, request, incomplete);
+        if refusal.is_none() {
+            let draft = DraftRequest::Provision(request);
+            refusal = self.refuse_draft(&action, draft).await.map(|wrong| match wrong {
+                Wrong::Values(text) => ProvisionError::Invalid(text),
+                Wrong::Fault(fault) => fault.into(),
+            });
+        }
         let canonical = objects::canonical_provision(request);
         let name = names::instance(id);
         let Some(epoch) = self.shards.epoch(&name) else {
@@ -83,7 +94,7 @@ impl Inner {
                 OnExisting::Conflict => return Err(ProvisionError::Conflict(other_attributes("instance"))),
                 OnExisting::Foreign => return Err(ProvisionError::Conflict(foreign("instance"))),
                 OnExisting::Exists => {
-                    self.metrics.repeat(Verb::Provision);
+                    self.repeated(caller, &existing, Verb::Provision);
                     return Ok(Provisioned::Exists(self.instance_body(&existing)?));
                 }
                 // A 202 is all that could be said now, and this request does not take one (OSB-ASY-03).
@@ -91,7 +102,7 @@ impl Inner {
                     return Err(ProvisionError::AsyncRequired);
                 }
                 OnExisting::Join(_) => {
-                    self.metrics.repeat(Verb::Provision);
+                    self.joined(caller, &existing, Verb::Provision);
                     return self.provisioning(existing.into(), &found, incomplete, None).await;
                 }
                 OnExisting::Busy => {
@@ -104,10 +115,7 @@ impl Inner {
                     if let Some(refusal) = refusal.clone() {
                         return Err(refusal);
                     }
-                    match self
-                        .accept(&existing, order(Verb::Provision, epoch, caller))
-                        .await
-                    {
+                    match self.accept(&existing, order(Verb::Provision, epoch, caller)).await {
                         Ok(stored) => return self.provisioning(stored.into(), &found, incomplete, Some(ticket)).await,
                         Err(AcceptError::Changed) => {}
                         Err(error) => return Err(fault_of_accept(error).into()),

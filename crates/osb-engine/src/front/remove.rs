@@ -14,6 +14,7 @@ use crate::decide::{self, OnRemoval};
 use crate::definition::Execution;
 use crate::engine::Inner;
 use crate::home::HomeError;
+use crate::hooks::{Action, ActionVerb};
 use crate::names;
 use crate::removal::AcceptError;
 use crate::resource::{Kind, Stored, Verb};
@@ -72,6 +73,19 @@ impl Inner {
             if decision == OnRemoval::Absent || self.is_gone(&existing).await.map_err(fault)? {
                 return Err(Refusal::Gone);
             }
+            let action = match verb {
+                Verb::Unbind => ActionVerb::Unbind,
+                _ => ActionVerb::Deprovision,
+            };
+            let (spec, target) = (&existing.spec, (what.instance, what.binding));
+            let action = Action::new(
+                action,
+                caller,
+                target,
+                (&spec.service_id, &spec.plan_id),
+                spec.context.as_ref(),
+            );
+            self.services.hooks.authorize(&action).await?;
             if !self.is_named_rightly(&existing, query).await.map_err(fault)? {
                 let text = "service_id or plan_id is not that of what is to be deleted".to_owned();
                 return Err(Refusal::Invalid(text));
@@ -83,7 +97,7 @@ impl Inner {
             match decision {
                 OnRemoval::Absent => return Err(Refusal::Gone),
                 OnRemoval::Join(operation) => {
-                    self.metrics.repeat(verb);
+                    self.joined(caller, &existing, verb);
                     let at_once = incomplete == Incomplete::Accepted;
                     let pending = Pending::of(&existing)?;
                     return match self.run_and_wait(&pending, None, at_once, incomplete).await? {
@@ -94,6 +108,7 @@ impl Inner {
                 }
                 OnRemoval::Accept => match self.accept(&existing, order(verb, epoch, caller)).await {
                     Ok(stored) => {
+                        self.count_mitigation(&existing, verb);
                         let pending = Pending::of(&stored)?;
                         let at_once = incomplete == Incomplete::Accepted && execution == Execution::Async;
                         let settled = self

@@ -9,10 +9,11 @@ use osb_api::request::{Incomplete, UpdateRequest};
 use osb_server::Caller;
 
 use super::wait::Pending;
-use super::{TRIES, elsewhere, fault, fault_of_accept, too_slow};
+use super::{TRIES, Wrong, elsewhere, fault, fault_of_accept, too_slow};
 use crate::decide::{self, OnUpdate};
 use crate::definition::{Execution, Found};
 use crate::engine::Inner;
+use crate::hooks::{Action, ActionVerb, DraftRequest};
 use crate::lanes::{Accepted, Ticket};
 use crate::names;
 use crate::objects::{self, Change, Order};
@@ -41,18 +42,27 @@ impl Inner {
             if self.is_gone(&existing).await.map_err(fault)? {
                 return Err(UpdateError::NoInstance);
             }
+            if existing.spec.instance_id != *id {
+                return Err(UpdateError::NoInstance);
+            }
+            let context = request.context.as_ref().or(existing.spec.context.as_ref());
+            let ids = (&existing.spec.service_id, target_plan(&existing, request));
+            let action = Action::new(ActionVerb::Update, caller, (id, None), ids, context);
+            self.services.hooks.authorize(&action).await?;
             let canonical = objects::canonical_update(request, target_plan(&existing, request));
             let is_same = |digest: &str| self.keys.same_digest(digest, &canonical);
             match decide::update(&existing, existing.spec.instance_id == *id, is_same) {
                 OnUpdate::Absent => return Err(UpdateError::NoInstance),
                 OnUpdate::Busy => return Err(UpdateError::Concurrency),
-                OnUpdate::Failed => return Err(UpdateError::Invalid("the provision of the instance has failed".into())),
+                OnUpdate::Failed => {
+                    return Err(UpdateError::Invalid("the provision of the instance has failed".into()));
+                }
                 OnUpdate::Done => {
-                    self.metrics.repeat(Verb::Update);
+                    self.repeated(caller, &existing, Verb::Update);
                     return Ok(Updated::Done(self.instance_body(&existing)?));
                 }
                 OnUpdate::Join(_) => {
-                    self.metrics.repeat(Verb::Update);
+                    self.joined(caller, &existing, Verb::Update);
                     let found = self.check_update(&existing, request, incomplete)?;
                     return self.updating(existing.into(), &found, incomplete, None).await;
                 }
@@ -61,6 +71,11 @@ impl Inner {
             let found = self.check_update(&existing, request, incomplete)?;
             if changes_nothing(&existing, request) {
                 return Ok(Updated::Done(self.instance_body(&existing)?));
+            }
+            match self.refuse_draft(&action, DraftRequest::Update(request)).await {
+                None => {}
+                Some(Wrong::Values(text)) => return Err(UpdateError::Invalid(text)),
+                Some(Wrong::Fault(fault)) => return Err(fault.into()),
             }
             self.admit()?;
             let order = self.update_order(caller, epoch, &existing, request, &canonical);
@@ -114,7 +129,10 @@ impl Inner {
             .found(&existing.spec.service_id, target)
             .map_err(UpdateError::Invalid)?;
         // It is the plan that the instance leaves that counts (OSB-UPD-07); one that the catalog has no more may be left.
-        let leaving = self.services.catalog.plan(&existing.spec.service_id, &existing.spec.plan_id);
+        let leaving = self
+            .services
+            .catalog
+            .plan(&existing.spec.service_id, &existing.spec.plan_id);
         if *target != existing.spec.plan_id && leaving.is_some_and(|plan| !plan.plan_updateable()) {
             return Err(unsupported("The plan of this instance cannot be changed."));
         }
@@ -181,7 +199,9 @@ impl Inner {
 
     /// What the author said of a failed update beside its text (OSB-UPD-21).
     async fn failed_update(&self, pending: &Pending, description: Option<String>) -> UpdateError {
-        let found = self.home.get::<Stored>(Kind::Instance, &pending.key.namespace, &pending.name);
+        let found = self
+            .home
+            .get::<Stored>(Kind::Instance, &pending.key.namespace, &pending.name);
         let found = found.await.ok().flatten();
         let ended = found.and_then(|found| {
             let history = found.record?.history;

@@ -54,7 +54,7 @@ on_each_home! {
         assert_eq!((journal.steps("first"), journal.steps("second")), (1, 1));
     }
 
-    /// OSB-ASY-02, OSB-BLK-05, OSB-PROV-13, OSB-PROV-17, OSB-ASY-05, OSB-LOI-04
+    /// OSB-ASY-02, OSB-BLK-05, OSB-PROV-13, OSB-PROV-17, OSB-ASY-05, OSB-LOI-04, OSB-LOI-11
     async fn an_asynchronous_instance_is_polled(home: TestHome) {
         let journal = Journal::default();
         let process = home.broker(&journal).await;

@@ -72,10 +72,8 @@ impl Platform {
 
     fn caller(&self) -> Caller {
         Caller {
-            platform: Tenant(self.name.into()),
-            version: ApiVersion { major: 2, minor: 17 },
             identity: self.identity.clone(),
-            request_identity: None,
+            ..Caller::new(Tenant(self.name.into()), ApiVersion { major: 2, minor: 17 })
         }
     }
 
@@ -114,13 +112,20 @@ impl Platform {
     }
 
     /// A PATCH with these members beside `service_id`.
-    pub(crate) async fn update_if(&self, id: &str, changes: Value, incomplete: Incomplete) -> Result<Updated, UpdateError> {
+    pub(crate) async fn update_if(
+        &self,
+        id: &str,
+        changes: Value,
+        incomplete: Incomplete,
+    ) -> Result<Updated, UpdateError> {
         let mut body = json!({"service_id": SERVICE});
         for (name, value) in changes.as_object().expect("an object") {
             body[name] = value.clone();
         }
         let request = serde_json::from_value(body).expect("a request");
-        self.engine.update(self.caller(), instance_id(id), request, incomplete).await
+        self.engine
+            .update(self.caller(), instance_id(id), request, incomplete)
+            .await
     }
 
     pub(crate) async fn update(&self, id: &str, changes: Value) -> Result<Updated, UpdateError> {

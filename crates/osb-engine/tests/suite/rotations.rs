@@ -16,7 +16,10 @@ fn created(answer: Result<Bound, BindError>) -> BindingBody {
 }
 
 fn user(body: &BindingBody) -> String {
-    body.credentials.as_ref().expect("credentials")["user"].as_str().expect("a user").to_owned()
+    body.credentials.as_ref().expect("credentials")["user"]
+        .as_str()
+        .expect("a user")
+        .to_owned()
 }
 
 on_each_home! {

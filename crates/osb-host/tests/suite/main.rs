@@ -1,5 +1,10 @@
 //! A broker inside a test: its listeners with and without TLS, and its stop.
 
+mod auth;
+mod issuer;
+mod raw;
+mod test_broker;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -45,6 +50,16 @@ fn broker() -> Broker {
     Broker::new("nothings").service(offering, Nothings)
 }
 
+/// A client of the Kubernetes API, as its kubeconfig makes one.
+async fn kube_client(host: &Host) -> kube::Client {
+    use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+    let kubeconfig = Kubeconfig::read_from(host.data_dir().kubeconfig()).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .unwrap();
+    kube::Client::try_from(config).unwrap()
+}
+
 fn options(folder: &tempfile::TempDir) -> HostOptions {
     HostOptions::on(folder.path().join("data"))
 }
@@ -63,6 +78,7 @@ fn certificate(folder: &tempfile::TempDir, options: &mut HostOptions) -> Vec<u8>
     certificate.pem().into_bytes()
 }
 
+/// OSB-AUTH-05.
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_certificate_the_broker_speaks_tls_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
@@ -150,14 +166,9 @@ async fn platforms_of_the_file_have_their_own_paths() {
 /// A client of the Kubernetes API that keeps a watch open does not keep the process from ending.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_watch_ends_with_the_host() {
-    use kube::config::{Config, KubeConfigOptions, Kubeconfig};
     let folder = tempfile::tempdir().unwrap();
     let host = Host::start(broker(), &options(&folder)).await.unwrap();
-    let kubeconfig = Kubeconfig::read_from(host.data_dir().kubeconfig()).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .await
-        .unwrap();
-    let client = kube::Client::try_from(config).unwrap();
+    let client = kube_client(&host).await;
     let request = http::Request::get("/api/v1/namespaces?watch=true")
         .body(kube::client::Body::empty())
         .unwrap();
@@ -166,4 +177,31 @@ async fn an_open_watch_ends_with_the_host() {
     host.stop().await;
     let end = http_body_util::BodyExt::collect(watch.into_body()).await;
     drop(end);
+}
+
+/// What is refused before it is a request has the form that clients of that API read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_bomb_gets_the_error_body_of_its_api() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::start(broker(), &options(&folder)).await.unwrap();
+    let client = kube_client(&host).await;
+    let bomb = |path: &str, count: usize| {
+        let request = (0..count).fold(http::Request::get(path), |request, n| {
+            request.header(format!("x-{n}"), "y")
+        });
+        request.body(kube::client::Body::empty()).unwrap()
+    };
+    assert_eq!(client.send(bomb("/version", 50)).await.unwrap().status(), 200);
+    let refused = client.send(bomb("/version", 150)).await.unwrap();
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["content-type"]),
+        (431, &"application/json".parse().unwrap())
+    );
+    let body = http_body_util::BodyExt::collect(refused.into_body())
+        .await
+        .unwrap()
+        .to_bytes();
+    let status: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((&status["kind"], &status["code"]), (&"Status".into(), &431.into()));
+    host.stop().await;
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::*;
 
-/// OSB-ERR-01, -02, -03, -06, -09, OSB-PROV-09, -11, -12, -15.
+/// OSB-ERR-01, -02, -03, -04, -05, -06, -09, OSB-ASY-08, OSB-PROV-09, -11, -12, -15.
 #[tokio::test]
 async fn a_refused_provision_has_its_code() {
     type Outcome = fn() -> Result<Provisioned, ProvisionError>;
@@ -64,7 +64,7 @@ async fn a_refused_provision_has_its_code() {
     }
 }
 
-/// OSB-DEP-05, OSB-UNB-05, OSB-ORP-05, OSB-BIND-15, -18, OSB-LOI-06, -07.
+/// OSB-DEP-05, OSB-UNB-05, OSB-ORP-05, OSB-BIND-15, -18, OSB-LOI-06, -07, OSB-LOB-02.
 #[tokio::test]
 async fn the_other_routes_have_their_codes() {
     let script = Script {
@@ -102,10 +102,10 @@ async fn the_other_routes_have_their_codes() {
         .refused(410);
 }
 
-/// OSB-UPD-12, OSB-UPD-13, OSB-GETI-09, OSB-GETB-02: a broker without updates and fetches.
+/// OSB-UPD-12, OSB-UPD-13, OSB-UPD-18, OSB-GETI-09, OSB-GETB-02: a broker without updates and fetches.
 #[tokio::test]
 async fn what_a_broker_does_not_have_is_refused_as_the_specification_says() {
-    let front = Front::new(Script::default());
+    let front = Front::bare();
     front.json("PATCH", INSTANCE, "{}").await.refused(400);
     let answer = front
         .json("PATCH", INSTANCE, r#"{"service_id":"s","plan_id":"q"}"#)
@@ -149,6 +149,71 @@ async fn a_panic_becomes_a_500_without_its_text() {
         assert!(!answer.refused(500).description().contains("hunter2"));
     }
     assert_eq!(front.plain("DELETE", &format!("{INSTANCE}?{IDS}")).await.status, 200);
+}
+
+/// OSB-BIND-16, -17, OSB-UNB-06, -07, OSB-UNB-10, OSB-DEP-06, -07, OSB-DEP-10: what stands in the way is said the same
+/// way on every route.
+#[tokio::test]
+async fn refusals_of_binds_and_removals_have_their_codes() {
+    let asynchronous = Front::new(Script {
+        bind: || Err(BindError::AsyncRequired),
+        unbind: || Err(UnbindError::AsyncRequired),
+        deprovision: || Err(DeprovisionError::AsyncRequired),
+        ..Script::default()
+    });
+    let busy = Front::new(Script {
+        bind: || Err(BindError::Concurrency),
+        unbind: || Err(UnbindError::Concurrency),
+        deprovision: || Err(DeprovisionError::Concurrency),
+        ..Script::default()
+    });
+    let foreign = Front::new(Script {
+        bind: || Err(BindError::Invalid("the plan is another one".into())),
+        unbind: || Err(UnbindError::Invalid("the plan is another one".into())),
+        deprovision: || Err(DeprovisionError::Invalid("the plan is another one".into())),
+        ..Script::default()
+    });
+    let cases = [
+        (&asynchronous, 422, Some("AsyncRequired")),
+        (&busy, 422, Some("ConcurrencyError")),
+        (&foreign, 400, None),
+    ];
+    for (front, status, code) in cases {
+        for answer in [
+            front.json("PUT", BINDING, BIND).await,
+            front.plain("DELETE", &format!("{BINDING}?{IDS}")).await,
+            front.plain("DELETE", &format!("{INSTANCE}?{IDS}")).await,
+        ] {
+            assert_eq!(answer.refused(status).json()["error"].as_str(), code);
+        }
+    }
+}
+
+/// OSB-LOB-03, OSB-LOB-07: the poll of a binding has a state, a description and `Retry-After`, nothing of updates.
+#[tokio::test]
+async fn a_poll_of_a_binding_has_no_more_than_it_may() {
+    let poll = || {
+        let mut polled = polled(State::Failed, Some(4));
+        polled.body.description = Some("no disk".into());
+        polled.body.instance_usable = Some(true);
+        polled.body.update_repeatable = Some(false);
+        Ok(polled)
+    };
+    let front = Front::new(Script {
+        poll,
+        ..Script::default()
+    });
+    let answer = front.plain("GET", &format!("{BINDING}/last_operation")).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("retry-after"), answer.json()),
+        (200, Some("4"), json!({ "state": "failed", "description": "no disk" }))
+    );
+    // Of an instance all of it may be told (OSB-LOI-09).
+    let answer = front.plain("GET", &format!("{INSTANCE}/last_operation")).await;
+    assert_eq!(
+        answer.json(),
+        json!({ "state": "failed", "description": "no disk", "instance_usable": true, "update_repeatable": false })
+    );
 }
 
 /// OSB-LOI-04, OSB-LOI-10.

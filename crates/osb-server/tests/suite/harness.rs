@@ -6,11 +6,13 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use osb_api::answer::{Bound, InstanceBody, LastOperation, Polled, Provisioned, Removed, State};
+use osb_api::answer::{
+    BindingDetails, Bound, InstanceBody, InstanceDetails, LastOperation, Polled, Provisioned, Removed, State, Updated,
+};
 use osb_api::base64;
-use osb_api::error::{BindError, DeprovisionError, PollError, ProvisionError, UnbindError};
+use osb_api::error::{BindError, DeprovisionError, FetchError, PollError, ProvisionError, UnbindError, UpdateError};
 use osb_api::id::{BindingId, InstanceId, OperationId};
-use osb_api::request::{BindRequest, Incomplete, PollQuery, ProvisionRequest, RemovalQuery};
+use osb_api::request::{BindRequest, FetchQuery, Incomplete, PollQuery, ProvisionRequest, RemovalQuery, UpdateRequest};
 use osb_server::{Broker, Caller, Config, Platform, ServedCatalog, Server};
 use prometheus_client::registry::Registry;
 use serde_json::Value;
@@ -29,6 +31,9 @@ pub(crate) enum Seen {
     Provision(InstanceId, ProvisionRequest, Incomplete),
     Deprovision(InstanceId, RemovalQuery, Incomplete),
     PollInstance(InstanceId, PollQuery),
+    Update(InstanceId, UpdateRequest, Incomplete),
+    FetchInstance(InstanceId, FetchQuery),
+    FetchBinding(InstanceId, BindingId, FetchQuery),
     Bind(InstanceId, BindingId, BindRequest, Incomplete),
     Unbind(InstanceId, BindingId, RemovalQuery, Incomplete),
     PollBinding(InstanceId, BindingId, PollQuery),
@@ -40,6 +45,9 @@ pub(crate) struct Script {
     pub(crate) deprovision: fn() -> Result<Removed, DeprovisionError>,
     pub(crate) bind: fn() -> Result<Bound, BindError>,
     pub(crate) unbind: fn() -> Result<Removed, UnbindError>,
+    pub(crate) update: fn() -> Result<Updated, UpdateError>,
+    pub(crate) fetch_instance: fn() -> Result<InstanceDetails, FetchError>,
+    pub(crate) fetch_binding: fn() -> Result<BindingDetails, FetchError>,
     pub(crate) poll: fn() -> Result<Polled, PollError>,
     pub(crate) ready: fn() -> Result<(), String>,
 }
@@ -51,6 +59,9 @@ impl Default for Script {
             deprovision: || Ok(Removed::Done),
             bind: || Ok(Bound::Accepted(operation("op"))),
             unbind: || Ok(Removed::Done),
+            update: || Ok(Updated::Done(InstanceBody::default())),
+            fetch_instance: || Err(FetchError::NotFound),
+            fetch_binding: || Err(FetchError::NotFound),
             poll: || Ok(polled(State::Succeeded, None)),
             ready: || Ok(()),
         }
@@ -159,6 +170,38 @@ impl Broker for Scripted {
         (self.script.poll)()
     }
 
+    async fn update(
+        &self,
+        caller: Caller,
+        instance: InstanceId,
+        request: UpdateRequest,
+        incomplete: Incomplete,
+    ) -> Result<Updated, UpdateError> {
+        self.note(caller, Seen::Update(instance, request, incomplete));
+        (self.script.update)()
+    }
+
+    async fn fetch_instance(
+        &self,
+        caller: Caller,
+        instance: InstanceId,
+        query: FetchQuery,
+    ) -> Result<InstanceDetails, FetchError> {
+        self.note(caller, Seen::FetchInstance(instance, query));
+        (self.script.fetch_instance)()
+    }
+
+    async fn fetch_binding(
+        &self,
+        caller: Caller,
+        instance: InstanceId,
+        binding: BindingId,
+        query: FetchQuery,
+    ) -> Result<BindingDetails, FetchError> {
+        self.note(caller, Seen::FetchBinding(instance, binding, query));
+        (self.script.fetch_binding)()
+    }
+
     fn ready(&self) -> Result<(), String> {
         (self.script.ready)()
     }
@@ -169,10 +212,81 @@ impl Broker for Scripted {
     }
 }
 
-/// A front over a scripted broker.
-pub(crate) struct Front {
-    pub(crate) server: Server<Scripted>,
-    pub(crate) broker: Arc<Scripted>,
+/// A broker that has only what every broker has.
+pub(crate) struct Bare;
+
+impl Broker for Bare {
+    fn catalog(&self) -> ServedCatalog {
+        ServedCatalog::new(CATALOG)
+    }
+
+    async fn provision(
+        &self,
+        _: Caller,
+        _: InstanceId,
+        _: ProvisionRequest,
+        _: Incomplete,
+    ) -> Result<Provisioned, ProvisionError> {
+        Err(ProvisionError::AsyncRequired)
+    }
+
+    async fn deprovision(
+        &self,
+        _: Caller,
+        _: InstanceId,
+        _: RemovalQuery,
+        _: Incomplete,
+    ) -> Result<Removed, DeprovisionError> {
+        Err(DeprovisionError::Gone)
+    }
+
+    async fn instance_last_operation(&self, _: Caller, _: InstanceId, _: PollQuery) -> Result<Polled, PollError> {
+        Err(PollError::NotFound)
+    }
+
+    async fn bind(
+        &self,
+        _: Caller,
+        _: InstanceId,
+        _: BindingId,
+        _: BindRequest,
+        _: Incomplete,
+    ) -> Result<Bound, BindError> {
+        Err(BindError::NoInstance)
+    }
+
+    async fn unbind(
+        &self,
+        _: Caller,
+        _: InstanceId,
+        _: BindingId,
+        _: RemovalQuery,
+        _: Incomplete,
+    ) -> Result<Removed, UnbindError> {
+        Err(UnbindError::Gone)
+    }
+
+    async fn binding_last_operation(
+        &self,
+        _: Caller,
+        _: InstanceId,
+        _: BindingId,
+        _: PollQuery,
+    ) -> Result<Polled, PollError> {
+        Err(PollError::NotFound)
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn register_metrics(&self, _: &mut Registry) {}
+}
+
+/// A front over a broker.
+pub(crate) struct Front<B = Scripted> {
+    pub(crate) server: Server<B>,
+    pub(crate) broker: Arc<B>,
 }
 
 /// A response, read to its end.
@@ -248,11 +362,39 @@ impl Front {
         }
     }
 
+    /// What has reached the broker.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.broker
+            .seen
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, seen)| seen.clone())
+            .collect()
+    }
+
+    /// Who called last.
+    pub(crate) fn caller(&self) -> Caller {
+        self.broker.seen.lock().unwrap().last().expect("a call").0.clone()
+    }
+}
+
+impl Front<Bare> {
+    pub(crate) fn bare() -> Self {
+        let broker = Arc::new(Bare);
+        Self {
+            server: Server::new(broker.clone(), &config()).unwrap(),
+            broker,
+        }
+    }
+}
+
+impl<B: Broker> Front<B> {
     /// Sends a request with any body.
-    pub(crate) async fn send_body<B: http_body::Body<Data = Bytes>>(
+    pub(crate) async fn send_body<T: http_body::Body<Data = Bytes>>(
         &self,
         request: http::request::Builder,
-        body: B,
+        body: T,
     ) -> Answer {
         let response = self.server.handle(request.body(body).unwrap()).await;
         let (parts, body) = response.into_parts();
@@ -280,21 +422,5 @@ impl Front {
             body.to_owned(),
         )
         .await
-    }
-
-    /// What has reached the broker.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.broker
-            .seen
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|(_, seen)| seen.clone())
-            .collect()
-    }
-
-    /// Who called last.
-    pub(crate) fn caller(&self) -> Caller {
-        self.broker.seen.lock().unwrap().last().expect("a call").0.clone()
     }
 }

@@ -9,5 +9,7 @@ mod errors;
 mod harness;
 mod headers;
 mod pages;
+mod updates;
 mod urls;
+mod versions;
 mod wire;

@@ -404,9 +404,10 @@ impl Slot {
                 (self.put(None, *asked, 0, refusal, *accepts, asked.plan == ASYNC), None)
             }
             (Call::Bind { asked, .. }, None) => (self.look(*asked), None),
-            (Call::Bind { binding, asked }, Some((refusal, life))) => {
-                (self.put(Some(*binding), *asked, life, refusal.clone(), false, false), None)
-            }
+            (Call::Bind { binding, asked }, Some((refusal, life))) => (
+                self.put(Some(*binding), *asked, life, refusal.clone(), false, false),
+                None,
+            ),
             (Call::Update { change, accepts }, _) => (self.update(*change, *accepts), None),
             (Call::Deprovision { plan, accepts }, _) => self.delete(None, plan, *accepts),
             (Call::Unbind { binding, plan, accepts }, _) => self.delete(Some(*binding), plan, *accepts),

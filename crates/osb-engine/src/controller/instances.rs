@@ -1,0 +1,225 @@
+//! Provision, update and deprovision, carried out.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use osb_api::answer::InstanceBody;
+use osb_api::id::PlanId;
+
+use super::bindings::Undone;
+use super::call::Called;
+use super::outcome::{SERVICE_FAILED, late, unreadable};
+use super::ready::{Ready, Turn};
+use super::run::{LOOKS, target_of};
+use crate::engine::Inner;
+use crate::erased::StoredState;
+use crate::home::{HomeError, Selection};
+use crate::lanes::{Accepted, LaneKey};
+use crate::objects::{self, Order};
+use crate::recorder::OutcomeWrite;
+use crate::removal::AcceptError;
+use crate::resource::{INSTANCE_LABEL, Kind, Stored, Verb};
+use crate::seal::SealError;
+use crate::service::{self, Change, Error};
+use crate::waiters::Settled;
+
+impl Inner {
+    pub(super) async fn provision_now(self: &Arc<Self>, turn: Turn<'_>, accepted: Accepted) -> Result<(), HomeError> {
+        let Accepted { stored, known, .. } = accepted;
+        let key = turn.key;
+        let Some(ready) = self.make_ready(turn, stored, known, None) else {
+            return Ok(());
+        };
+        let Some(_slot) = ready.slot().await else { return Ok(()) };
+        let service = &ready.found.registration.service;
+        let function = service.provision(&ready.operation, ready.known.request.parameters.clone());
+        match self.call_author(&ready, function).await {
+            Called::Returned(state) => {
+                let body = InstanceBody {
+                    dashboard_url: service.dashboard_url(&ready.operation),
+                    metadata: None,
+                };
+                let write = OutcomeWrite {
+                    data: Some(state),
+                    outputs: Some(objects::to_vec(&body)),
+                    drop_steps: true,
+                    spec: None,
+                };
+                self.succeeded(&ready, write, Settled::Succeeded(None)).await
+            }
+            ended => self.not_returned(key, &ready, ended).await,
+        }
+    }
+
+    pub(super) async fn update_now(self: &Arc<Self>, turn: Turn<'_>, stored: Stored) -> Result<(), HomeError> {
+        let before = objects::data(&self.keys, &stored);
+        let key = turn.key;
+        let Some(ready) = self.make_ready(turn, stored, None, None) else {
+            return Ok(());
+        };
+        let before = match before {
+            Ok(state) => state.unwrap_or_default(),
+            Err(error) => return self.failed(key, &ready, unreadable(error)).await,
+        };
+        let Some(_slot) = ready.slot().await else { return Ok(()) };
+        let update = ready.known.update.clone().unwrap_or_default();
+        let (from, to) = (&ready.stored.spec.plan_id, &ready.operation.facts.plan.id);
+        let change = Change {
+            parameters: (!update.parameters.is_empty()).then_some(update.parameters),
+            previous_plan: (from.as_str() != to).then(|| from.clone()),
+            maintenance: update.maintenance,
+        };
+        let author = ready.found.registration.update.as_ref();
+        let function: BoxFuture<'_, service::Result<StoredState>> = match author {
+            Some(author) => author.service.update(&ready.operation, before, change),
+            // Only the context changes, and nobody wants to know.
+            None => Box::pin(std::future::ready(Ok(before))),
+        };
+        match self.call_author(&ready, function).await {
+            Called::Returned(state) => match self.updated(&ready, state) {
+                Ok(write) => self.succeeded(&ready, write, Settled::Succeeded(None)).await,
+                Err(error) => self.failed(key, &ready, unreadable(error)).await,
+            },
+            ended => self.not_returned(key, &ready, ended).await,
+        }
+    }
+
+    /// What a successful update writes: everything that it changes, at once.
+    fn updated(&self, ready: &Ready, state: StoredState) -> Result<OutcomeWrite, SealError> {
+        let (stored, facts) = (&ready.stored, &ready.operation.facts);
+        let before: Option<InstanceBody> = objects::outputs(&self.keys, stored)?;
+        let before = before.unwrap_or_default();
+        let dashboard_url = ready.found.registration.service.dashboard_url(&ready.operation);
+        let body = InstanceBody {
+            dashboard_url: dashboard_url.or(before.dashboard_url),
+            ..before
+        };
+        let plan_id = stored.running().and_then(|running| running.plan_id.as_ref());
+        debug_assert_eq!(plan_id.map(PlanId::as_str), Some(facts.plan.id.as_str()));
+        let plan_id = plan_id.unwrap_or(&stored.spec.plan_id);
+        Ok(OutcomeWrite {
+            data: Some(state),
+            outputs: Some(objects::to_vec(&body)),
+            drop_steps: true,
+            spec: Some(objects::updated_spec(&self.keys, stored, plan_id, &ready.known)?),
+        })
+    }
+
+    pub(super) async fn deprovision_now(self: &Arc<Self>, turn: Turn<'_>, stored: Stored) -> Result<(), HomeError> {
+        let state = objects::data(&self.keys, &stored);
+        let instance = stored.clone();
+        let key = turn.key;
+        let Some(ready) = self.make_ready(turn, stored, None, Some(&instance)) else {
+            return Ok(());
+        };
+        if let Some(error) = self.unbind_all(key, &instance, &ready).await? {
+            return self.failed(key, &ready, error).await;
+        }
+        let state = match state {
+            Ok(state) => state,
+            Err(error) => {
+                return self.failed(key, &ready, unreadable(error)).await;
+            }
+        };
+        let Some(slot) = ready.slot().await else { return Ok(()) };
+        let function = ready.found.registration.service.deprovision(&ready.operation, state);
+        let called = self.call_author(&ready, function).await;
+        drop(slot);
+        match called {
+            Called::Returned(()) => self.removed(&ready.into_stored().await).await,
+            ended => self.not_returned(key, &ready, ended).await,
+        }
+    }
+
+    /// Removes the bindings of an instance that is being removed, until none is left (Amb-18). The answer is what
+    /// stands in the way.
+    async fn unbind_all(
+        self: &Arc<Self>,
+        key: &LaneKey,
+        instance: &Stored,
+        ready: &Ready,
+    ) -> Result<Option<Error>, HomeError> {
+        let labels = format!("{INSTANCE_LABEL}={}", key.instance);
+        let selection = Selection {
+            namespace: Some(&key.namespace),
+            labels: Some(&labels),
+            ..Selection::default()
+        };
+        for _ in 0..LOOKS {
+            let bindings = self
+                .home
+                .list::<Stored>(Kind::Binding, selection.clone())
+                .await?
+                .items
+                .unwrap_or_default();
+            if bindings.is_empty() {
+                return Ok(None);
+            }
+            for binding in bindings {
+                if let Some(error) = self.unbind_along(key, binding, instance, ready).await? {
+                    return Ok(Some(error));
+                }
+            }
+        }
+        Ok(Some(Error::retry("New bindings keep coming.")))
+    }
+
+    async fn unbind_along(
+        self: &Arc<Self>,
+        key: &LaneKey,
+        mut binding: Stored,
+        instance: &Stored,
+        ready: &Ready,
+    ) -> Result<Option<Error>, HomeError> {
+        let Some(epoch) = self.shards.epoch(&key.instance) else {
+            return Ok(Some(Error::retry("Handed over.")));
+        };
+        if binding.running().is_some_and(|running| running.verb == Verb::Unbind) {
+            if self.is_buried(&binding).await? {
+                self.removed(&binding).await?;
+                return Ok(None);
+            }
+            if binding.record.as_ref().is_some_and(|record| record.epoch < epoch) {
+                match self.claim(&binding, epoch).await {
+                    Ok(claimed) => binding = claimed,
+                    Err(HomeError::Conflict | HomeError::NotFound) => return Ok(None),
+                    Err(error) => return Err(error),
+                }
+            }
+        } else {
+            match self.accept(&binding, Order::own(Verb::Unbind, epoch)).await {
+                Ok(accepted) => binding = accepted,
+                Err(AcceptError::Changed) => return Ok(None),
+                Err(AcceptError::Home(error)) => return Err(error),
+                Err(AcceptError::Seal) => return Err(HomeError::Unknown),
+            }
+        }
+        let turn = Turn {
+            key,
+            found: ready.found.clone(),
+            attempt: ready.attempt,
+            cancelled: ready.cancelled.child_token(),
+        };
+        let undone = self.undo_binding(turn, binding, Some(instance)).await?;
+        match undone {
+            Undone::Yes(stored) => self.removed(&stored).await.map(|()| None),
+            Undone::No(of_binding, error) => {
+                // With the removal of the instance that of the binding ends, too; else it goes on with the next try.
+                match self.pause_before_next(ready, &error) {
+                    Some(pause) => self.again(key.clone(), target_of(&of_binding.stored), ready.attempt + 1, pause),
+                    None => {
+                        let text = error.description.as_deref().unwrap_or(SERVICE_FAILED);
+                        let text = objects::masked(text, &objects::secrets(&of_binding.known));
+                        self.store_failure(&of_binding, text).await?;
+                    }
+                }
+                Ok(Some(error))
+            }
+            Undone::Late(of_binding) => {
+                self.store_failure(&of_binding, late()).await?;
+                Ok(Some(Error::failed(late())))
+            }
+            Undone::Cancelled => Ok(Some(Error::retry("A binding could not be removed."))),
+        }
+    }
+}

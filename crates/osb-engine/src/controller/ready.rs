@@ -1,0 +1,142 @@
+//! A call of the author, made ready.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::call::Called;
+use crate::definition::Found;
+use crate::engine::Inner;
+use crate::lanes::LaneKey;
+use crate::objects::{self, Known};
+use crate::operation::Operation;
+use crate::recorder::Recorder;
+use crate::resource::Stored;
+use crate::service;
+
+/// So much time an operation gets at least when it is resumed after its deadline.
+const LAST_CHANCE: Duration = Duration::from_secs(60);
+
+/// A turn of a lane.
+pub(super) struct Turn<'a> {
+    pub(super) key: &'a LaneKey,
+    pub(super) found: Found,
+    pub(super) attempt: u32,
+    pub(super) cancelled: CancellationToken,
+}
+
+/// A call of the author, made ready.
+pub(super) struct Ready {
+    pub(super) stored: Stored,
+    pub(super) found: Found,
+    pub(super) known: Known,
+    pub(super) operation: Operation,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) cancelled: CancellationToken,
+    pub(super) deadline: Instant,
+    pub(super) attempt: u32,
+}
+
+impl Inner {
+    /// Everything that a call needs, of an operation on an instance or on a binding of `instance`; `None` when the object cannot be read, and then the operation has failed.
+    pub(super) fn make_ready(
+        &self,
+        turn: Turn<'_>,
+        stored: Stored,
+        known: Option<Known>,
+        instance: Option<&Stored>,
+    ) -> Option<Ready> {
+        let Turn {
+            found,
+            attempt,
+            cancelled,
+            ..
+        } = turn;
+        let platform = self.platform(&stored.metadata.namespace)?;
+        let running = stored.running()?;
+        let known = match known.map_or_else(|| Known::open(&self.keys, &stored, running), Ok) {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::error!(%error, object = %stored.metadata.name, "the request of an operation cannot be read");
+                return None;
+            }
+        };
+        let facts = objects::facts(
+            platform,
+            &found.plan.plan,
+            instance.unwrap_or(&stored),
+            &stored,
+            running,
+            &known,
+        );
+        let age = running.accepted_at.map(|accepted| self.now().duration_since(accepted));
+        let deadline = deadline(
+            Duration::try_from(age.unwrap_or_default()).unwrap_or_default(),
+            if running.verb.removes() {
+                found.plan.removal_deadline
+            } else {
+                found.plan.deadline
+            },
+        );
+        let recorder = Arc::new(Recorder::new(
+            self.home.clone(),
+            self.keys.clone(),
+            self.own.clone(),
+            &stored,
+            cancelled.clone(),
+        )?);
+        let operation = Operation {
+            facts: Arc::new(facts),
+            attempt,
+            cancelled: cancelled.clone(),
+            recorder: Some(recorder.clone()),
+        };
+        Some(Ready {
+            stored,
+            found,
+            known,
+            operation,
+            recorder,
+            cancelled,
+            deadline,
+            attempt,
+        })
+    }
+
+    /// Calls a function of the author within the limits of its operation.
+    pub(super) async fn call_author<T>(&self, ready: &Ready, function: BoxFuture<'_, service::Result<T>>) -> Called<T> {
+        let verb = ready.operation.verb();
+        let recorder = Some(&ready.recorder);
+        self.call(verb, recorder, &ready.cancelled, ready.deadline, function)
+            .await
+    }
+}
+
+impl Ready {
+    /// One of the places that the plan has for running functions.
+    pub(super) async fn slot(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        tokio::select! {
+            slot = self.found.plan.slots.acquire() => slot.ok(),
+            () = self.cancelled.cancelled() => None,
+        }
+    }
+
+    /// The object with the version of the last write.
+    pub(super) async fn into_stored(self) -> Stored {
+        let metadata = self.recorder.meta().await;
+        Stored {
+            metadata,
+            ..self.stored
+        }
+    }
+}
+
+/// When an operation that was accepted so long ago has to end.
+fn deadline(age: Duration, limit: Duration) -> Instant {
+    let left = limit.saturating_sub(age);
+    // A limit below the last chance is the author's will; an age beyond the limit is a long time without us.
+    Instant::now() + if left.is_zero() { LAST_CHANCE.min(limit) } else { left }
+}

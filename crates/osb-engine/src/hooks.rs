@@ -1,0 +1,291 @@
+//! What an author may have to say to a request before anything is done for it: who may do what, and with what values.
+
+use std::future::{Future, ready};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt as _};
+use osb_api::Object;
+use osb_api::context::Context;
+use osb_api::error::Fault;
+use osb_api::id::{BindingId, InstanceId, OfferingId, PlanId};
+use osb_api::identity::UserInfo;
+use osb_api::request::{BindRequest, ProvisionRequest, UpdateRequest};
+use osb_server::{Caller, Platform};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::definition::Broker;
+
+/// A hook that takes longer has not decided: the platform is told to come again.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// What somebody wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ActionVerb {
+    /// Make an instance.
+    Provision,
+    /// Change an instance.
+    Update,
+    /// Remove an instance.
+    Deprovision,
+    /// Make a binding, also in place of another one.
+    Bind,
+    /// Remove a binding.
+    Unbind,
+    /// See an instance.
+    FetchInstance,
+    /// See a binding, credentials and all.
+    FetchBinding,
+}
+
+/// What somebody wants to do, to what, and who it is.
+#[derive(Clone, Debug)]
+pub struct Action<'a> {
+    /// What is to be done.
+    pub verb: ActionVerb,
+    /// The platform that asks.
+    pub platform: &'a Platform,
+    /// Its user, if it says who that is. Clean-up that a platform makes on its own has none.
+    pub user: Option<UserInfo>,
+    /// The instance, as the platform calls it.
+    pub instance: &'a InstanceId,
+    /// The binding, in those verbs that have one.
+    pub binding: Option<&'a BindingId>,
+    /// The offering.
+    pub offering: &'a OfferingId,
+    /// The plan; of an update the one that the instance would have afterwards.
+    pub plan: &'a PlanId,
+    /// The context of the request, else that of what is there already.
+    pub context: Option<&'a Context>,
+}
+
+/// A request whose parameters fit the schema.
+#[derive(Clone, Debug)]
+pub struct Draft<'a> {
+    /// What it is to do.
+    pub action: &'a Action<'a>,
+    /// What it brings.
+    pub request: DraftRequest<'a>,
+}
+
+/// What a request brings, by its verb.
+#[derive(Clone, Copy, Debug)]
+pub enum DraftRequest<'a> {
+    /// Of a provision.
+    Provision(&'a ProvisionRequest),
+    /// Of an update.
+    Update(&'a UpdateRequest),
+    /// Of a bind. A rotation without parameters takes those of its predecessor, which are not here.
+    Bind(&'a BindRequest),
+}
+
+impl Draft<'_> {
+    /// The parameters of the request, in a type of the author's; no parameters are an empty object.
+    ///
+    /// # Errors
+    /// [`Refused`] when they do not fit.
+    pub fn parameters<T: DeserializeOwned>(&self) -> Result<T, Refused> {
+        let parameters: Option<&Object> = match self.request {
+            DraftRequest::Provision(request) => request.parameters.as_ref(),
+            DraftRequest::Update(request) => request.parameters.as_ref(),
+            DraftRequest::Bind(request) => request.parameters.as_ref(),
+        };
+        // What serde says quotes what it refuses.
+        T::deserialize(Value::Object(parameters.cloned().unwrap_or_default()))
+            .map_err(|_| Refused::because("parameters: their names, types or values are not what the service takes"))
+    }
+}
+
+/// Why a hook does not let a request through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused(Reason);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Reason {
+    Text(String),
+    Undecided,
+}
+
+impl Refused {
+    /// It may not be done: 403 of [`Authorize`], 400 of [`Validate`]. The user reads the text: keep secrets out of it.
+    pub fn because(text: impl Into<String>) -> Self {
+        Self(Reason::Text(text.into()))
+    }
+
+    /// It cannot be decided now, for instance because whoever is to be asked does not answer: 503, and the platform
+    /// comes again.
+    pub fn undecided() -> Self {
+        Self(Reason::Undecided)
+    }
+}
+
+/// Decides who may do what. Registered with [`Broker::authorize`]; a function `Fn(&Action) -> Result<(), Refused>` is
+/// one, too.
+///
+/// It is asked before anything is written or the author is called, for each request that changes something or fetches
+/// something, again for each repeat. What is not there is not asked about. It is not asked about what the broker does on
+/// its own, such as the removal of what nobody waited for, and not about polls. A refused deprovision or unbind leaves
+/// what there is; a platform that cleans up comes without a user.
+pub trait Authorize: Send + Sync + 'static {
+    /// Lets the action through, or says why not. After 10 seconds it counts as undecided.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    fn authorize(&self, action: &Action<'_>) -> impl Future<Output = Result<(), Refused>> + Send;
+}
+
+impl<F: Fn(&Action<'_>) -> Result<(), Refused> + Send + Sync + 'static> Authorize for F {
+    fn authorize(&self, action: &Action<'_>) -> impl Future<Output = Result<(), Refused>> + Send {
+        ready(self(action))
+    }
+}
+
+/// Decides whether values that fit the schema make sense. Registered with [`Broker::validate`]; a function
+/// `Fn(&Draft) -> Result<(), Refused>` is one, too.
+///
+/// It is asked about each provision, update and bind after all other checks and before anything is written. The answer
+/// to a repeat of what is there already does not depend on it.
+pub trait Validate: Send + Sync + 'static {
+    /// Lets the request through, or says why not. After 10 seconds it counts as undecided.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    fn validate(&self, draft: &Draft<'_>) -> impl Future<Output = Result<(), Refused>> + Send;
+}
+
+impl<F: Fn(&Draft<'_>) -> Result<(), Refused> + Send + Sync + 'static> Validate for F {
+    fn validate(&self, draft: &Draft<'_>) -> impl Future<Output = Result<(), Refused>> + Send {
+        ready(self(draft))
+    }
+}
+
+/// The hooks of a broker, all of which have to agree.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    authorize: Vec<Arc<dyn AnyAuthorize>>,
+    validate: Vec<Arc<dyn AnyValidate>>,
+}
+
+trait AnyAuthorize: Send + Sync {
+    fn ask<'a>(&'a self, action: &'a Action<'a>) -> BoxFuture<'a, Result<(), Refused>>;
+}
+
+impl<H: Authorize> AnyAuthorize for H {
+    fn ask<'a>(&'a self, action: &'a Action<'a>) -> BoxFuture<'a, Result<(), Refused>> {
+        self.authorize(action).boxed()
+    }
+}
+
+trait AnyValidate: Send + Sync {
+    fn ask<'a>(&'a self, draft: &'a Draft<'a>) -> BoxFuture<'a, Result<(), Refused>>;
+}
+
+impl<H: Validate> AnyValidate for H {
+    fn ask<'a>(&'a self, draft: &'a Draft<'a>) -> BoxFuture<'a, Result<(), Refused>> {
+        self.validate(draft).boxed()
+    }
+}
+
+impl Broker {
+    /// Has a hook decide who may do what. Several have all to agree.
+    ///
+    /// ```
+    /// use osb_engine::{Action, ActionVerb, Broker, Refused};
+    ///
+    /// fn only_admins_remove(action: &Action<'_>) -> Result<(), Refused> {
+    ///     let is_admin = action.user.as_ref().is_some_and(|user| user.groups.iter().any(|group| group == "admins"));
+    ///     if action.verb == ActionVerb::Deprovision && !is_admin {
+    ///         return Err(Refused::because("Only administrators may remove an instance."));
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// let broker = Broker::new("databases").authorize(only_admins_remove);
+    /// ```
+    #[must_use]
+    pub fn authorize(mut self, hook: impl Authorize) -> Self {
+        self.hooks.authorize.push(Arc::new(hook));
+        self
+    }
+
+    /// Has a hook look at the values of requests. Several have all to agree.
+    ///
+    /// ```
+    /// use osb_engine::{Broker, Draft, DraftRequest, Refused};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct NewDatabase { min_gb: u32, max_gb: u32 }
+    ///
+    /// fn sizes_fit(draft: &Draft<'_>) -> Result<(), Refused> {
+    ///     if let DraftRequest::Provision(_) = draft.request {
+    ///         let new: NewDatabase = draft.parameters()?;
+    ///         if new.min_gb > new.max_gb {
+    ///             return Err(Refused::because("min_gb must not be more than max_gb."));
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// let broker = Broker::new("databases").validate(sizes_fit);
+    /// ```
+    #[must_use]
+    pub fn validate(mut self, hook: impl Validate) -> Self {
+        self.hooks.validate.push(Arc::new(hook));
+        self
+    }
+}
+
+impl<'a> Action<'a> {
+    pub(crate) fn new(
+        verb: ActionVerb,
+        caller: &'a Caller,
+        (instance, binding): (&'a InstanceId, Option<&'a BindingId>),
+        (offering, plan): (&'a OfferingId, &'a PlanId),
+        context: Option<&'a Context>,
+    ) -> Self {
+        Self {
+            verb,
+            platform: &caller.platform,
+            user: caller.identity.as_ref().map(|identity| identity.user_info()),
+            instance,
+            binding,
+            offering,
+            plan,
+            context,
+        }
+    }
+}
+
+impl Hooks {
+    /// Asks all who decide who may do what.
+    pub(crate) async fn authorize(&self, action: &Action<'_>) -> Result<(), Fault> {
+        for hook in &self.authorize {
+            if let Some(text) = decided(hook.ask(action)).await? {
+                return Err(Fault::Forbidden(text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks all who look at values; the text says what is wrong with them.
+    pub(crate) async fn validate(&self, draft: &Draft<'_>) -> Result<Option<String>, Fault> {
+        for hook in &self.validate {
+            if let Some(text) = decided(hook.ask(draft)).await? {
+                return Ok(Some(text));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The text of a refusal.
+async fn decided(asked: BoxFuture<'_, Result<(), Refused>>) -> Result<Option<String>, Fault> {
+    match tokio::time::timeout(LIMIT, asked).await {
+        Ok(Ok(())) => Ok(None),
+        Ok(Err(Refused(Reason::Text(text)))) => Ok(Some(text)),
+        Ok(Err(Refused(Reason::Undecided))) | Err(_) => Err(Fault::Unavailable(
+            "The broker cannot decide at the moment whether this may be done.".to_owned(),
+        )),
+    }
+}
