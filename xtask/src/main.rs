@@ -1,9 +1,11 @@
 //! Tasks of the project: `cargo xtask help`.
 
 mod check;
+mod long;
 mod metadata;
 mod oracle;
 mod run;
+mod spec;
 mod test;
 mod tools;
 
@@ -21,7 +23,10 @@ Tasks of the project: cargo xtask TASK
   oracle             build etcd, kube-apiserver, kube-controller-manager and kubectl; print their folder
   bench [ARGS]       the load generator (tools/loadgen), release build
   torture [ARGS]     kill and restart a broker under load (tools/torture), release build
+  long [NAME]        play tests longer than CI does, from a seed; without NAME: which there are
   proof [NAME]       repeat the run that proofs/NAME.json records; without NAME: which there are
+  spec [PART...]     which tests prove which requirements of the specification (spec/osb-2.17.tsv)
+  spec --strict      the same; fails when a requirement is cited by no test
   help               this text
 
 cargo test needs nothing but Rust; tests that need a server then pass with a line \"skipped: ...\".
@@ -52,7 +57,9 @@ fn run_task(task: &str, args: &[String]) -> Result<()> {
             Ok(())
         }
         "bench" | "torture" => tools::tool(task, args),
+        "long" => long::long(args),
         "proof" => tools::proof(args),
+        "spec" => spec::spec(args),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

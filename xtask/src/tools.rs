@@ -5,7 +5,7 @@ use std::io;
 use anyhow::{Context as _, Result, bail};
 
 use crate::metadata::Metadata;
-use crate::run;
+use crate::{long, run};
 
 /// The package behind a task.
 fn package(task: &str) -> Option<&'static str> {
@@ -55,7 +55,11 @@ pub(crate) fn proof(args: &[String]) -> Result<()> {
     }
     match recorded.args.split_first() {
         Some((task, args)) if package(task).is_some() => tool(task, args),
-        _ => bail!("proofs/{name}.json records no run of a tool: {:?}", recorded.args),
+        Some((task, args)) if task == "long" => long::long(args),
+        _ => bail!(
+            "proofs/{name}.json records no run that can be repeated: {:?}",
+            recorded.args
+        ),
     }
 }
 

@@ -95,13 +95,8 @@ pub struct Create<'a> {
 ///
 /// # Errors
 ///
-/// 400 when the object is for another namespace than the URL, or has a resourceVersion.
+/// 400 when the object is for another namespace than the URL.
 pub fn prepare_create(meta: &mut Map<String, Value>, create: &mut Create<'_>) -> Result<(), Status> {
-    if !text(meta, "resourceVersion").is_empty() {
-        return Err(Status::bad_request(
-            "resourceVersion should not be set on objects to be created",
-        ));
-    }
     fill_namespace(meta, create.namespace)?;
     for name in [
         "deletionTimestamp",
@@ -167,14 +162,12 @@ pub fn check_name(meta: &Map<String, Value>, url_name: &str) -> Result<(), Statu
 }
 
 /// Fields that only the server changes; an update keeps the old ones, whatever the client sent.
-const SYSTEM_FIELDS: [&str; 4] = [
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "uid",
-];
+const SYSTEM_FIELDS: [&str; 3] = ["creationTimestamp", "generation", "uid"];
 
-/// Restores what an update may not change: the system's fields, and the generation if the kind has one (see [`bump_generation`]).
+/// Fields that only a deletion sets. An update may leave them out; another value breaks a rule.
+const DELETION_FIELDS: [&str; 2] = ["deletionTimestamp", "deletionGracePeriodSeconds"];
+
+/// Restores what an update may not change. Where the server counts generations, see [`bump_generation`].
 ///
 /// # Errors
 ///
@@ -183,7 +176,6 @@ pub fn prepare_update(
     resource: &Resource,
     old: &Map<String, Value>,
     new: &mut Map<String, Value>,
-    has_generation: bool,
 ) -> Result<(), Status> {
     let name = text(old, "name");
     check_name(new, name)?;
@@ -193,8 +185,13 @@ pub fn prepare_update(
         let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {old_uid}");
         return Err(Status::conflict_because(resource, name, &why));
     }
-    for field in SYSTEM_FIELDS.into_iter().chain(has_generation.then_some("generation")) {
+    for field in SYSTEM_FIELDS {
         restore(old, new, field);
+    }
+    for field in DELETION_FIELDS {
+        if new.get(field).is_none_or(Value::is_null) {
+            restore(old, new, field);
+        }
     }
     new.remove("selfLink");
     Ok(())
@@ -255,7 +252,8 @@ pub struct MetadataRules {
     pub name: NameRule,
     /// Whether its objects live in namespaces.
     pub namespaced: bool,
-    /// Whether finalizers without a slash must be standard ones, as for built-in kinds; custom resources only draw a warning.
+    /// Whether finalizers without a slash must be standard ones, as for the kinds of the core group; custom resources only draw a
+    /// warning.
     pub strict_finalizers: bool,
 }
 
@@ -279,6 +277,13 @@ pub fn validate_metadata_update(old: &Map<String, Value>, new: &Map<String, Valu
         .filter(|field| text(old, field) != text(new, field))
         .map(|field| FieldError::invalid(field::child("metadata", field), text(new, field), "field is immutable"))
         .collect();
+    let changed = DELETION_FIELDS
+        .iter()
+        .filter(|field| old.get(**field) != new.get(**field));
+    errors.extend(changed.map(|field| {
+        let value = new.get(*field).cloned().unwrap_or_default();
+        FieldError::invalid(field::child("metadata", field), value, "field is immutable")
+    }));
     if is_being_deleted(old) {
         let added: Vec<String> = finalizers(new)
             .filter(|f| !finalizers(old).any(|o| o == *f))
@@ -378,7 +383,7 @@ fn validate_finalizers(meta: &Map<String, Value>, strict: bool, errors: &mut Vec
     let path = "metadata.finalizers";
     for (i, finalizer) in finalizers(meta).enumerate() {
         let problems = qualified_name_problems(finalizer);
-        if problems.is_empty() && strict && is_bare(finalizer) {
+        if strict && is_bare(finalizer) {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";
             errors.push(FieldError::invalid(field::index(path, i), finalizer, detail));
         }
@@ -393,15 +398,16 @@ fn validate_finalizers(meta: &Map<String, Value>, strict: bool, errors: &mut Vec
 
 /// What deserves a warning though it is accepted: finalizers without a domain, one owner named twice.
 pub fn metadata_warnings(meta: &Map<String, Value>) -> Vec<String> {
-    let mut warnings: Vec<String> = finalizers(meta)
-        .filter(|f| is_bare(f))
-        .map(|f| {
+    let bare = |with_domain: bool, path: &'static str| {
+        let bare = finalizers(meta).filter(move |f| is_bare(f) && f.contains('.') == with_domain);
+        bare.map(move |f| {
             format!(
-                "metadata.finalizers: \"{f}\": prefer a domain-qualified finalizer name including a path (/) to avoid \
-                     accidental conflicts with other finalizer writers"
+                "metadata.finalizers: \"{f}\": prefer a domain-qualified finalizer name{path} to avoid accidental conflicts \
+                 with other finalizer writers"
             )
         })
-        .collect();
+    };
+    let mut warnings: Vec<String> = bare(true, " including a path (/)").chain(bare(false, "")).collect();
     let owners = meta
         .get("ownerReferences")
         .and_then(Value::as_array)

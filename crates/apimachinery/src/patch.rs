@@ -20,17 +20,23 @@ const MAX_MOVED: usize = 50_000_000;
 
 /// Applies a merge patch: objects are merged key by key, null removes a key, and everything else replaces what was there.
 ///
+/// Beyond RFC 7386, and as a real API server does it, members that are null are also left out of objects inside lists.
+///
 /// ```
 /// use serde_json::json;
 ///
 /// let mut target = json!({"a": 1, "b": {"c": 2, "d": 3}});
-/// apimachinery::patch::merge_patch(&mut target, &json!({"a": null, "b": {"c": 4}}));
+/// apimachinery::patch::merge_patch(&mut target, json!({"a": null, "b": {"c": 4}}));
 /// assert_eq!(target, json!({"b": {"c": 4, "d": 3}}));
 /// ```
-pub fn merge_patch(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
+pub fn merge_patch(target: &mut Value, patch: Value) {
+    let patch = match patch {
+        Value::Object(patch) => patch,
+        mut other => {
+            remove_nulls(&mut other);
+            *target = other;
+            return;
+        }
     };
     if !target.is_object() {
         *target = Value::Object(Map::new());
@@ -38,17 +44,29 @@ pub fn merge_patch(target: &mut Value, patch: &Value) {
     let Value::Object(target) = target else { return };
     for (key, patch) in patch {
         if patch.is_null() {
-            target.remove(key);
+            target.remove(&key);
         } else {
-            merge_patch(target.entry(key.as_str()).or_insert(Value::Null), patch);
+            merge_patch(target.entry(key).or_insert(Value::Null), patch);
         }
+    }
+}
+
+/// Takes the members that are null out of the objects inside a list.
+fn remove_nulls(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(remove_nulls),
+        Value::Object(map) => {
+            map.retain(|_, member| !member.is_null());
+            map.values_mut().for_each(remove_nulls);
+        }
+        _ => {}
     }
 }
 
 /// Why a JSON patch cannot be read or applied. Names the operation by its position and never quotes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PatchError {
-    /// Not a list of operations.
+    /// Not a list of objects.
     #[error("a JSON patch is a list of operations")]
     NotAList,
     /// Over [`MAX_OPERATIONS`].
@@ -78,7 +96,7 @@ impl PatchError {
     /// The answer to the client: 400, 413 or 422.
     pub fn status(&self) -> Status {
         match self {
-            Self::NotAList | Self::Malformed(_) => Status::bad_request(format!("error decoding patch: {self}")),
+            Self::NotAList => Status::bad_request(format!("error decoding patch: {self}")),
             Self::TooManyOperations => Status::failure(
                 crate::status::Reason::RequestEntityTooLarge,
                 format!("the patch is too large: {self}"),
@@ -105,13 +123,17 @@ pub struct JsonPatch {
 }
 
 impl JsonPatch {
-    /// Reads the operations.
+    /// Reads the operations. `null` is a patch without any, and a value that is not given is `null`.
     ///
     /// # Errors
     ///
     /// When it is no list of operations, one of them is malformed, or there are too many.
     pub fn parse(patch: &Value) -> Result<Self, PatchError> {
-        let list = patch.as_array().ok_or(PatchError::NotAList)?;
+        let list = match patch {
+            Value::Null => &[],
+            Value::Array(list) if list.iter().all(Value::is_object) => list.as_slice(),
+            _ => return Err(PatchError::NotAList),
+        };
         if list.len() > MAX_OPERATIONS {
             return Err(PatchError::TooManyOperations);
         }
@@ -146,11 +168,11 @@ impl JsonPatch {
 fn operation(op: &Value) -> Option<Operation> {
     let path = || Pointer::parse(op.get("path")?.as_str()?);
     let from = || Pointer::parse(op.get("from")?.as_str()?);
-    let value = || op.get("value").cloned();
+    let value = || op.get("value").cloned().unwrap_or_default();
     Some(match op.get("op")?.as_str()? {
-        "add" => Operation::Add(path()?, value()?),
+        "add" => Operation::Add(path()?, value()),
         "remove" => Operation::Remove(path()?),
-        "replace" => Operation::Replace(path()?, value()?),
+        "replace" => Operation::Replace(path()?, value()),
         "move" => Operation::Move {
             from: from()?,
             path: path()?,
@@ -159,7 +181,7 @@ fn operation(op: &Value) -> Option<Operation> {
             from: from()?,
             path: path()?,
         },
-        "test" => Operation::Test(path()?, value()?),
+        "test" => Operation::Test(path()?, value()),
         _ => return None,
     })
 }
@@ -199,8 +221,15 @@ impl State {
             Operation::Remove(path) => self.remove(path).map(drop),
             Operation::Replace(path, value) => {
                 check_depth(path, value)?;
-                *path.find_mut(&mut self.document).ok_or(Problem::NotFound)? = value.clone();
-                Ok(())
+                if let Some(place) = path.find_mut(&mut self.document) {
+                    *place = value.clone();
+                    return Ok(());
+                }
+                // A member that is missing is added, as the patches of a real API server do it.
+                if !self.lacks_member(path) {
+                    return Err(Problem::NotFound);
+                }
+                self.add(path, value.clone())
             }
             Operation::Move { from, path } if from == path => {
                 from.find(&self.document).map(drop).ok_or(Problem::NotFound)
@@ -214,7 +243,8 @@ impl State {
                 self.add(path, value)
             }
             Operation::Copy { from, path } => {
-                let value = from.find(&self.document).ok_or(Problem::NotFound)?;
+                let missing = self.lacks_member(from).then_some(&Value::Null);
+                let value = from.find(&self.document).or(missing).ok_or(Problem::NotFound)?;
                 self.copied += size(value, MAX_COPIED_BYTES);
                 if self.copied > MAX_COPIED_BYTES {
                     return Err(Problem::TooMuch);
@@ -223,7 +253,8 @@ impl State {
                 self.add(path, value)
             }
             Operation::Test(path, value) => {
-                let found = path.find(&self.document).ok_or(Problem::TestFailed)?;
+                let missing = self.lacks_member(path).then_some(&Value::Null);
+                let found = path.find(&self.document).or(missing).ok_or(Problem::TestFailed)?;
                 if equal(found, value) {
                     Ok(())
                 } else {
@@ -278,6 +309,15 @@ impl State {
             }
             _ => Err(Problem::NotFound),
         }
+    }
+
+    /// Whether a path leads to a member that its object does not have. For a real API server that is null, but when it is to be
+    /// removed.
+    fn lacks_member(&self, path: &Pointer) -> bool {
+        path.split().is_some_and(|(parent, last)| {
+            let object = parent.find(&self.document).and_then(Value::as_object);
+            object.is_some_and(|object| !object.contains_key(last))
+        })
     }
 
     fn charge(&mut self, values: usize) -> Result<(), Problem> {
@@ -368,7 +408,7 @@ mod tests {
             (json!([1, 2]), json!({"a": "b", "c": null}), json!({"a": "b"})),
             (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
         ] {
-            merge_patch(&mut target, &patch);
+            merge_patch(&mut target, patch.clone());
             assert_eq!(target, expected, "{patch}");
         }
     }
@@ -441,7 +481,8 @@ mod tests {
         let document = || json!({"a": {"b": [1]}, "c": 1});
         for (patch, expected) in [
             (json!({}), PatchError::NotAList),
-            (json!([{"op": "add", "path": "/x"}]), PatchError::Malformed(0)),
+            (json!([5]), PatchError::NotAList),
+            (json!([{"op": "add"}]), PatchError::Malformed(0)),
             (json!([{"op": "odd", "path": "/x"}]), PatchError::Malformed(0)),
             (json!([{"op": "remove", "path": "x"}]), PatchError::Malformed(0)),
             (json!([{"op": "remove", "path": "/x~2"}]), PatchError::Malformed(0)),
@@ -484,6 +525,40 @@ mod tests {
         );
         assert_eq!(PatchError::TooManyOperations.status().code(), 413);
         assert_eq!(PatchError::NotAList.status().code(), 400);
+        assert_eq!(PatchError::Malformed(0).status().code(), 422);
+    }
+
+    #[test]
+    fn a_merge_leaves_null_members_out_of_lists() {
+        let mut target = json!({});
+        merge_patch(&mut target, json!({"l": [null, 1, {"a": null, "b": [{"c": null}]}]}));
+        assert_eq!(target, json!({"l": [null, 1, {"b": [{}]}]}));
+    }
+
+    #[test]
+    fn a_missing_member_is_null_as_on_a_real_server() {
+        for (patch, expected) in [
+            (json!(null), json!({"a": 1})),
+            (
+                json!([{"op": "replace", "path": "/b", "value": 2}]),
+                json!({"a": 1, "b": 2}),
+            ),
+            (json!([{"op": "test", "path": "/b", "value": null}]), json!({"a": 1})),
+            (
+                json!([{"op": "copy", "from": "/b", "path": "/c"}]),
+                json!({"a": 1, "c": null}),
+            ),
+            (json!([{"op": "add", "path": "/b"}]), json!({"a": 1, "b": null})),
+        ] {
+            assert_eq!(apply(json!({"a": 1}), patch.clone()), Ok(expected), "{patch}");
+        }
+        for patch in [
+            json!([{"op": "test", "path": "/b/c", "value": null}]),
+            json!([{"op": "move", "from": "/b", "path": "/c"}]),
+            json!([{"op": "replace", "path": "/a/b", "value": 1}]),
+        ] {
+            assert!(apply(json!({"a": 1}), patch.clone()).is_err(), "{patch}");
+        }
     }
 
     #[test]

@@ -356,6 +356,12 @@ impl Status {
         .with_details(Details::default())
     }
 
+    /// 405 for a custom resource: `verb` as in `delete`.
+    pub fn method_not_supported(resource: &Resource, verb: &str) -> Self {
+        let message = format!("{verb} is not supported on resources of kind \"{resource}\"");
+        Self::failure(Reason::MethodNotAllowed, message).with_details(Details::resource(resource, ""))
+    }
+
     /// 406: nothing that the client takes can be made; `accepted` are the media types that can.
     pub fn not_acceptable(accepted: &[&str]) -> Self {
         let list = accepted.join(", ");

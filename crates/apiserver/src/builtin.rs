@@ -264,7 +264,7 @@ pub(crate) const TABLE: &[Builtin] = &[
         selectable: &[],
         columns: &[("Holder", "string", 0, Cell::At(&["spec", "holderIdentity"])), AGE],
         properties: || {
-            json!({"spec": {"type": "object", "properties": {
+            json!({"spec": {"type": "object", "default": {}, "properties": {
                 "holderIdentity": {"type": "string"}, "leaseDurationSeconds": {"type": "integer", "format": "int32", "minimum": 1},
                 "acquireTime": time(), "renewTime": time(), "leaseTransitions": {"type": "integer", "format": "int32", "minimum": 0},
                 "strategy": {"type": "string"}, "preferredHolder": {"type": "string"},

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use apimachinery::field_selector::{FieldOperator, FieldSelector, FieldTerm};
 use apimachinery::label_selector::LabelSelector;
 use apimachinery::status::Status;
+use objectstore::Revision;
 use serde_json::Value;
 
 use crate::codec::{Damaged, Stored};
-use crate::registry::{Resource, Version};
+use crate::registry::{Index, Resource, Version};
 
 /// What a list or watch selects, beside the namespace in the path.
 #[derive(Debug)]
@@ -27,8 +28,13 @@ pub(crate) enum Plan {
     Scan,
     /// It is this one.
     Name(String),
-    /// In the index of a field: those with this value, or with any that is not empty.
-    Index { field: String, value: Option<String> },
+    /// In the index of a field, which is complete since a revision: those with this value, or with any that is not
+    /// empty.
+    Index {
+        field: String,
+        value: Option<String>,
+        since: Revision,
+    },
 }
 
 impl Filter {
@@ -67,26 +73,30 @@ impl Filter {
         {
             return Plan::Name(name.to_owned());
         }
-        let indexed = |term: &&FieldTerm| {
-            resource
-                .fields
-                .iter()
-                .any(|known| known.complete && known.field.label == term.path)
+        let complete = |term: &FieldTerm| match index(resource, term) {
+            Some(Index::Complete(since)) => Some(since),
+            _ => None,
         };
-        let is = |term: &&FieldTerm| term.operator == FieldOperator::Equals && !term.value.is_empty();
-        let is_any = |term: &&FieldTerm| term.operator == FieldOperator::NotEquals && term.value.is_empty();
-        let terms = || self.object_terms.terms.iter().filter(indexed);
-        match (terms().find(is), terms().find(is_any)) {
-            (Some(term), _) => Plan::Index {
+        let terms = self.object_terms.terms.iter();
+        let usable = terms.filter_map(|term| Some((term, complete(term)?)));
+        let one = usable.clone().find(|(term, _)| is_one(term));
+        match one.or_else(|| usable.clone().find(|(term, _)| is_any(term))) {
+            Some((term, since)) => Plan::Index {
                 field: term.path.clone(),
-                value: Some(term.value.clone()),
+                value: is_one(term).then(|| term.value.clone()),
+                since,
             },
-            (None, Some(term)) => Plan::Index {
-                field: term.path.clone(),
-                value: None,
-            },
-            (None, None) => Plan::Scan,
+            None => Plan::Scan,
         }
+    }
+
+    /// The fields whose index would be of use to the selectors and is not there.
+    pub(crate) fn missing_indexes<'f>(&'f self, resource: &'f Resource) -> impl Iterator<Item = &'f str> {
+        let terms = self.object_terms.terms.iter();
+        terms
+            .filter(|term| is_one(term) || is_any(term))
+            .filter(|term| index(resource, term) == Some(Index::Absent))
+            .map(|term| term.path.as_str())
     }
 
     /// Whether an object is selected. Parses of it only what the selectors ask about.
@@ -111,7 +121,7 @@ impl Filter {
         if self.object_terms.is_empty() {
             return Ok(true);
         }
-        let object = Value::Object(stored.object(&version.opening, objectstore::Revision(0))?);
+        let object = Value::Object(stored.object(&version.opening, Revision(0))?);
         Ok(self.object_terms.matches(|label| Some(resource.field(label, &object))))
     }
 
@@ -128,6 +138,22 @@ impl Filter {
             .find(|term| term.path == path && term.operator == FieldOperator::Equals)
             .map(|term| term.value.as_str())
     }
+}
+
+/// How far the index is that a term could use; `None` when its field has none.
+fn index(resource: &Resource, term: &FieldTerm) -> Option<Index> {
+    let known = resource.fields.iter().find(|known| known.field.label == term.path);
+    known.map(|known| known.index)
+}
+
+/// Whether a term selects one value, which is not empty.
+fn is_one(term: &FieldTerm) -> bool {
+    term.operator == FieldOperator::Equals && !term.value.is_empty()
+}
+
+/// Whether a term selects all values that are not empty.
+fn is_any(term: &FieldTerm) -> bool {
+    term.operator == FieldOperator::NotEquals && term.value.is_empty()
 }
 
 fn is_key_field(path: &str) -> bool {

@@ -5,7 +5,7 @@
 //! | `/registry/{group}/{resource}/{namespace}/{name}` | an object ([`crate::codec`]); the core group is called `core` |
 //! | `/registry/{group}/{resource}/{name}` | an object of a cluster-scoped resource |
 //! | `/index/{group}/{resource}/{field}/{namespace}/{value}{name}` | empty: the object's selectable field has that value |
-//! | `/indexed/{group}/{resource}/{field}` | whether the index of that field is complete |
+//! | `/indexed/{group}/{resource}/{field}` | how far the index of that field is; absent until a selector asks for it |
 //! | `/cleanup/{group}/{resource}/{name}` | empty: a namespace or definition under deletion whose content has to be removed |
 //!
 //! An index entry exists only for a value that is not empty, so the objects "with any value" are one range. It is

@@ -34,12 +34,15 @@ impl Encoding {
 pub(crate) struct Wanted {
     pub(crate) form: Form,
     pub(crate) encoding: Encoding,
+    /// Whether it is the list's metadata that was asked for.
+    pub(crate) is_of_list: bool,
 }
 
 impl Wanted {
     pub(crate) const JSON: Wanted = Wanted {
         form: Form::Object,
         encoding: Encoding::Json,
+        is_of_list: false,
     };
 }
 
@@ -67,7 +70,11 @@ pub(crate) fn object(headers: &HeaderMap) -> Result<Wanted, NotAcceptable> {
             }
             Some(_) => return None,
         };
-        Some(Wanted { form, encoding })
+        Some(Wanted {
+            form,
+            encoding,
+            is_of_list: media.parameter("as") == Some("PartialObjectMetadataList"),
+        })
     })
     .unwrap_or(Ok(Wanted::JSON))
 }
@@ -214,8 +221,8 @@ mod tests {
             (
                 "application/yaml",
                 Ok(Wanted {
-                    form: Form::Object,
                     encoding: Encoding::Yaml,
+                    ..Wanted::JSON
                 }),
             ),
             ("application/yaml;q=0.5, application/json", Ok(Wanted::JSON)),
@@ -223,14 +230,15 @@ mod tests {
                 table,
                 Ok(Wanted {
                     form: Form::Table("meta.k8s.io/v1"),
-                    encoding: Encoding::Json,
+                    ..Wanted::JSON
                 }),
             ),
             (
                 partial,
                 Ok(Wanted {
                     form: Form::Partial("meta.k8s.io/v1"),
-                    encoding: Encoding::Json,
+                    is_of_list: true,
+                    ..Wanted::JSON
                 }),
             ),
             ("application/json;as=Foo;v=v1;g=meta.k8s.io", Err(NotAcceptable)),

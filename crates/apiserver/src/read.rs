@@ -91,16 +91,7 @@ pub(crate) async fn list(
     };
     let metadata = ListMeta {
         resource_version: page.revision.0.to_string(),
-        continue_token: page
-            .next
-            .map(|start| {
-                ContinueToken {
-                    revision: Some(page.revision.0),
-                    start,
-                }
-                .encode()
-            })
-            .unwrap_or_default(),
+        continue_token: page.continue_token(),
         remaining_item_count: None,
     };
     let view = View {
@@ -185,6 +176,17 @@ pub(crate) struct Collected {
     pub(crate) next: Option<String>,
 }
 
+impl Collected {
+    /// The token of the next page, empty when there is none.
+    pub(crate) fn continue_token(&self) -> String {
+        let token = self.next.as_ref().map(|start| ContinueToken {
+            revision: Some(self.revision.0),
+            start: start.clone(),
+        });
+        token.map(|token| token.encode()).unwrap_or_default()
+    }
+}
+
 /// The selected objects from a start on, at most `limit`.
 pub(crate) async fn collect(
     server: &Server,
@@ -197,14 +199,21 @@ pub(crate) async fn collect(
         .namespace()
         .or_else(|| filter.namespace())
         .filter(|_| target.resource.namespaced);
+    for field in filter.missing_indexes(&target.resource) {
+        server.wanted.ask(&target.resource.id, field);
+    }
     match filter.plan(&target.resource, namespace) {
+        // What the index was not complete for yet it does not know.
+        Plan::Index { since, .. } if start.at.is_some_and(|at| at < since) => {
+            scan(server, target, namespace, filter, start, limit).await
+        }
         Plan::Scan => scan(server, target, namespace, filter, start, limit).await,
         Plan::Name(name) => {
             let keys = vec![target.resource.keys.object(namespace.unwrap_or_default(), &name)];
             let revision = start.at.unwrap_or_else(|| server.store.revision());
             pick(server, target, filter, keys, revision, limit).await
         }
-        Plan::Index { field, value } => {
+        Plan::Index { field, value, .. } => {
             let revision = start.at.unwrap_or_else(|| server.store.revision());
             let mut keys = indexed(server, target, namespace, &field, value.as_deref(), revision).await?;
             keys.sort_unstable();

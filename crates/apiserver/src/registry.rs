@@ -69,8 +69,18 @@ pub(crate) enum Columns {
 #[derive(Debug)]
 pub(crate) struct IndexedField {
     pub(crate) field: SelectableField,
-    /// Every object has its entry; else a selector on the field scans.
-    pub(crate) complete: bool,
+    pub(crate) index: Index,
+}
+
+/// How far the index of a selectable field is. Until it is complete, selectors on the field scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Index {
+    /// No selector has asked for it: writes do not keep it.
+    Absent,
+    /// Every write keeps it, but objects from before may have no entry yet.
+    Growing,
+    /// Every object has its entry, at this revision and after.
+    Complete(Revision),
 }
 
 /// The object that defines a custom resource, as it was when this snapshot was made.
@@ -150,11 +160,11 @@ impl Resource {
         }
     }
 
-    /// The resource that a definition describes. `complete` are the labels of the fields whose index is complete.
+    /// The resource that a definition describes. `indexes` has the labels of the fields that have an index.
     pub(crate) fn from_definition(
         crd: &CustomResourceDefinition,
         definition: Definition,
-        complete: &[String],
+        indexes: &[(String, Index)],
     ) -> Resource {
         let namespaced = crd.scope == crd::Scope::Namespaced;
         let mut versions: Vec<Version> = crd
@@ -166,9 +176,10 @@ impl Resource {
         let mut fields: Vec<IndexedField> = Vec::new();
         for field in crd.versions.iter().flat_map(|version| &version.selectable_fields) {
             if !fields.iter().any(|known| known.field.label == field.label) {
+                let index = indexes.iter().find(|(label, _)| *label == field.label);
                 fields.push(IndexedField {
                     field: field.clone(),
-                    complete: complete.contains(&field.label),
+                    index: index.map_or(Index::Absent, |(_, index)| *index),
                 });
             }
         }

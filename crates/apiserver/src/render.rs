@@ -49,9 +49,7 @@ impl View<'_> {
         let stored = self.current(stored)?;
         match self.form {
             Form::Object => stored.write(&self.version.opening, revision, out),
-            Form::Partial(api_version) => {
-                stored.write_partial(&Opening::of(api_version, "PartialObjectMetadata"), revision, out)
-            }
+            Form::Partial(api_version) => stored.write_partial(&Opening::partial(api_version), revision, out),
             Form::Table(api_version) => {
                 let metadata = ListMeta {
                     resource_version: revision.map(|revision| revision.0.to_string()).unwrap_or_default(),
@@ -85,7 +83,7 @@ impl View<'_> {
                 return Ok(());
             }
             Form::Partial(api_version) => {
-                partial = Opening::of(api_version, "PartialObjectMetadata");
+                partial = Opening::partial(api_version);
                 (api_version, "PartialObjectMetadataList", &partial)
             }
             Form::Object => (
@@ -94,7 +92,9 @@ impl View<'_> {
                 &self.version.item_opening,
             ),
         };
-        open_list(api_version, kind, metadata, out);
+        // A list of custom resources says so when it goes no further.
+        let says_end = self.form == Form::Object && self.resource.definition.is_some();
+        open_list(api_version, kind, metadata, says_end, out);
         for (position, (stored, revision)) in items.iter().enumerate() {
             separate(position, out);
             let stored = self.current(stored)?;
@@ -124,9 +124,7 @@ impl View<'_> {
             "meta.k8s.io/v1"
         };
         match self.include {
-            Include::Metadata => {
-                stored.write_partial(&Opening::of(api_version, "PartialObjectMetadata"), revision, out)
-            }
+            Include::Metadata => stored.write_partial(&Opening::partial(api_version), revision, out),
             Include::Object => stored.write(&self.version.opening, revision, out),
             Include::Nothing => out.extend_from_slice(b"null"),
         }
@@ -148,13 +146,17 @@ pub(crate) fn current<'s>(version: &Version, stored: &'s Stored) -> Result<Cow<'
     Ok(Cow::Owned(Draft::new(object).finish(version.stamp, metadata)))
 }
 
-fn open_list(api_version: &str, kind: &str, metadata: &ListMeta, out: &mut Vec<u8>) {
+fn open_list(api_version: &str, kind: &str, metadata: &ListMeta, says_end: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"kind":"#);
     write_json(kind, out);
     out.extend_from_slice(br#","apiVersion":"#);
     write_json(api_version, out);
     out.extend_from_slice(br#","metadata":"#);
     write_json(metadata, out);
+    if says_end && metadata.continue_token.is_empty() {
+        out.pop();
+        out.extend_from_slice(br#","continue":""}"#);
+    }
     out.extend_from_slice(br#","items":["#);
 }
 

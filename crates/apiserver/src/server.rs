@@ -11,10 +11,11 @@ use tokio::sync::{Notify, watch};
 use crate::auth::{Authenticator, Authorizer};
 use crate::codec::{Draft, Opening, Stored};
 use crate::failure::Failure;
+use crate::index::Wanted;
 use crate::keys::Keys;
 use crate::namespaces::{INITIAL, Namespaces};
 use crate::read::after;
-use crate::registry::{Change, Definition, Registry, Resource};
+use crate::registry::{Change, Definition, Index, Registry, Resource};
 use crate::write::kinds::{self, INDEX_COMPLETE, NAMESPACE_FINALIZER};
 
 pub(crate) const DEFINITIONS: (&str, &str) = ("apiextensions.k8s.io", "customresourcedefinitions");
@@ -29,6 +30,8 @@ pub(crate) struct Server {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     /// True once the server shuts down.
     pub(crate) closing: watch::Sender<bool>,
+    /// The indexes that selectors have asked for.
+    pub(crate) wanted: Wanted,
     /// Wakes the tasks that remove content: an object that was held by finalizers has gone.
     pub(crate) removals: Notify,
 }
@@ -47,6 +50,7 @@ impl Server {
             authenticator,
             authorizer,
             closing: watch::Sender::new(false),
+            wanted: Wanted::default(),
             removals: Notify::new(),
         };
         for name in INITIAL {
@@ -143,8 +147,8 @@ impl Server {
                     revision: entry.modified,
                     terminating,
                 };
-                let complete = self.complete_fields(&crd).await?;
-                Change::Serves(Box::new(Resource::from_definition(&crd, definition, &complete)))
+                let indexes = self.indexes(&crd).await?;
+                Change::Serves(Box::new(Resource::from_definition(&crd, definition, &indexes)))
             }
             Ok(_) => Change::Gone,
             Err(errors) => {
@@ -160,13 +164,17 @@ impl Server {
         Ok(())
     }
 
-    async fn complete_fields(&self, crd: &CustomResourceDefinition) -> Result<Vec<String>, Failure> {
+    /// The fields of a definition that have an index, complete or not.
+    async fn indexes(&self, crd: &CustomResourceDefinition) -> Result<Vec<(String, Index)>, Failure> {
         let keys = Keys::new(&crd.group, &crd.names.plural, false);
         let page = self.store.range(keys.all_indexed(), CHUNK, None).await?;
-        let complete = page.entries.iter().filter(|entry| entry.value == INDEX_COMPLETE);
-        Ok(complete
-            .filter_map(|entry| keys.indexed_field(&entry.key))
-            .map(str::to_owned)
+        let index = |entry: &Entry| match entry.value == INDEX_COMPLETE {
+            true => Index::Complete(entry.modified),
+            false => Index::Growing,
+        };
+        let states = page.entries.iter();
+        Ok(states
+            .filter_map(|entry| Some((keys.indexed_field(&entry.key)?.to_owned(), index(entry))))
             .collect())
     }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use apimachinery::list::ListOptions;
 use apimachinery::request_info::{RequestInfo, ResourceRequest, Verb};
-use apimachinery::status::Status;
+use apimachinery::status::{Reason, Status};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -18,12 +18,12 @@ use crate::auth::{self, Attributes, Decision, PeerIdentity, UserInfo};
 use crate::body::{self, Body, LONGEST_REQUEST, ReadError};
 use crate::builtin::Special;
 use crate::failure::Failure;
-use crate::negotiate;
+use crate::negotiate::{self, Form, Wanted};
 use crate::query::Query;
 use crate::registry::Found;
 use crate::server::Server;
 use crate::target::{Subresource, Target};
-use crate::write::{create, delete, update};
+use crate::write::{create, delete, options, update};
 use crate::{discovery, health, read, render, watch};
 
 /// The API as a tower service. Cheap to clone; always ready.
@@ -213,7 +213,11 @@ async fn other(
     if segments == ["version"] {
         return Ok(discovery::version());
     }
-    discovery::answer(&snapshot, segments, &parts.headers).unwrap_or(Err(Failure::NoSuchPath))
+    match discovery::answer(&snapshot, segments, &parts.headers) {
+        Some(Err(Failure::NoSuchPath)) if is_version_of_ours(segments) => Err(Status::unknown_resource().into()),
+        Some(answer) => answer,
+        None => Err(Failure::NoSuchPath),
+    }
 }
 
 /// The resource that a request is about, if its path has the right form for it.
@@ -224,11 +228,10 @@ fn route(server: &Server, request: &ResourceRequest, verb: Verb) -> Result<Targe
         .find(&request.group, &request.version, &request.resource)
     {
         Found::Resource(resource, version) => (resource, version),
-        Found::NoVersion => return Err(Failure::NoSuchPath),
-        Found::NoResource if request.group.is_empty() || kinds_of_ours(&request.group) => {
+        Found::NoVersion | Found::NoResource if kinds_of_ours(&request.group) => {
             return Err(Status::unknown_resource().into());
         }
-        Found::NoResource => return Err(Failure::NoSuchPath),
+        Found::NoVersion | Found::NoResource => return Err(Failure::NoSuchPath),
     };
     let unknown = || Failure::from(Status::unknown_resource());
     // A namespace's own path names it as its namespace, too.
@@ -239,19 +242,29 @@ fn route(server: &Server, request: &ResourceRequest, verb: Verb) -> Result<Targe
         .unwrap_or_default();
     let misplaced = request.namespace.is_some() && !resource.namespaced && resource.rules.special != Special::Namespace;
     let name = request.name.clone().unwrap_or_default();
-    if misplaced || !request.rest.is_empty() || name.contains('/') || namespace.contains('/') {
+    if misplaced || name.contains('/') || namespace.contains('/') {
         return Err(unknown());
+    }
+    let custom = resource.rules.special == Special::Custom;
+    let no_subresource = || {
+        if custom {
+            Status::not_found(&resource.id, &name).into()
+        } else {
+            unknown()
+        }
+    };
+    if !request.rest.is_empty() {
+        return Err(no_subresource());
     }
     let subresource = match request.subresource.as_deref() {
         None => Subresource::None,
         Some("status") if resource.versions[version].status => Subresource::Status,
         Some("scale") if resource.versions[version].scale.is_some() => Subresource::Scale,
         Some("finalize") if resource.rules.special == Special::Namespace => Subresource::Finalize,
-        Some(_) => return Err(unknown()),
+        Some(_) => return Err(no_subresource()),
     };
     let all_namespaces = resource.namespaced && namespace.is_empty();
     if all_namespaces && !matches!(verb, Verb::List | Verb::Watch) {
-        let custom = resource.rules.special == Special::Custom;
         return Err(if custom {
             Failure::NoSuchPath
         } else {
@@ -261,9 +274,32 @@ fn route(server: &Server, request: &ResourceRequest, verb: Verb) -> Result<Targe
     Ok(Target::new(resource, version, namespace, name, subresource))
 }
 
-/// Whether a group holds built-in kinds: there an unknown resource is known to be unknown.
+/// Whether a group holds built-in kinds: there an unknown version or resource is known to be unknown.
 fn kinds_of_ours(group: &str) -> bool {
     crate::builtin::TABLE.iter().any(|builtin| builtin.group == group)
+}
+
+/// Refuses the answer when the metadata of a list was asked for and it is an object, or the other way round.
+fn fitting(answer: Response<Body>, wanted: Wanted, verb: Verb) -> Result<Response<Body>, Failure> {
+    let (asked, found) = match (verb, wanted.is_of_list) {
+        (Verb::List, false) => ("PartialObjectMetadata", "a list"),
+        (Verb::Get, true) => ("PartialObjectMetadataList", "an object"),
+        _ => return Ok(answer),
+    };
+    if !matches!(wanted.form, Form::Partial(_)) {
+        return Ok(answer);
+    }
+    let why = format!("you requested {asked}, but the requested object is {found}");
+    Err(Status::failure(Reason::NotAcceptable, why).into())
+}
+
+/// Whether a path names a version of a group that holds built-in kinds.
+fn is_version_of_ours(segments: &[String]) -> bool {
+    match segments {
+        [root, _] => root == "api",
+        [root, group, _] => root == "apis" && kinds_of_ours(group) && !group.is_empty(),
+        _ => false,
+    }
 }
 
 async fn dispatch<B>(
@@ -283,8 +319,14 @@ where
     let wanted = negotiate::object(&parts.headers).map_err(|negotiate::NotAcceptable| discovery::not_acceptable())?;
     match verb {
         Verb::Get if target.subresource == Subresource::Finalize => return Err(Status::method_not_allowed().into()),
-        Verb::Get => return read::get(server, &target, query, wanted).await,
-        Verb::List => return read::list(server, &target, query, ListOptions::parse(query.pairs())?, wanted).await,
+        Verb::Get => {
+            let answer = read::get(server, &target, query, wanted).await?;
+            return fitting(answer, wanted, verb);
+        }
+        Verb::List => {
+            let answer = read::list(server, &target, query, ListOptions::parse(query.pairs())?, wanted).await?;
+            return fitting(answer, wanted, verb);
+        }
         Verb::Watch => return watch::watch(server, &target, query, ListOptions::parse(query.pairs())?, wanted).await,
         _ => {}
     }
@@ -307,6 +349,15 @@ where
         (Verb::Delete, Subresource::None) => delete::delete(server, &target, request).await,
         (Verb::DeleteCollection, Subresource::None) if target.resource.rules.delete_collection => {
             delete::delete_collection(server, &target, request).await
+        }
+        (verb, _) if target.resource.rules.special == Special::Custom => {
+            if verb == Verb::Patch {
+                options::check_patch_type(&parts.headers, true)?;
+            }
+            if matches!(verb, Verb::Patch | Verb::Update) {
+                return Err(Status::bad_request("name must be provided").into());
+            }
+            Err(Status::method_not_supported(&target.resource.id, verb.as_str()).into())
         }
         _ => Err(Status::method_not_allowed().into()),
     }

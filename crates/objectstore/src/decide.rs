@@ -136,15 +136,10 @@ pub(crate) fn check(transaction: &Transaction) -> Result<(), Error> {
             Compare::Empty(_) => {}
         }
     }
-    let mut seen = HashSet::with_capacity(transaction.writes.len());
     let mut bytes = 0;
     for write in &transaction.writes {
-        let (Write::Put(key, _) | Write::Delete(key)) = write;
-        check_key(key)?;
-        if !seen.insert(key) {
-            return Err(Error::Invalid("a key is written twice".into()));
-        }
-        bytes += key.len();
+        check_key(key_of(write))?;
+        bytes += key_of(write).len();
         if let Write::Put(_, value) = write {
             bytes += value.len();
         }
@@ -154,7 +149,26 @@ pub(crate) fn check(transaction: &Transaction) -> Result<(), Error> {
             "{bytes} bytes, at most {MAX_TRANSACTION_BYTES} are allowed"
         )));
     }
+    if writes_a_key_twice(&transaction.writes) {
+        return Err(Error::Invalid("a key is written twice".into()));
+    }
     Ok(())
+}
+
+fn key_of(write: &Write) -> &Bytes {
+    let (Write::Put(key, _) | Write::Delete(key)) = write;
+    key
+}
+
+fn writes_a_key_twice(writes: &[Write]) -> bool {
+    /// So few are compared each with each.
+    const FEW: usize = 8;
+    if writes.len() <= FEW {
+        let twice = |(i, write): (usize, &Write)| writes[..i].iter().any(|other| key_of(other) == key_of(write));
+        return writes.iter().enumerate().any(twice);
+    }
+    let mut seen = HashSet::with_capacity(writes.len());
+    !writes.iter().all(|write| seen.insert(key_of(write)))
 }
 
 /// Refuses keys that cannot be stored.

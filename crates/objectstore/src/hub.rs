@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::{Event, Revision, keys};
+use crate::decide::Change;
+use crate::keys::{self, KeyHasher};
+use crate::{Event, Revision};
 
 /// The watchers of a store.
 ///
@@ -26,7 +28,7 @@ struct Watchers {
     closed: bool,
     next: u64,
     all: HashMap<u64, Watcher>,
-    by_prefix: HashMap<Bytes, Vec<u64>>,
+    by_prefix: HashMap<Bytes, Vec<u64>, KeyHasher>,
     /// How many watchers have a prefix of that length.
     lengths: BTreeMap<usize, usize>,
 }
@@ -124,6 +126,20 @@ impl Hub {
         }
     }
 
+    /// The same, of what has not been made events yet: it is only for what somebody watches.
+    pub(crate) fn dispatch_changes(&self, upto: Revision, commits: &[(Revision, Vec<Change>)]) {
+        let mut watchers = self.lock();
+        watchers.dispatched = upto;
+        if watchers.all.is_empty() {
+            return;
+        }
+        for (revision, changes) in commits {
+            let watched = changes.iter().filter(|change| watchers.is_watched(&change.key));
+            let events: Arc<[Event]> = watched.map(|change| change.event(*revision)).collect();
+            watchers.deliver(&events);
+        }
+    }
+
     /// Ends all watches.
     pub(crate) fn close(&self) {
         let mut watchers = self.lock();
@@ -177,15 +193,22 @@ impl Watchers {
         }
     }
 
+    /// Whether a key may lie in the range of anybody.
+    fn is_watched(&self, key: &[u8]) -> bool {
+        self.found_by(key).next().is_some()
+    }
+
+    /// Those that are found by a prefix of a key.
+    fn found_by(&self, key: &[u8]) -> impl Iterator<Item = &Vec<u64>> {
+        let lengths = self.lengths.keys().take_while(move |length| **length <= key.len());
+        lengths.filter_map(move |length| self.by_prefix.get(&key[..*length]))
+    }
+
     /// Those whose range may hold one of the keys, each once.
     fn concerned(&self, events: &[Event]) -> Vec<u64> {
         let mut ids = Vec::new();
         for event in events {
-            for length in self.lengths.keys().take_while(|length| **length <= event.key.len()) {
-                if let Some(found) = self.by_prefix.get(&event.key[..*length]) {
-                    ids.extend_from_slice(found);
-                }
-            }
+            self.found_by(&event.key).for_each(|found| ids.extend_from_slice(found));
         }
         ids.sort_unstable();
         ids.dedup();

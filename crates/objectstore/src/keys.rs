@@ -1,5 +1,6 @@
-//! Ranges of keys.
+//! Ranges of keys, and their hashes.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::{Bound, Range};
 
 use bytes::Bytes;
@@ -36,6 +37,43 @@ pub(crate) fn common_prefix(keys: &Range<Bytes>) -> Bytes {
             .get(shared)
             .is_some_and(|byte| byte.checked_add(1) == Some(keys.end[shared]));
     keys.start.slice(..if successor { shared + 1 } else { shared })
+}
+
+/// Hashes keys, which are long and may be chosen by clients: fast, and from a secret start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyHasher(u64);
+
+impl Default for KeyHasher {
+    fn default() -> Self {
+        Self(RandomState::new().build_hasher().finish())
+    }
+}
+
+impl BuildHasher for KeyHasher {
+    type Hasher = KeyState;
+
+    fn build_hasher(&self) -> KeyState {
+        KeyState(self.0)
+    }
+}
+
+/// A hash on its way.
+#[derive(Debug)]
+pub(crate) struct KeyState(u64);
+
+impl Hasher for KeyState {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxhash_rust::xxh3::xxh3_64_with_seed(bytes, self.0);
+    }
+
+    /// The length of what follows.
+    fn write_usize(&mut self, length: usize) {
+        self.0 = self.0.wrapping_add(length as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[cfg(test)]

@@ -47,14 +47,22 @@ pub struct UserInfo {
 impl OriginatingIdentity {
     /// The user, in one form for all platforms. Members of another type than expected are left out (OSB-OID-03).
     pub fn user_info(&self) -> UserInfo {
-        let first = |names: &[&str]| names.iter().find_map(|name| self.text(name)).unwrap_or_default().to_owned();
+        let first = |names: &[&str]| {
+            names
+                .iter()
+                .find_map(|name| self.text(name))
+                .unwrap_or_default()
+                .to_owned()
+        };
         let extra = self.value.get("extra").and_then(Value::as_object);
         let keys = extra.into_iter().flat_map(Object::keys);
         UserInfo {
             name: first(&["username", "user_name", "user_id", "iam_id", "uid"]),
             uid: first(&["uid", "user_id", "iam_id"]),
             groups: self.groups().map(str::to_owned).collect(),
-            extra: keys.map(|key| (key.clone(), self.extra(key).map(str::to_owned).collect())).collect(),
+            extra: keys
+                .map(|key| (key.clone(), self.extra(key).map(str::to_owned).collect()))
+                .collect(),
         }
     }
 
@@ -168,7 +176,10 @@ mod tests {
             name: "duke".into(),
             uid: "c2".into(),
             groups: vec!["a".into()],
-            extra: extra.into_iter().map(|(key, values)| (key.to_owned(), values)).collect(),
+            extra: extra
+                .into_iter()
+                .map(|(key, values)| (key.to_owned(), values))
+                .collect(),
         };
         assert_eq!(of(value), kubernetes);
         for (value, name, uid) in [

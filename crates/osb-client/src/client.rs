@@ -28,9 +28,9 @@ use crate::options::{Options, Trust};
 use crate::uri::{Base, Path};
 
 /// The largest answer that is read, in bytes: catalogs can be large.
-const MAX_ANSWER_BYTES: usize = 16 << 20;
+pub(crate) const MAX_ANSWER_BYTES: usize = 16 << 20;
 
-type Http = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+pub(crate) type Http = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// A client of one broker. Keeps connections; cloning is cheap.
 #[derive(Clone, Debug)]
@@ -96,15 +96,7 @@ impl Client {
     /// [`Error::Url`], [`Error::Header`], [`Error::Trust`].
     pub fn new(options: &Options) -> Result<Self, Error> {
         let base = Base::of(options)?;
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(options, base.tls)?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
-        let http: Http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
+        let http = connection(options, &base)?;
         Ok(Self {
             http,
             base,
@@ -122,6 +114,16 @@ impl Client {
         answer.check(Successes::Read)?;
         // Not by way of serde: its error would hide the place.
         Catalog::from_json(&answer.body).map_err(|error| answer.malformed(error.to_string()))
+    }
+
+    /// `GET /v2/catalog`, the bytes as they came: for who looks at what [`Client::catalog`] refuses or passes over.
+    ///
+    /// # Errors
+    /// [`Error`], as for every call, but none for what the body is.
+    pub async fn catalog_bytes(&self) -> Result<Bytes, Error> {
+        let answer = self.call(Method::GET, Path::catalog(), None).await?;
+        answer.check(Successes::Read)?;
+        Ok(answer.body)
     }
 
     /// `PUT /v2/service_instances/:instance_id`
@@ -398,17 +400,38 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         .map(Duration::from_secs)
 }
 
-/// The headers of every request.
-fn headers(options: &Options) -> Result<HeaderMap, Error> {
+/// Connects when it is used first.
+pub(crate) fn connection(options: &Options, base: &Base) -> Result<Http, Error> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls(options, base.tls)?)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(http);
+    Ok(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector))
+}
+
+fn value(text: String, what: &'static str) -> Result<HeaderValue, Error> {
+    HeaderValue::try_from(text).map_err(|_| Error::Header(what))
+}
+
+/// The value of `Authorization`.
+pub(crate) fn login(options: &Options) -> Result<HeaderValue, Error> {
     if options.username.contains(':') {
         return Err(Error::Header("a user name with a colon"));
     }
     let login = format!("{}:{}", options.username, options.password);
-    let value = |text: String, what| HeaderValue::try_from(text).map_err(|_| Error::Header(what));
     let mut login = value(format!("Basic {}", base64::encode(login.as_bytes())), "the login")?;
     login.set_sensitive(true);
+    Ok(login)
+}
+
+/// The headers of every request.
+fn headers(options: &Options) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::from_iter([
-        (AUTHORIZATION, login),
+        (AUTHORIZATION, login(options)?),
         (
             HeaderName::from_static(VERSION_HEADER),
             value(options.version.to_string(), "the version")?,

@@ -45,6 +45,13 @@ impl Error {
         }
     }
 
+    /// Whether there was no connection: the broker has seen nothing of the call.
+    pub fn is_unreached(&self) -> bool {
+        let Self::Transport(error) = self else { return false };
+        let error = error.downcast_ref::<hyper_util::client::legacy::Error>();
+        error.is_some_and(hyper_util::client::legacy::Error::is_connect)
+    }
+
     /// The status code of the answer, if there was one.
     pub fn status(&self) -> Option<u16> {
         match self {

@@ -23,10 +23,12 @@
 mod client;
 mod error;
 mod options;
+mod raw;
 mod uri;
 mod wait;
 
 pub use client::{Client, Empty, Reply};
 pub use error::{Error, Refused};
 pub use options::{Options, PlainHttp, Trust};
+pub use raw::Raw;
 pub use wait::{End, Wait};

@@ -42,7 +42,12 @@ impl Base {
     }
 
     pub(crate) fn join(&self, path: &Path) -> Result<Uri, Error> {
-        format!("{}{}", self.text, path.text)
+        self.below(&path.text)
+    }
+
+    /// The URI of a path that is encoded already.
+    pub(crate) fn below(&self, path: &str) -> Result<Uri, Error> {
+        format!("{}{path}", self.text)
             .parse()
             .map_err(|_| Error::Url("becomes too long"))
     }

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::{BoxStream, Stream, StreamExt as _};
 use osb_api::Object;
 use osb_api::catalog::{Catalog, CatalogProblem, CheckedCatalog, Offering, Plan};
-use osb_api::id::{OfferingId, PlanId};
 use tokio::sync::Semaphore;
 
 use crate::erased::{Erased, ErasedUpdate, Typed};
 use crate::hooks::Hooks;
 use crate::schema::{ParameterSchema, SchemaError};
 use crate::service::{Service, Updatable};
+use crate::services::{PlanRuntime, Services};
 
 /// When a verb answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -27,6 +28,20 @@ pub enum Execution {
 }
 
 /// How the operations of a plan are run.
+///
+/// ```
+/// use std::time::Duration;
+/// use osb_engine::{Broker, Execution, Policy};
+///
+/// let slow = Policy {
+///     provision: Execution::Async,
+///     parallelism: 4,
+///     deadline: Duration::from_secs(6 * 60 * 60),
+///     ..Policy::default()
+/// };
+/// let broker = Broker::new("mail").policy("the id of the plan", slow);
+/// assert_eq!(broker.group(), "mail.osb.internal");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// When a provision answers.
@@ -74,6 +89,7 @@ pub struct Broker {
     services: Vec<(Offering, Result<Registration, SchemaError>)>,
     policies: HashMap<String, Policy>,
     pub(crate) hooks: Hooks,
+    changes: Option<BoxStream<'static, Broker>>,
 }
 
 /// An offering's service with its types erased.
@@ -137,6 +153,7 @@ impl Broker {
             services: Vec::new(),
             policies: HashMap::new(),
             hooks: Hooks::default(),
+            changes: None,
         }
     }
 
@@ -162,6 +179,20 @@ impl Broker {
         });
         self.services.push((offering, registration));
         self
+    }
+
+    /// Offers something else from time to time: each broker that the stream brings takes the place of the one before,
+    /// with its catalog, services, policies and hooks. A wrong one is reported and not served. What there is of plans
+    /// that are not offered any more is served as before. The name stays.
+    #[must_use]
+    pub fn changing(mut self, definitions: impl Stream<Item = Broker> + Send + 'static) -> Self {
+        self.changes = Some(definitions.boxed());
+        self
+    }
+
+    /// What is to be offered later.
+    pub(crate) fn take_changes(&mut self) -> Option<BoxStream<'static, Broker>> {
+        self.changes.take()
     }
 
     /// Sets how the operations of a plan are run.
@@ -218,12 +249,7 @@ impl Broker {
             return Err(DefinitionError::NotUpdatable(plan.plan.name.clone()));
         }
         let plans = plans(&catalog, self.policies)?;
-        Ok(Services {
-            catalog,
-            registered,
-            plans,
-            hooks: self.hooks,
-        })
+        Ok(Services::new(catalog, registered, plans, self.hooks))
     }
 }
 
@@ -275,53 +301,6 @@ fn shorter(deadline: Duration, maximum_polling_secs: Option<u64>) -> Duration {
     match maximum_polling_secs {
         Some(secs) => deadline.min(Duration::from_secs(secs) * 9 / 10),
         None => deadline,
-    }
-}
-
-/// The checked catalog and what stands behind it.
-pub(crate) struct Services {
-    pub(crate) catalog: CheckedCatalog,
-    pub(crate) hooks: Hooks,
-    registered: HashMap<String, Arc<Registration>>,
-    plans: HashMap<String, Arc<PlanRuntime>>,
-}
-
-/// A plan with how it is run.
-pub(crate) struct PlanRuntime {
-    pub(crate) plan: Arc<Plan>,
-    pub(crate) bindable: bool,
-    pub(crate) policy: Policy,
-    pub(crate) slots: Semaphore,
-    pub(crate) deadline: Duration,
-    pub(crate) removal_deadline: Duration,
-}
-
-/// A plan of an offering, and the service behind it.
-#[derive(Clone)]
-pub(crate) struct Found {
-    pub(crate) registration: Arc<Registration>,
-    pub(crate) plan: Arc<PlanRuntime>,
-    pub(crate) bindings_retrievable: bool,
-    pub(crate) allow_context_updates: bool,
-}
-
-impl Services {
-    /// The offerings' ids with what stands behind them.
-    pub(crate) fn registered(&self) -> impl Iterator<Item = (&str, &Registration)> {
-        self.registered
-            .iter()
-            .map(|(id, registration)| (id.as_str(), &**registration))
-    }
-
-    /// The plan, if the offering has it.
-    pub(crate) fn find(&self, offering: &OfferingId, plan: &PlanId) -> Option<Found> {
-        let listed = self.catalog.plan(offering, plan)?;
-        Some(Found {
-            registration: self.registered.get(offering.as_str())?.clone(),
-            plan: self.plans.get(plan.as_str())?.clone(),
-            bindings_retrievable: listed.offering.bindings_retrievable,
-            allow_context_updates: listed.offering.allow_context_updates,
-        })
     }
 }
 

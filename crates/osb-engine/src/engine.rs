@@ -1,25 +1,27 @@
 //! The engine: everything between the front and the author's functions.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use jiff::Timestamp;
-use osb_server::{Platform, ServedCatalog};
+use osb_server::Platform;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::controller::{self, Orphan, OrphanError};
-use crate::definition::{Broker, DefinitionError, Services};
+use crate::definition::{Broker, DefinitionError};
 use crate::home::{Home, HomeError};
 use crate::lanes::{Job, LaneKey, Lanes, Target, Ticket};
 use crate::metrics::Metrics;
 use crate::own_writes::OwnWrites;
 use crate::resource::Kind;
 use crate::seal::Keys;
+use crate::services::Services;
 use crate::shards::Shards;
 use crate::waiters::Waiters;
 
@@ -121,8 +123,7 @@ pub(crate) struct Inner {
     pub(crate) home: Home,
     pub(crate) keys: Arc<Keys>,
     pub(crate) config: Config,
-    pub(crate) services: Services,
-    pub(crate) served: ServedCatalog,
+    services: RwLock<Arc<Services>>,
     pub(crate) own: Arc<OwnWrites>,
     pub(crate) shards: Shards,
     pub(crate) lanes: Arc<Lanes>,
@@ -141,11 +142,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`StartError`] with what to mend.
-    pub async fn start(broker: Broker, home: Home, keys: Keys, config: Config) -> Result<Self, StartError> {
+    pub async fn start(mut broker: Broker, home: Home, keys: Keys, config: Config) -> Result<Self, StartError> {
+        let changes = broker.take_changes();
+        let name = broker.name().to_owned();
         let services = broker.check()?;
-        let body = Bytes::copy_from_slice(services.catalog.body());
-        let digest = ring::digest::digest(&ring::digest::SHA256, &body);
-        let etag = format!("\"{}\"", crate::names::base32(&digest.as_ref()[..20]));
         let shards = Shards::take(&home, &config.system_namespace)
             .await
             .map_err(|error| StartError::Home {
@@ -157,11 +157,7 @@ impl Engine {
             home,
             keys: Arc::new(keys),
             config,
-            services,
-            served: ServedCatalog {
-                body,
-                etag: etag.into(),
-            },
+            services: RwLock::new(Arc::new(services)),
             own: Arc::default(),
             shards,
             lanes: Arc::default(),
@@ -176,6 +172,9 @@ impl Engine {
             doing: "looking for work",
             error,
         })?;
+        if let Some(changes) = changes {
+            inner.tasks.spawn(inner.clone().follow_changes(name, changes));
+        }
         inner.ready.store(true, Ordering::Release);
         Ok(Self { inner })
     }
@@ -211,6 +210,38 @@ impl Engine {
 }
 
 impl Inner {
+    /// What is offered now.
+    pub(crate) fn services(&self) -> Arc<Services> {
+        self.services.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Offers what `definitions` bring, one after the other.
+    async fn follow_changes(self: Arc<Self>, name: String, mut definitions: BoxStream<'static, Broker>) {
+        loop {
+            let next = tokio::select! {
+                () = self.stopping.cancelled() => return,
+                next = definitions.next() => next,
+            };
+            let Some(broker) = next else { return };
+            if broker.name() != name {
+                tracing::error!(
+                    name,
+                    new = broker.name(),
+                    "a broker cannot change its name; the catalog stays"
+                );
+                continue;
+            }
+            match broker.check() {
+                Ok(services) => {
+                    let services = services.after(&self.services());
+                    *self.services.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(services);
+                    tracing::info!("the catalog has changed");
+                }
+                Err(error) => tracing::error!(%error, "the new catalog is wrong; the one before stays"),
+            }
+        }
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.config.clock.now()
     }

@@ -20,7 +20,6 @@ use osb_server::{Caller, ServedCatalog};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
-use crate::definition::Found;
 use crate::engine::{Engine, Inner};
 use crate::home::HomeError;
 use crate::hooks::{Action, Draft, DraftRequest};
@@ -30,6 +29,7 @@ use crate::operation::Operation;
 use crate::removal::AcceptError;
 use crate::resource::{Kind, Stored, Verb};
 use crate::seal::Canonical;
+use crate::services::Found;
 use remove::{Refusal, Removal};
 
 /// How often a request looks again when others change its object at the same time.
@@ -37,9 +37,10 @@ const TRIES: usize = 20;
 
 const RETRY_AFTER_SECS: u32 = 5;
 
+/// The futures of the calls are large and pass through many hands in the front, so each is boxed where it begins.
 impl osb_server::Broker for Engine {
     fn catalog(&self) -> ServedCatalog {
-        self.inner.served.clone()
+        self.inner.services().served.clone()
     }
 
     async fn provision(
@@ -49,7 +50,7 @@ impl osb_server::Broker for Engine {
         request: ProvisionRequest,
         incomplete: Incomplete,
     ) -> Result<Provisioned, ProvisionError> {
-        self.inner.provision(&caller, &instance, &request, incomplete).await
+        Box::pin(self.inner.provision(&caller, &instance, &request, incomplete)).await
     }
 
     async fn update(
@@ -59,7 +60,7 @@ impl osb_server::Broker for Engine {
         request: UpdateRequest,
         incomplete: Incomplete,
     ) -> Result<Updated, UpdateError> {
-        self.inner.update(&caller, &instance, &request, incomplete).await
+        Box::pin(self.inner.update(&caller, &instance, &request, incomplete)).await
     }
 
     async fn deprovision(
@@ -76,8 +77,7 @@ impl osb_server::Broker for Engine {
             instance: &instance,
             binding: None,
         };
-        self.inner
-            .remove(&caller, what, &query, incomplete)
+        Box::pin(self.inner.remove(&caller, what, &query, incomplete))
             .await
             .map_err(|refusal| match refusal {
                 Refusal::Invalid(text) => DeprovisionError::Invalid(text),
@@ -93,16 +93,9 @@ impl osb_server::Broker for Engine {
         instance: InstanceId,
         query: PollQuery,
     ) -> Result<Polled, PollError> {
-        self.inner
-            .poll(
-                &caller,
-                Kind::Instance,
-                &names::instance(&instance),
-                &instance,
-                None,
-                &query,
-            )
-            .await
+        let name = names::instance(&instance);
+        let polled = self.inner.poll(&caller, Kind::Instance, &name, &instance, None, &query);
+        Box::pin(polled).await
     }
 
     async fn bind(
@@ -113,9 +106,7 @@ impl osb_server::Broker for Engine {
         request: BindRequest,
         incomplete: Incomplete,
     ) -> Result<Bound, BindError> {
-        self.inner
-            .bind(&caller, &instance, &binding, &request, incomplete)
-            .await
+        Box::pin(self.inner.bind(&caller, &instance, &binding, &request, incomplete)).await
     }
 
     async fn unbind(
@@ -133,8 +124,7 @@ impl osb_server::Broker for Engine {
             instance: &instance,
             binding: Some(&binding),
         };
-        self.inner
-            .remove(&caller, what, &query, incomplete)
+        Box::pin(self.inner.remove(&caller, what, &query, incomplete))
             .await
             .map_err(|refusal| match refusal {
                 Refusal::Invalid(text) => UnbindError::Invalid(text),
@@ -152,9 +142,10 @@ impl osb_server::Broker for Engine {
         query: PollQuery,
     ) -> Result<Polled, PollError> {
         let name = names::binding(&instance, &binding);
-        self.inner
-            .poll(&caller, Kind::Binding, &name, &instance, Some(&binding), &query)
-            .await
+        let polled = self
+            .inner
+            .poll(&caller, Kind::Binding, &name, &instance, Some(&binding), &query);
+        Box::pin(polled).await
     }
 
     async fn fetch_instance(
@@ -163,7 +154,7 @@ impl osb_server::Broker for Engine {
         instance: InstanceId,
         _: FetchQuery,
     ) -> Result<InstanceDetails, FetchError> {
-        self.inner.fetch_instance(&caller, &instance).await
+        Box::pin(self.inner.fetch_instance(&caller, &instance)).await
     }
 
     async fn fetch_binding(
@@ -173,7 +164,7 @@ impl osb_server::Broker for Engine {
         binding: BindingId,
         _: FetchQuery,
     ) -> Result<BindingDetails, FetchError> {
-        self.inner.fetch_binding(&caller, &instance, &binding).await
+        Box::pin(self.inner.fetch_binding(&caller, &instance, &binding)).await
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -235,9 +226,10 @@ impl Inner {
         self.namespace(&caller.platform).ok_or_else(unknown)
     }
 
-    fn found(&self, offering: &OfferingId, plan: &PlanId) -> Result<Found, String> {
-        self.services
-            .find(offering, plan)
+    /// A plan of which something new may be made.
+    fn offered(&self, offering: &OfferingId, plan: &PlanId) -> Result<Found, String> {
+        self.services()
+            .offered(offering, plan)
             .ok_or_else(|| "service_id or plan_id: the catalog has no such plan of that service".to_owned())
     }
 
@@ -255,7 +247,7 @@ impl Inner {
 
     /// What the author's hooks have against a request that is right otherwise.
     async fn refuse_draft(&self, action: &Action<'_>, request: DraftRequest<'_>) -> Option<Wrong> {
-        match self.services.hooks.validate(&Draft { action, request }).await {
+        match self.services().hooks.validate(&Draft { action, request }).await {
             Ok(text) => text.map(Wrong::Values),
             Err(fault) => Some(Wrong::Fault(fault)),
         }

@@ -35,13 +35,13 @@ pub(crate) struct Accepted {
     pub(crate) instance: Option<Stored>,
 }
 
-impl From<Stored> for Accepted {
+impl From<Stored> for Box<Accepted> {
     fn from(stored: Stored) -> Self {
-        Self {
+        Box::new(Accepted {
             stored,
             known: None,
             instance: None,
-        }
+        })
     }
 }
 
@@ -69,7 +69,7 @@ struct Seen {
 
 impl Job {
     /// An operation that this process has just accepted.
-    pub(crate) fn accepted(accepted: impl Into<Accepted>) -> Self {
+    pub(crate) fn accepted(accepted: impl Into<Box<Accepted>>) -> Self {
         let accepted = accepted.into();
         let target = Target {
             kind: accepted.stored.which(),
@@ -77,7 +77,7 @@ impl Job {
         };
         Self {
             target,
-            accepted: Some(Box::new(accepted)),
+            accepted: Some(accepted),
             attempt: 1,
             span: Span::current(),
             deleted: false,
@@ -107,7 +107,7 @@ impl Job {
 
     /// As [`accepted`](Self::accepted), with the ticket that was taken before the write: when something has been done
     /// for the object since, what was written is not what stands there, and the object is read anew.
-    pub(crate) fn accepted_under(ticket: &Ticket, accepted: impl Into<Accepted>) -> Self {
+    pub(crate) fn accepted_under(ticket: &Ticket, accepted: impl Into<Box<Accepted>>) -> Self {
         Self {
             seen: Some(ticket.seen),
             ..Self::accepted(accepted)

@@ -28,6 +28,7 @@ pub mod resource;
 mod schema;
 mod seal;
 mod service;
+mod services;
 mod shards;
 mod transport;
 mod waiters;

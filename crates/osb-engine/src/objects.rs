@@ -234,8 +234,7 @@ impl New<'_> {
             counter,
             operation: Some(running(
                 self.keys,
-                &name,
-                &spec.incarnation,
+                (&name, &spec.incarnation),
                 counter,
                 verb,
                 self.identity.map(Arc::as_ref),
@@ -266,10 +265,10 @@ impl New<'_> {
     }
 }
 
+/// A running operation of the object of that name and incarnation.
 fn running(
     keys: &Keys,
-    object: &str,
-    incarnation: &str,
+    (object, incarnation): (&str, &str),
     counter: u64,
     verb: Verb,
     identity: Option<&OriginatingIdentity>,
@@ -366,7 +365,7 @@ pub(crate) fn with_operation(
     }
     record.epoch = epoch;
     record.counter += 1;
-    let running = running(keys, object, incarnation, record.counter, verb, identity, change, now)?;
+    let running = running(keys, (object, incarnation), record.counter, verb, identity, change, now)?;
     // A merge patch merges: what the operation before had and this one has not is removed by name.
     let mut operation = to_value(&running);
     for optional in ["progress", "planId", "digest", "request"] {

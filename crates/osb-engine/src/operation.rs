@@ -6,7 +6,7 @@ use std::sync::Arc;
 use osb_api::catalog::Plan;
 use osb_api::context::Context;
 use osb_api::id::{BindingId, InstanceId, OfferingId, OperationId};
-use osb_api::identity::OriginatingIdentity;
+use osb_api::identity::{OriginatingIdentity, UserInfo};
 use osb_api::request::BindResource;
 use osb_server::Platform;
 use serde::Serialize;
@@ -35,6 +35,21 @@ pub(crate) struct Facts {
 }
 
 /// One call of an author's function: who wants what, under which key, and the means to record progress.
+///
+/// ```
+/// use osb_engine::{Operation, Result};
+/// # async fn make_disk(_: &str) -> std::io::Result<u64> { Ok(1) }
+/// # async fn make_database(_: &str, _: u64) -> std::io::Result<()> { Ok(()) }
+///
+/// async fn provision(op: &Operation) -> Result<String> {
+///     let name = op.stable_name("db");
+///     // Not made again when the next line fails and everything is tried once more, also after a crash.
+///     let disk = op.step("disk", || async { Ok(make_disk(&name).await?) }).await?;
+///     op.progress("The disk is there; the database is being made.");
+///     make_database(&name, disk).await?;
+///     Ok(name)
+/// }
+/// ```
 pub struct Operation {
     pub(crate) facts: Arc<Facts>,
     pub(crate) attempt: u32,
@@ -93,6 +108,11 @@ impl Operation {
     /// The user of the platform, if it said who that is. Deletions that the platform makes on its own have none.
     pub fn identity(&self) -> Option<&OriginatingIdentity> {
         self.facts.identity.as_deref()
+    }
+
+    /// As [`identity`](Self::identity), in one form for all platforms.
+    pub fn user(&self) -> Option<UserInfo> {
+        self.identity().map(OriginatingIdentity::user_info)
     }
 
     /// What a binding is for, in [`bind`](crate::Service::bind).

@@ -243,6 +243,14 @@ pub trait Updatable: Service {
 }
 
 /// What an update is to change.
+///
+/// ```
+/// # use osb_engine::Change;
+/// # struct Resize { size_gb: u32 }
+/// let change = Change { parameters: Some(Resize { size_gb: 5 }), previous_plan: None, maintenance: None };
+/// assert!(!change.plan_changed());
+/// assert_eq!(change.parameters.map(|resize| resize.size_gb), Some(5));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Change<P> {
     /// The parameters of the request; `None` when there are none, and then they are not to be changed (OSB-UPD-03).
@@ -261,6 +269,20 @@ impl<P> Change<P> {
 }
 
 /// A binding as [`Service::bind`] returns it: the credentials, and what else the platform may need.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use osb_engine::Binding;
+/// # #[derive(serde::Serialize)]
+/// # struct Login { user: String, password: String }
+///
+/// let login = Login { user: "u_1".to_owned(), password: "…".to_owned() };
+/// let day = Duration::from_secs(24 * 60 * 60);
+/// let binding = Binding::new(login)
+///     .expires_at(SystemTime::now() + 30 * day)
+///     .renew_before(SystemTime::now() + 23 * day);
+/// # let _ = binding;
+/// ```
 #[derive(Debug)]
 pub struct Binding<C> {
     pub(crate) credentials: C,
@@ -336,6 +358,12 @@ fn timestamp(time: SystemTime) -> String {
 }
 
 /// For services that take no parameters: any object is accepted and ignored.
+///
+/// ```
+/// # use osb_engine::NoParameters;
+/// assert_eq!(serde_json::from_str::<NoParameters>(r#"{"anything": 1}"#)?, NoParameters {});
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NoParameters {}
 
@@ -347,6 +375,21 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Any error that is turned into this one with `?` counts as passing: the engine calls the function again, with
 /// growing pauses, until the operation's deadline. Such errors are not shown to the user. [`Error::failed`] ends the operation at once, with a text
 /// that the user sees.
+///
+/// ```
+/// use std::time::Duration;
+/// use osb_engine::{Error, Result};
+///
+/// fn read_size(text: &str) -> Result<u32> {
+///     match text.parse::<u32>()? {
+///         0 => Err(Error::failed("A database has at least one gigabyte.")),
+///         size if size > 100 => Err(Error::retry("The large disks are all in use.").after(Duration::from_secs(600))),
+///         size => Ok(size),
+///     }
+/// }
+/// assert_eq!(read_size("5").ok(), Some(5));
+/// assert_eq!(read_size("0").unwrap_err().to_string(), "A database has at least one gigabyte.");
+/// ```
 pub struct Error {
     pub(crate) kind: Kind,
     /// For the user.

@@ -30,42 +30,38 @@ pub(crate) struct Access {
     pub(crate) local: Logins,
     file: AuthFile,
     pub(crate) tls: Option<Tls>,
-    files: Vec<PathBuf>,
-    /// As the files were before they were read.
+}
+
+/// The files that were read, as they were before.
+#[derive(Default)]
+pub(crate) struct Files {
+    paths: Vec<PathBuf>,
     stamps: Vec<Stamp>,
 }
 
 impl Access {
     /// Reads all files. In the data folder a login is made when there is none.
-    pub(crate) fn read(options: &HostOptions, folder: &DataDir) -> Result<Self, HostError> {
-        let mut access = Self::read_once(options, folder)?;
-        // What is changed between a look at it and its reading is read again later, so the look comes first.
-        for _ in 0..READS {
-            let stamps = stamps(&access.files);
-            let again = Self::read_once(options, folder)?;
-            let same = again.files == access.files;
-            access = again;
-            if same {
-                access.stamps = stamps;
-                break;
+    pub(crate) fn read(options: &HostOptions, folder: &DataDir) -> (Files, Result<Self, HostError>) {
+        let mut files = Files::default();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut paths = Vec::new();
+            let access = Self::read_once(options, folder, &mut paths);
+            // What changes between a look at it and its reading is read again later, so the look has to come first.
+            if paths == files.paths || tries > READS {
+                return (files, access);
             }
+            files.stamps = stamps(&paths);
+            files.paths = paths;
         }
-        Ok(access)
     }
 
-    fn read_once(options: &HostOptions, folder: &DataDir) -> Result<Self, HostError> {
-        let (file, tls) = named(options)?;
-        let local = credentials::load(folder, Credentials::from_environment())?;
-        let mut files = file.files.clone();
-        files.extend([&options.tls_cert, &options.tls_key].into_iter().flatten().cloned());
+    fn read_once(options: &HostOptions, folder: &DataDir, files: &mut Vec<PathBuf>) -> Result<Self, HostError> {
         files.push(folder.credentials());
-        Ok(Self {
-            local,
-            file,
-            tls,
-            files,
-            stamps: Vec::new(),
-        })
+        let (file, tls) = named(options, files)?;
+        let local = credentials::load(folder, Credentials::from_environment())?;
+        Ok(Self { local, file, tls })
     }
 
     /// Everybody who may call.
@@ -87,12 +83,13 @@ impl Access {
     }
 }
 
-/// What the flags name, for a look before anything is made.
-pub(crate) fn named(options: &HostOptions) -> Result<(AuthFile, Option<Tls>), HostError> {
-    let file = options
-        .auth_file
-        .as_deref()
-        .map_or_else(|| Ok(AuthFile::default()), AuthFile::read)?;
+/// What the flags name, also for a look before anything is made.
+pub(crate) fn named(options: &HostOptions, files: &mut Vec<PathBuf>) -> Result<(AuthFile, Option<Tls>), HostError> {
+    files.extend([&options.tls_cert, &options.tls_key].into_iter().flatten().cloned());
+    let file = match &options.auth_file {
+        Some(path) => AuthFile::read(path, files)?,
+        None => AuthFile::default(),
+    };
     let clients = file.client_authority.as_ref();
     let tls = match (&options.tls_cert, &options.tls_key) {
         (Some(chain), Some(key)) => Some(Tls::new(tls::from_files(chain, key, clients)?)),
@@ -113,21 +110,20 @@ pub(crate) struct Reloader {
 
 impl Reloader {
     pub(crate) fn start(
-        access: Access,
-        options: HostOptions,
-        folder: DataDir,
-        front: Server<Engine>,
+        (files, access): (Files, &Access),
+        options: &HostOptions,
+        folder: &DataDir,
+        front: &Server<Engine>,
         tls: Option<watch::Sender<Tls>>,
     ) -> Self {
         let (now, ends) = (Arc::new(Notify::new()), CancellationToken::new());
         let followed = Followed {
-            stamps: access.stamps.clone(),
+            files,
             platforms: access.platforms().into_iter().map(str::to_owned).collect(),
-            authority: access.file.client_authority,
-            files: access.files,
-            options,
-            folder,
-            front,
+            authority: access.file.client_authority.clone(),
+            options: options.clone(),
+            folder: folder.clone(),
+            front: front.clone(),
             tls,
         };
         tokio::spawn(ends.clone().run_until_cancelled_owned(followed.follow(now.clone())));
@@ -145,8 +141,7 @@ impl Reloader {
 
 /// The files in use, and what they are used for.
 struct Followed {
-    files: Vec<PathBuf>,
-    stamps: Vec<Stamp>,
+    files: Files,
     /// Those that there were at the start: each has a namespace and a prefix.
     platforms: Vec<String>,
     authority: Option<ClientAuthority>,
@@ -169,39 +164,36 @@ fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
 
 impl Followed {
     async fn follow(mut self, now: Arc<Notify>) {
-        let mut seen = self.stamps.clone();
+        let mut seen = self.files.stamps.clone();
         loop {
             let asked = tokio::select! {
                 () = now.notified() => true,
                 () = tokio::time::sleep(LOOK) => false,
             };
-            let found = stamps(&self.files);
-            let changed = found != self.stamps && found == seen;
-            seen.clone_from(&found);
+            let found = stamps(&self.files.paths);
+            let changed = found != self.files.stamps && found == seen;
+            seen = found;
             if changed || asked {
-                // What cannot be used is read again when it has changed, and complained about once.
-                self.stamps = found;
                 self.reload();
-                seen.clone_from(&self.stamps);
+                seen.clone_from(&self.files.stamps);
             }
         }
     }
 
-    /// Reads everything anew and puts it into use; if anything is wrong, all stays as it was.
+    /// Reads everything anew and puts it into use; if anything is wrong, all stays as it was. What cannot be used is
+    /// read again when it has changed, and complained about once.
     fn reload(&mut self) {
-        match self.read() {
-            Ok(access) => {
-                tracing::info!("logins and certificates were read again");
-                (self.files, self.stamps) = (access.files, access.stamps);
-            }
+        let (files, access) = Access::read(&self.options, &self.folder);
+        self.files = files;
+        match access.and_then(|access| self.put_into_use(&access)) {
+            Ok(()) => tracing::info!("logins and certificates were read again"),
             Err(error) => {
                 tracing::error!(error = %explain(&error), "logins and certificates stay as they were: what was changed cannot be used");
             }
         }
     }
 
-    fn read(&mut self) -> Result<Access, HostError> {
-        let access = Access::read(&self.options, &self.folder)?;
+    fn put_into_use(&mut self, access: &Access) -> Result<(), HostError> {
         if let Some(new) = access
             .platforms()
             .into_iter()
@@ -221,6 +213,6 @@ impl Followed {
                 self.authority.clone_from(&access.file.client_authority);
             }
         }
-        Ok(access)
+        Ok(())
     }
 }

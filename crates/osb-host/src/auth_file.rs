@@ -119,8 +119,6 @@ pub(crate) struct AuthFile {
     pub(crate) logins: Logins,
     /// Who signs the certificates of clients, if they are asked for one.
     pub(crate) client_authority: Option<ClientAuthority>,
-    /// The file itself, and all that it names.
-    pub(crate) files: Vec<PathBuf>,
 }
 
 /// Who signs the certificates of clients.
@@ -133,12 +131,10 @@ pub(crate) struct ClientAuthority {
 }
 
 impl AuthFile {
-    /// Reads the file and everything that it names, but no URL.
-    pub(crate) fn read(path: &Path) -> Result<Self, HostError> {
-        let mut reader = Reader {
-            path,
-            files: Vec::new(),
-        };
+    /// Reads the file and everything that it names, but no URL. Tells which files these are, also when one of them is
+    /// wrong.
+    pub(crate) fn read(path: &Path, files: &mut Vec<PathBuf>) -> Result<Self, HostError> {
+        let mut reader = Reader { path, files };
         let text = reader.file(path)?;
         let text = String::from_utf8(text).map_err(|_| reader.wrong("is no UTF-8 text"))?;
         let file = if text.trim().is_empty() {
@@ -171,7 +167,6 @@ impl AuthFile {
         Ok(Self {
             logins,
             client_authority,
-            files: reader.files,
         })
     }
 
@@ -192,7 +187,7 @@ impl AuthFile {
 /// Reads one file, and remembers what else was read for it.
 struct Reader<'a> {
     path: &'a Path,
-    files: Vec<PathBuf>,
+    files: &'a mut Vec<PathBuf>,
 }
 
 impl Reader<'_> {
@@ -201,7 +196,7 @@ impl Reader<'_> {
     }
 
     fn beside(&self, path: &Path) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new("")).join(path)
+        self.path.parent().unwrap_or_else(|| Path::new("")).join(path)
     }
 
     fn file(&mut self, path: &Path) -> Result<Vec<u8>, HostError> {
@@ -372,18 +367,24 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Result<AuthFile, HostError> {
+    fn read_counted(text: &str) -> (Result<AuthFile, HostError>, usize) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("auth.yaml");
         fs::write(&path, text).unwrap();
         fs::write(folder.path().join("secret"), "from-a-file\n").unwrap();
         fs::write(folder.path().join("ca.pem"), "pem").unwrap();
-        AuthFile::read(&path)
+        let mut files = Vec::new();
+        let read = AuthFile::read(&path, &mut files);
+        (read, files.len())
+    }
+
+    fn read(text: &str) -> Result<AuthFile, HostError> {
+        read_counted(text).0
     }
 
     #[test]
     fn all_ways_stand_in_one_file() {
-        let file = read(
+        let (file, files) = read_counted(
             "users:\n\
              - {username: a, password: b, platform: cf}\n\
              - {username: c, password_file: secret}\n\
@@ -399,14 +400,19 @@ mod tests {
              client_certificates:\n\
              \x20 ca_file: ca.pem\n\
              \x20 clients: [{subject: CN=x, platform: four}]\n",
-        )
-        .unwrap();
+        );
+        let file = file.unwrap();
         assert_eq!(file.logins.users[1].password, "from-a-file");
         assert_eq!(file.logins.tokens[0].token, "from-a-file");
         assert_eq!(file.logins.issuers[0].audiences, ["osb", "other"]);
         let platforms: Vec<&str> = file.platforms().map(|platform| &*platform.0).collect();
         assert_eq!(platforms, ["cf", "default", "k8s", "cf", "three", "four"]);
-        assert_eq!(file.files.len(), 4);
+        assert_eq!(files, 4, "what has to be followed");
+        assert_eq!(
+            read_counted("users: [{username: u, password_file: missing}]").1,
+            2,
+            "also when it is not there"
+        );
         assert!(
             read(r#"{"users": [{"username": "a", "password": "b"}]}"#).is_ok(),
             "JSON"

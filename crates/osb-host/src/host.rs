@@ -63,7 +63,7 @@ impl Host {
         let mut phases = Phases::start();
         check_plaintext(options)?;
         // A wrong flag is found before anything is made.
-        access::named(options)?;
+        access::named(options, &mut Vec::new())?;
         let folder = options.data_dir.resolve()?;
         folder.prepare()?;
         let store = Embedded::open_store(&folder)?;
@@ -72,7 +72,8 @@ impl Host {
         let (socket, address) = bind(options.listen, "--listen").await?;
         let (kube_socket, kube_address) = bind(options.kube_listen, "--kube-listen").await?;
         let keys = keys::load(&folder, options.key_file.as_deref())?;
-        let mut access = Access::read(options, &folder)?;
+        let (files, access) = Access::read(options, &folder);
+        let mut access = access?;
         let pki = Pki::load(&folder, kube_address)?;
         let kube_tls = pki.server_config(&folder)?;
         let info = info(&broker, &access, address, kube_address);
@@ -96,7 +97,7 @@ impl Host {
             head_timeout: options.head_timeout,
         };
         let (tls, broker_tls) = access.tls.take().map(watch::channel).unzip();
-        let reloader = Reloader::start(access, options.clone(), folder.clone(), front.clone(), tls);
+        let reloader = Reloader::start((files, &access), options, &folder, &front, tls);
         let broker = Listener {
             name: "broker",
             socket,

@@ -33,10 +33,15 @@ pub(crate) fn start(format: LogFormat, audit: Option<&Path>) -> Result<Option<Au
         LogFormat::Text => stderr.with_ansi(false).boxed(),
         LogFormat::Json => stderr.json().flatten_event(true).boxed(),
     };
-    let layers = tracing_subscriber::registry()
-        .with(stderr.with_filter(filter))
-        .with(audit.clone().map(audit_layer));
-    let _ = layers.try_init();
+    let registry = tracing_subscriber::registry();
+    let _ = match audit.clone() {
+        // One filter for everything: what it does not let through costs nothing.
+        None => registry.with(stderr.and_then(filter)).try_init(),
+        Some(file) => registry
+            .with(stderr.with_filter(filter))
+            .with(audit_layer(file))
+            .try_init(),
+    };
     log_panics();
     Ok(audit)
 }

@@ -103,13 +103,14 @@ impl TestBroker {
         let api = ApiServer::open(store, apiserver::Options::default())
             .await
             .expect("an API server in memory starts");
-        let home = home(&api, &make());
+        let first = make();
+        let home = home(&api, &first);
         home.install().await.expect("an empty API server takes our kinds");
         for namespace in [SYSTEM, NAMESPACE] {
             let made = home.ensure_namespace(namespace).await;
             made.expect("an empty API server takes a namespace");
         }
-        let (engine, front) = process(&api, make()).await;
+        let (engine, front) = process(&api, first).await;
         let mut broker = Self {
             make: Box::new(make),
             api,
@@ -133,6 +134,11 @@ impl TestBroker {
         self.front = front;
         // Its writes are refused from now on; what its functions still do, they do as a process that lingers would.
         tokio::spawn(async move { old.stop().await });
+        self.plans = self.read_plans().await;
+    }
+
+    /// Reads the catalog again, as a platform does when it is told of new plans.
+    pub async fn reload_catalog(&mut self) {
         self.plans = self.read_plans().await;
     }
 

@@ -77,14 +77,16 @@ pub use osb_api::catalog::{DashboardClient, MaintenanceInfo, Offering, Plan, Req
 pub use osb_api::{
     context::Context,
     id::{BindingId, InstanceId, OfferingId, PlanId},
-    identity::OriginatingIdentity,
-    request::BindResource,
+    identity::{OriginatingIdentity, UserInfo},
+    request::{BindRequest, BindResource, ProvisionRequest, UpdateRequest},
 };
+/// Hooks that look at requests before anything is done for them.
+pub use osb_engine::{Action, ActionVerb, Authorize, Draft, DraftRequest, Refused, Validate};
 pub use osb_engine::{
     Binding, BindingMetadata, Broker, Change, Endpoint, Error, Execution, InstanceMetadata, NoParameters, Operation,
     Policy, Result, Service, Updatable, VolumeMount, resource::Verb,
 };
-/// A broker in a test.
-pub use osb_host::{Reply, TestBroker};
 /// A broker as a program, and inside one.
 pub use osb_host::{Credentials, DataDir, Host, HostError, HostOptions, ServerInfo, run, serve};
+/// A broker in a test.
+pub use osb_host::{Reply, TestBroker};

@@ -79,7 +79,11 @@ impl Authenticator {
                 .collect(),
             issuers: logins.issuers.clone(),
             certificates: logins.certificates.clone(),
-            challenge: if logins.takes_tokens() { Challenge::BasicOrBearer } else { Challenge::Basic },
+            challenge: if logins.takes_tokens() {
+                Challenge::BasicOrBearer
+            } else {
+                Challenge::Basic
+            },
             key,
         })
     }
@@ -134,9 +138,8 @@ impl Authenticator {
 
     fn of_certificate(&self, certificate: &ClientCertificate, wanted: Option<&Platform>) -> Option<Login> {
         let mut rules = self.certificates.iter();
-        let rule = rules.find(|rule| {
-            rule.name.fits(certificate) && wanted.is_none_or(|wanted| *wanted == rule.platform)
-        })?;
+        let rule =
+            rules.find(|rule| rule.name.fits(certificate) && wanted.is_none_or(|wanted| *wanted == rule.platform))?;
         Some(Login {
             platform: rule.platform.clone(),
             method: "certificate",
@@ -152,7 +155,11 @@ impl Authenticator {
             Ok(token) => token,
             Err(reason) => return refused(&reason),
         };
-        for issuer in self.issuers.iter().filter(|issuer| token.issuer() == Some(&issuer.issuer)) {
+        for issuer in self
+            .issuers
+            .iter()
+            .filter(|issuer| token.issuer() == Some(&issuer.issuer))
+        {
             match claims(issuer, &token).await {
                 Err(reason) => drop(refused(&reason)),
                 Ok(claims) => match platform(&issuer.platform, claims, wanted) {
@@ -180,7 +187,9 @@ fn refused(reason: &TokenError) -> Option<Login> {
 
 /// The claims of a token, if it is right. A key that is not known may be a new one.
 async fn claims<'a>(issuer: &Issuer, token: &'a jwt::Token<'_>) -> Result<&'a Value, TokenError> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     let expected = Expected {
         algorithms: &issuer.algorithms,
         audiences: &issuer.audiences,
@@ -203,7 +212,11 @@ fn platform(of: &PlatformOf, claims: &Value, wanted: Option<&Platform>) -> Optio
     match of {
         PlatformOf::Always(platform) => Some(platform).filter(fits).cloned(),
         PlatformOf::Claim { name, platforms } => {
-            let claim = if name.starts_with('/') { claims.pointer(name) } else { claims.get(name) };
+            let claim = if name.starts_with('/') {
+                claims.pointer(name)
+            } else {
+                claims.get(name)
+            };
             let says = |text: &str| match claim {
                 Some(Value::Array(several)) => several.iter().any(|one| one.as_str() == Some(text)),
                 one => one.and_then(Value::as_str) == Some(text),
@@ -317,20 +330,44 @@ mod tests {
         let (cf, other) = (certificate("cf"), certificate("other"));
         let none = HeaderMap::new();
         let login = authenticator.authenticate(&none, Some(&cf), None).await.unwrap();
-        assert_eq!((login.platform, login.method, &*login.name), (platform("cf"), "certificate", "CN=cf"));
-        let login = authenticator.authenticate(&none, Some(&cf), Some(&platform("two"))).await;
+        assert_eq!(
+            (login.platform, login.method, &*login.name),
+            (platform("cf"), "certificate", "CN=cf")
+        );
+        let login = authenticator
+            .authenticate(&none, Some(&cf), Some(&platform("two")))
+            .await;
         assert_eq!(login.unwrap().platform, platform("two"));
-        assert_eq!(authenticator.authenticate(&none, Some(&cf), Some(&platform("one"))).await, None);
+        assert_eq!(
+            authenticator
+                .authenticate(&none, Some(&cf), Some(&platform("one")))
+                .await,
+            None
+        );
         assert_eq!(authenticator.authenticate(&none, Some(&other), None).await, None);
         // Who gives a wrong password is not let in by the door beside it.
-        assert_eq!(authenticator.authenticate(&basic("cf:wrong"), Some(&cf), None).await, None);
+        assert_eq!(
+            authenticator.authenticate(&basic("cf:wrong"), Some(&cf), None).await,
+            None
+        );
     }
 
     /// OSB-AUTH-02.
     #[tokio::test]
     async fn everything_else_is_refused() {
         for login in [
-            "", ":", "cf", "cf:", "cf:p", "cf:p:sS", "CF:p:ss", "cf:p:ss ", " cf:p:ss", ":p:ss", "shared:e", "ci:s3cret",
+            "",
+            ":",
+            "cf",
+            "cf:",
+            "cf:p",
+            "cf:p:sS",
+            "CF:p:ss",
+            "cf:p:ss ",
+            " cf:p:ss",
+            ":p:ss",
+            "shared:e",
+            "ci:s3cret",
         ] {
             assert_eq!(of(&basic(login), None).await, None, "{login:?}");
         }
@@ -376,7 +413,11 @@ mod tests {
             (PlatformOf::Always(platform("one")), Some("two"), None),
         ] {
             let wanted = wanted.map(platform);
-            assert_eq!(super::platform(&of, &claims, wanted.as_ref()), found.map(platform), "{of:?}");
+            assert_eq!(
+                super::platform(&of, &claims, wanted.as_ref()),
+                found.map(platform),
+                "{of:?}"
+            );
         }
     }
 }

@@ -184,7 +184,11 @@ impl ClientCertificate {
             let other = self.uris.first().or_else(|| self.dns_names.first());
             return other.cloned().unwrap_or_default();
         }
-        let pairs: Vec<String> = self.subject.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let pairs: Vec<String> = self
+            .subject
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         pairs.join(",")
     }
 }
@@ -251,7 +255,10 @@ mod tests {
             assert_eq!(CertificateName::subject(text), Ok(CertificateName::Subject(of(pairs))));
         }
         for text in ["", "cf", "CN=", "=cf", "CN=cf,", r"CN=cf\"] {
-            assert_eq!(CertificateName::subject(text), Err(ConfigError::Subject(text.to_owned())));
+            assert_eq!(
+                CertificateName::subject(text),
+                Err(ConfigError::Subject(text.to_owned()))
+            );
         }
     }
 

@@ -217,7 +217,11 @@ impl<B: Broker> Front<B> {
         certificate: Option<&ClientCertificate>,
         wanted: Option<&Platform>,
     ) -> Result<Login, FrontError> {
-        let authenticator = self.authenticator.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let authenticator = self
+            .authenticator
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let login = authenticator.authenticate(headers, certificate, wanted).await;
         login.ok_or_else(|| FrontError::Unauthorized(authenticator.challenge()))
     }
@@ -323,8 +327,10 @@ impl<B: Broker> Front<B> {
         let body = self.bodies.read(call.headers, call.body).await?;
         let request = UpdateRequest::from_json(&body.bytes)?;
         let (caller, incomplete, broker) = (call.caller, call.query.incomplete(), self.broker.clone());
-        let log = Mutation::new("update", call.login, &caller, &id, None)
-            .of(Some(request.service_id.as_str()), request.plan_id.as_ref().map(|id| id.as_str()));
+        let log = Mutation::new("update", call.login, &caller, &id, None).of(
+            Some(request.service_id.as_str()),
+            request.plan_id.as_ref().map(|id| id.as_str()),
+        );
         let work = async move { broker.update(caller, id, request, incomplete).await };
         self.mutate(log, Some(body.share), work).await
     }
@@ -348,8 +354,10 @@ impl<B: Broker> Front<B> {
         let request = BindRequest::from_json(&body.bytes)?;
         let incomplete = of_bindings(call.caller.version, call.query.incomplete());
         let (caller, broker) = (call.caller, self.broker.clone());
-        let log = Mutation::new("bind", call.login, &caller, &instance, Some(&id))
-            .of(request.service_id.as_ref().map(|id| id.as_str()), request.plan_id.as_ref().map(|id| id.as_str()));
+        let log = Mutation::new("bind", call.login, &caller, &instance, Some(&id)).of(
+            request.service_id.as_ref().map(|id| id.as_str()),
+            request.plan_id.as_ref().map(|id| id.as_str()),
+        );
         let work = async move { broker.bind(caller, instance, id, request, incomplete).await };
         self.mutate(log, Some(body.share), work).await
     }
@@ -394,7 +402,9 @@ impl<B: Broker> Front<B> {
             log.done(&reply);
             reply
         };
-        tokio::spawn(work.in_current_span()).await.map_err(|_| FrontError::Stopping)
+        tokio::spawn(work.in_current_span())
+            .await
+            .map_err(|_| FrontError::Stopping)
     }
 }
 

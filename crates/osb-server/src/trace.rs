@@ -43,7 +43,8 @@ impl Trace {
         if version.len() != 2 || version == "ff" || !is_hex(version) || (known && parts.next().is_some()) {
             return None;
         }
-        if trace.len() != 32 || flags.len() != 2 || !is_hex(flags) || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        if trace.len() != 32 || flags.len() != 2 || !is_hex(flags) || text.bytes().any(|byte| byte.is_ascii_uppercase())
+        {
             return None;
         }
         let flags = u8::from_str_radix(flags, 16).ok()?;
@@ -90,33 +91,55 @@ mod tests {
     const SPAN: &str = "00f067aa0ba902b7";
 
     fn of(headers: &[(&'static str, String)]) -> Option<Trace> {
-        Trace::of(&headers.iter().filter_map(|(name, value)| Some(((*name).parse().ok()?, value.parse().ok()?))).collect())
+        Trace::of(
+            &headers
+                .iter()
+                .filter_map(|(name, value)| Some(((*name).parse().ok()?, value.parse().ok()?)))
+                .collect(),
+        )
     }
 
     fn trace(sampled: bool) -> Option<Trace> {
-        Some(Trace { trace_id: TRACE.into(), parent_id: SPAN.into(), sampled })
+        Some(Trace {
+            trace_id: TRACE.into(),
+            parent_id: SPAN.into(),
+            sampled,
+        })
     }
 
     #[test]
     fn each_form_of_a_trace_is_read() {
         assert_eq!(of(&[("traceparent", format!("00-{TRACE}-{SPAN}-01"))]), trace(true));
         assert_eq!(of(&[("traceparent", format!("00-{TRACE}-{SPAN}-00"))]), trace(false));
-        assert_eq!(of(&[("traceparent", format!("01-{TRACE}-{SPAN}-03-later"))]), trace(true));
+        assert_eq!(
+            of(&[("traceparent", format!("01-{TRACE}-{SPAN}-03-later"))]),
+            trace(true)
+        );
         assert_eq!(of(&[("b3", format!("{TRACE}-{SPAN}-1-05e3ac9a4f6e3b90"))]), trace(true));
         assert_eq!(of(&[("b3", format!("{TRACE}-{SPAN}"))]), trace(false));
         let upper = TRACE.to_ascii_uppercase();
-        let multi = [("x-b3-traceid", upper), ("x-b3-spanid", SPAN.into()), ("x-b3-sampled", "1".into())];
+        let multi = [
+            ("x-b3-traceid", upper),
+            ("x-b3-spanid", SPAN.into()),
+            ("x-b3-sampled", "1".into()),
+        ];
         assert_eq!(of(&multi), trace(true));
         let short = of(&[("b3", format!("a3ce929d0e0e4736-{SPAN}-d"))]).unwrap();
         assert_eq!(short.trace_id, "0000000000000000a3ce929d0e0e4736");
-        assert_eq!(short.traceparent(), format!("00-0000000000000000a3ce929d0e0e4736-{SPAN}-01"));
+        assert_eq!(
+            short.traceparent(),
+            format!("00-0000000000000000a3ce929d0e0e4736-{SPAN}-01")
+        );
     }
 
     #[test]
     fn the_standard_goes_before_b3_and_what_is_malformed_is_passed_over() {
         let b3 = ("b3", format!("{TRACE}-{SPAN}-1"));
         let other = format!("00-{}-{SPAN}-01", "1".repeat(32));
-        assert_eq!(of(&[("traceparent", other), b3.clone()]).unwrap().trace_id, "1".repeat(32));
+        assert_eq!(
+            of(&[("traceparent", other), b3.clone()]).unwrap().trace_id,
+            "1".repeat(32)
+        );
         for bad in [
             String::new(),
             "00".into(),

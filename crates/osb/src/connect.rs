@@ -13,27 +13,27 @@ use crate::output::Format;
 #[derive(clap::Args)]
 pub(crate) struct Connect {
     #[command(flatten)]
-    data_dir: DataDirOption,
+    pub(crate) data_dir: DataDirOption,
 
     /// The broker's URL, when it is not the one on this machine's data folder
     #[arg(long, value_name = "URL", env = "OSB_URL")]
-    url: Option<String>,
+    pub(crate) url: Option<String>,
 
     /// The user, for --url [default: $OSB_USERNAME]
     #[arg(long, value_name = "NAME")]
-    username: Option<String>,
+    pub(crate) username: Option<String>,
 
     /// The file with the password, for --url [default: $OSB_PASSWORD]
     #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
+    pub(crate) password_file: Option<PathBuf>,
 
     /// The authorities whose certificates count, PEM, instead of the system's
     #[arg(long, value_name = "FILE")]
-    ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
 
     /// Sends the password to other machines also without TLS
     #[arg(long)]
-    insecure_plaintext: bool,
+    pub(crate) insecure_plaintext: bool,
 
     /// The form of what is printed
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
@@ -49,9 +49,23 @@ pub(crate) struct Broker {
 
 impl Connect {
     pub(crate) fn broker(&self) -> Result<Broker> {
-        let local = if self.url.is_some() { None } else { Some(self.local()?) };
-        let url = match (&self.url, &local) {
-            (Some(url), _) => url.clone(),
+        self.broker_at(self.url.as_deref())
+    }
+
+    /// The broker of that URL, with this login; without one the broker on this machine.
+    pub(crate) fn broker_at(&self, url: Option<&str>) -> Result<Broker> {
+        let (options, local) = self.options_at(url)?;
+        Ok(Broker {
+            client: Client::new(&options)?,
+            local,
+        })
+    }
+
+    /// As [`Connect::broker_at`]: how to reach that broker.
+    pub(crate) fn options_at(&self, url: Option<&str>) -> Result<(Options, Option<(DataDir, ServerInfo)>)> {
+        let local = if url.is_some() { None } else { Some(self.local()?) };
+        let url = match (url, &local) {
+            (Some(url), _) => url.to_owned(),
             (None, Some((_, info))) => info.url.clone(),
             (None, None) => return Err(Usage("no broker is named".to_owned()).into()),
         };
@@ -64,10 +78,7 @@ impl Connect {
         if self.insecure_plaintext {
             options.plain_http = PlainHttp::Everywhere;
         }
-        Ok(Broker {
-            client: Client::new(&options)?,
-            local,
-        })
+        Ok((options, local))
     }
 
     /// The broker on the data folder.

@@ -1,9 +1,12 @@
 //! `osb`: serves a broker, and talks to any.
 
+mod check;
 mod connect;
+mod lint;
 mod output;
 mod progress;
 mod resources;
+mod simulate;
 mod verbs;
 
 use std::process::ExitCode;
@@ -11,7 +14,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use osb_host::HostOptions;
 
-use crate::verbs::{BindArgs, CatalogArgs, DeprovisionArgs, InstancesArgs, ProvisionArgs, UnbindArgs};
+use crate::check::CheckArgs;
+use crate::lint::LintArgs;
+use crate::simulate::SimulateArgs;
+use crate::verbs::{BindArgs, CatalogArgs, DeprovisionArgs, InstancesArgs, ProvisionArgs, UnbindArgs, UpdateArgs};
 
 /// Open Service Broker: serves a broker, and talks to any.
 ///
@@ -33,6 +39,8 @@ enum Command {
     Catalog(CatalogArgs),
     /// Make a service instance
     Provision(ProvisionArgs),
+    /// Change a service instance: its plan, its parameters, its maintenance version
+    Update(UpdateArgs),
     /// Make a binding: credentials for an application
     Bind(BindArgs),
     /// Remove a binding: its credentials stop working
@@ -41,12 +49,42 @@ enum Command {
     Deprovision(DeprovisionArgs),
     /// List the instances of the broker on this machine
     Instances(InstancesArgs),
+    /// Check a broker against the specification, requirement by requirement
+    Check(Box<CheckArgs>),
+    /// Tell what platforms refuse in a catalog, and what a change of it breaks
+    Lint(LintArgs),
+    /// Behave towards a broker as the platforms do, also when answers are lost, and see whether it copes
+    Simulate(Box<SimulateArgs>),
 }
 
 #[derive(Subcommand)]
 enum Served {
     /// The reference broker: behaves and fails as its parameters say, to test platforms with
-    Reference(Box<HostOptions>),
+    Reference(Box<ReferenceArgs>),
+}
+
+#[derive(clap::Args)]
+struct ReferenceArgs {
+    /// Offers a plan for each combination of what a plan can be, too
+    #[arg(long)]
+    combinations: bool,
+
+    /// The maintenance version of the plans that have one; with a newer one there are instances to upgrade
+    #[arg(long, value_name = "VERSION", default_value = "2.0.0")]
+    maintenance_version: String,
+
+    #[command(flatten)]
+    host: HostOptions,
+}
+
+impl ReferenceArgs {
+    fn serve(self) -> ExitCode {
+        let options = reference_broker::Options {
+            maintenance_version: self.maintenance_version,
+            combinations: self.combinations,
+        };
+        osb_host::serve(options.broker(), &self.host)
+    }
 }
 
 /// Operations allocate in one thread and free in another; the system's allocator spends a third of the CPU on that.
@@ -61,13 +99,17 @@ struct Usage(String);
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
-        Command::Serve(Served::Reference(options)) => osb_host::serve(reference_broker::broker(), &options),
+        Command::Serve(Served::Reference(args)) => args.serve(),
         Command::Catalog(args) => client(verbs::catalog(args)),
         Command::Provision(args) => client(verbs::provision(args)),
+        Command::Update(args) => client(verbs::update(args)),
         Command::Bind(args) => client(verbs::bind(args)),
         Command::Unbind(args) => client(verbs::unbind(args)),
         Command::Deprovision(args) => client(verbs::deprovision(args)),
         Command::Instances(args) => client(verbs::instances(args)),
+        Command::Check(args) => client(check::check(*args)),
+        Command::Lint(args) => client(lint::lint(args)),
+        Command::Simulate(args) => client(simulate::simulate(*args)),
     }
 }
 

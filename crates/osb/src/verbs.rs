@@ -1,5 +1,9 @@
 //! The client verbs.
 
+mod update;
+
+pub(crate) use update::{UpdateArgs, update};
+
 use std::collections::HashMap;
 use std::io::Read as _;
 
@@ -64,9 +68,13 @@ pub(crate) struct BindArgs {
     #[arg(long)]
     id: Option<String>,
 
-    /// The parameters: a JSON object, @FILE, or - for stdin
+    /// The parameters: a JSON object, @FILE, or - for stdin [default: none; of a rotation those of the old binding]
     #[arg(long, short, value_name = "JSON")]
     parameters: Option<String>,
+
+    /// The binding whose place the new one takes; both work until the old one is unbound
+    #[arg(long, value_name = "BINDING")]
+    rotates: Option<String>,
 
     #[command(flatten)]
     choice: Choice,
@@ -188,7 +196,8 @@ pub(crate) async fn provision(args: ProvisionArgs) -> Result<()> {
 pub(crate) async fn bind(args: BindArgs) -> Result<()> {
     let instance = instance_id(&args.instance)?;
     let id = args.id.unwrap_or_else(new_id);
-    let binding = BindingId::new(&*id).map_err(|error| Usage(format!("the id of the binding {error}")))?;
+    let binding = binding_id(&id)?;
+    let predecessor_binding_id = args.rotates.as_deref().map(binding_id).transpose()?;
     let parameters = args.parameters.as_deref().map(parameters).transpose()?;
     let broker = args.connect.broker()?;
     let ids = broker.ids(&instance, &args.choice).await?;
@@ -199,7 +208,7 @@ pub(crate) async fn bind(args: BindArgs) -> Result<()> {
         app_guid: None,
         bind_resource: None,
         parameters,
-        predecessor_binding_id: None,
+        predecessor_binding_id,
     };
     let progress = Progress::start(format!("binding {}", args.instance));
     let (created, body) = match broker
@@ -261,7 +270,7 @@ pub(crate) async fn unbind(args: UnbindArgs) -> Result<()> {
         Some(id) => id,
         None => broker.only_binding(&args.instance).await?,
     };
-    let binding = BindingId::new(&*id).map_err(|error| Usage(format!("the id of the binding {error}")))?;
+    let binding = binding_id(&id)?;
     let ids = broker.ids(&instance, &args.choice).await?;
     let query = RemovalQuery {
         service_id: ids.service,
@@ -407,11 +416,7 @@ impl Broker {
         let catalog = self.client.catalog().await?;
         let plans: usize = catalog.services.iter().map(|offering| offering.plans.len()).sum();
         if choice.plan.is_none() && plans > 1 {
-            let text = format!(
-                "there is no instance {:?}, or the broker does not tell its plan: name it with --service and --plan",
-                instance.as_str()
-            );
-            bail!(text);
+            bail!(unknown_plan(instance));
         }
         let (offering, plan) = choice.of(&catalog)?;
         Ok(Ids {
@@ -514,8 +519,18 @@ fn succeeded(verb: &str, end: End) -> Result<()> {
     match end {
         End::Succeeded(_) => Ok(()),
         End::Failed(last) => bail!(
-            "the {verb} has failed: {}",
-            last.description.as_deref().unwrap_or("the broker does not say why")
+            "the {verb} has failed: {}{}{}",
+            last.description.as_deref().unwrap_or("the broker does not say why"),
+            if last.instance_usable == Some(false) {
+                " The instance cannot be used any more."
+            } else {
+                ""
+            },
+            if last.update_repeatable == Some(false) {
+                " The same update would fail again."
+            } else {
+                ""
+            },
         ),
         End::Gone => bail!("the {verb} was overtaken by a removal"),
         End::GaveUp => bail!("the {verb} is still going on; the same command waits for it again"),
@@ -526,8 +541,19 @@ fn removed(verb: &str, end: End) -> Result<()> {
     if end == End::Gone { Ok(()) } else { succeeded(verb, end) }
 }
 
+fn unknown_plan(instance: &InstanceId) -> String {
+    format!(
+        "there is no instance {:?}, or the broker does not tell its plan: name it with --service and --plan",
+        instance.as_str()
+    )
+}
+
 fn instance_id(id: &str) -> Result<InstanceId, Usage> {
     InstanceId::new(id).map_err(|error| Usage(format!("the id of the instance {error}")))
+}
+
+fn binding_id(id: &str) -> Result<BindingId, Usage> {
+    BindingId::new(id).map_err(|error| Usage(format!("the id of the binding {error}")))
 }
 
 fn new_id() -> String {
@@ -535,7 +561,7 @@ fn new_id() -> String {
 }
 
 /// JSON, `@FILE` or `-`. What is wrong is told without any of it: parameters hold passwords.
-fn parameters(text: &str) -> Result<Object> {
+pub(crate) fn parameters(text: &str) -> Result<Object> {
     let bytes = match text.strip_prefix('@') {
         Some(path) => {
             let file = std::fs::File::open(path).with_context(|| format!("cannot read {path}"))?;

@@ -1,6 +1,6 @@
 //! What is for sale.
 
-use osb_sdk::{Offering, Plan};
+use osb_sdk::{MaintenanceInfo, Offering, Plan};
 
 const OFFERING: &str = "1f7ddf0e-6d7c-4b3c-9c0e-2f0b1a5d3b11";
 
@@ -14,7 +14,7 @@ pub(crate) struct PlanSize {
     pub(crate) connections: u32,
 }
 
-const PLANS: [PlanSize; 2] = [
+const PLANS: [PlanSize; 3] = [
     PlanSize {
         id: "5a0d6f3c-5a55-4f56-8a3a-6c8b7d1f0a01",
         name: "small",
@@ -27,12 +27,29 @@ const PLANS: [PlanSize; 2] = [
         description: "A database with at most 50 connections",
         connections: 50,
     },
+    PlanSize {
+        id: "5a0d6f3c-5a55-4f56-8a3a-6c8b7d1f0a03",
+        name: "large",
+        description: "A database with at most 200 connections",
+        connections: 200,
+    },
 ];
 
 impl PlanSize {
     /// The size of a plan of the catalog.
     pub(crate) fn of(plan: &Plan) -> Option<Self> {
         PLANS.into_iter().find(|size| size.id == plan.id)
+    }
+
+    fn plan(self, maintenance_version: &str) -> Plan {
+        let plan = Plan::new(self.id, self.name, self.description).binding_rotatable(true);
+        Plan {
+            maintenance_info: Some(MaintenanceInfo {
+                version: maintenance_version.to_owned(),
+                description: Some("Brings the extensions to the newest versions that the server has".to_owned()),
+            }),
+            ..plan
+        }
     }
 }
 
@@ -42,9 +59,31 @@ pub(crate) fn plan_ids() -> impl Iterator<Item = &'static str> {
 }
 
 /// The offering with its plans.
-pub(crate) fn offering() -> Offering {
-    let offering = Offering::new(OFFERING, "postgres", "A PostgreSQL database of your own").bindable(true);
-    PLANS.into_iter().fold(offering, |offering, size| {
-        offering.plan(Plan::new(size.id, size.name, size.description))
-    })
+pub(crate) fn offering(maintenance_version: &str) -> Offering {
+    let offering = Offering::new(OFFERING, "postgres", "A PostgreSQL database of your own")
+        .bindable(true)
+        .plan_updateable(true)
+        .instances_retrievable(true)
+        .bindings_retrievable(true)
+        .tags(["postgres", "postgresql", "relational"])
+        .metadata("displayName", "PostgreSQL");
+    let plans = PLANS.into_iter().map(|size| size.plan(maintenance_version));
+    plans.fold(offering, Offering::plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use osb_api::catalog::Catalog;
+
+    use super::*;
+
+    #[test]
+    fn every_platform_takes_the_catalog() {
+        let checked = Catalog::new()
+            .offering(offering("1.0.0"))
+            .check()
+            .expect("a catalog without errors");
+        let served = serde_json::from_slice(checked.body()).expect("JSON");
+        assert_eq!(osb_lint::lint(&served), []);
+    }
 }

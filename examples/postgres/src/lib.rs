@@ -3,7 +3,7 @@
 //! See the README beside it for how to run it. The parts:
 //!
 //! - [`Settings`]: where the server is.
-//! - [`Databases`]: the service, four functions.
+//! - [`Databases`]: the service, five functions.
 //! - `server`: one session for each call, which alone works on its instance; `sql`: the statements.
 //!
 //! Every statement can be repeated after a crash: names are stable, and each thing is made only if it is not there. Two
@@ -17,7 +17,7 @@ mod service;
 pub mod settings;
 mod sql;
 
-pub use parameters::{Encoding, Extension, NewDatabase};
+pub use parameters::{ChangeDatabase, Encoding, Extension, NewDatabase, NewLogin};
 pub use service::{Database, Databases, Login};
 pub use settings::{Settings, SettingsError};
 
@@ -31,7 +31,8 @@ const PARALLELISM: usize = 8;
 
 /// The broker of the databases on the server of the settings.
 pub fn broker(settings: &Settings) -> Broker {
-    let broker = Broker::new("postgres").service(catalog::offering(), Databases::new(settings));
+    let offering = catalog::offering(&settings.maintenance_version);
+    let broker = Broker::new("postgres").updatable(offering, Databases::new(settings));
     catalog::plan_ids().fold(broker, |broker, plan| {
         broker.policy(
             plan,

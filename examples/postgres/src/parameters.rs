@@ -15,6 +15,24 @@ pub struct NewDatabase {
     pub extensions: Vec<Extension>,
 }
 
+/// Parameters of an update: `{"extensions": ["hstore"]}`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChangeDatabase {
+    /// Extensions that are installed in the database, too. Those that are there already stay.
+    #[schemars(length(max = 16))]
+    pub extensions: Vec<Extension>,
+}
+
+/// Parameters of a bind: `{"valid_days": 30}`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NewLogin {
+    /// How many days the password is valid; without it, until the binding is removed.
+    #[schemars(range(min = 1, max = 3650))]
+    pub valid_days: Option<u32>,
+}
+
 /// A character set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]

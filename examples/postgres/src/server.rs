@@ -260,6 +260,13 @@ impl Inside {
     pub(crate) async fn execute(&self, statements: &str) -> Result<()> {
         self.client.batch_execute(statements).await.map_err(explain)
     }
+
+    /// The extensions of a role that the server has newer versions of.
+    pub(crate) async fn outdated(&self, owner: &str) -> Result<Vec<String>> {
+        let found = self.client.query_typed(sql::OUTDATED, &[(&owner, Type::TEXT)]).await;
+        let names = found.map_err(explain)?.into_iter().map(|row| row.try_get(0));
+        Ok(names.collect::<std::result::Result<_, _>>()?)
+    }
 }
 
 impl Drop for Inside {

@@ -1,14 +1,15 @@
-//! The four functions of the service.
+//! The functions of the service.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use osb_sdk::{Binding, Endpoint, Error, NoParameters, Operation, Result, Service};
+use jiff::{SignedDuration, Timestamp};
+use osb_sdk::{Binding, Change, Endpoint, Error, Operation, Result, Service, Updatable};
 use postgres_protocol::password::scram_sha_256;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::PlanSize;
-use crate::parameters::NewDatabase;
+use crate::parameters::{ChangeDatabase, Extension, NewDatabase, NewLogin};
 use crate::server::{Server, Session};
 use crate::settings::{PublicAddress, Settings};
 use crate::sql;
@@ -30,6 +31,13 @@ pub struct Database {
     pub name: String,
     /// The role that owns it, and that its logins are members of.
     pub owner: String,
+}
+
+/// What is chosen for a login before it is made.
+#[derive(Serialize, Deserialize)]
+struct Secret {
+    password: String,
+    valid_until: Option<Timestamp>,
 }
 
 /// What an application gets.
@@ -61,12 +69,12 @@ impl Databases {
 
 impl Service for Databases {
     type Parameters = NewDatabase;
-    type BindParameters = NoParameters;
+    type BindParameters = NewLogin;
     type State = Database;
     type Credentials = Login;
 
     async fn provision(&self, op: &Operation, new: NewDatabase) -> Result<Database> {
-        let size = PlanSize::of(op.plan()).ok_or_else(|| Error::failed("The plan has no size."))?;
+        let size = size(op)?;
         let session = self.server.session(op).await?;
         let database = Database::of(op);
         op.progress("Creating the owner");
@@ -78,7 +86,7 @@ impl Service for Databases {
         op.step("access", || session.execute(&opening)).await?;
         if !new.extensions.is_empty() {
             op.progress("Installing the extensions");
-            op.step("extensions", || create_extensions(&session, &database, &new))
+            op.step("extensions", || create_extensions(&session, &database, &new.extensions))
                 .await?;
         }
         session.close().await;
@@ -102,15 +110,15 @@ impl Service for Databases {
         Ok(())
     }
 
-    async fn bind(&self, op: &Operation, database: &Database, _: NoParameters) -> Result<Binding<Login>> {
+    // A rotation is a bind, too: a further login under a name of its own. The old one works until it is unbound.
+    async fn bind(&self, op: &Operation, database: &Database, new: NewLogin) -> Result<Binding<Login>> {
         let username = op.stable_name("login");
-        // Made once and stored, so that a repeat gives the same login.
-        let password: String = op.step("password", || async { random_password() }).await?;
+        // Chosen once and stored, so that a repeat gives the same login.
+        let secret = op.step("secret", || async { Secret::new(&new) }).await?;
         let session = self.server.session(op).await?;
         let exists = session.role(&username).await?.is_some();
-        let verifier = scram_sha_256(password.as_bytes());
         session
-            .execute(&sql::put_login(&username, &database.owner, &verifier, exists))
+            .execute(&secret.put_login(&username, &database.owner, exists))
             .await?;
         session
             .inside(&database.name)
@@ -118,12 +126,8 @@ impl Service for Databases {
             .execute(&sql::share(&username, &database.owner))
             .await?;
         session.close().await;
-        let endpoint = Endpoint {
-            host: self.public.host.clone(),
-            ports: vec![self.public.port.to_string()],
-            protocol: None,
-        };
-        Ok(Binding::new(self.public.login(&database.name, username, password)).endpoints(vec![endpoint]))
+        let login = self.public.login(&database.name, username, secret.password);
+        Ok(expiring(Binding::new(login), secret.valid_until).endpoints(vec![self.public.endpoint()]))
     }
 
     async fn unbind(&self, op: &Operation, database: &Database, _: Option<Login>) -> Result<()> {
@@ -131,6 +135,30 @@ impl Service for Databases {
         drop_login(&session, &op.stable_name("login"), Some(database)).await?;
         session.close().await;
         Ok(())
+    }
+}
+
+impl Updatable for Databases {
+    type Update = ChangeDatabase;
+
+    async fn update(&self, op: &Operation, database: Database, change: Change<ChangeDatabase>) -> Result<Database> {
+        let size = size(op)?;
+        let session = self.server.session(op).await?;
+        let new = change.parameters.unwrap_or_default();
+        if !new.extensions.is_empty() {
+            op.progress("Installing the extensions");
+            create_extensions(&session, &database, &new.extensions).await?;
+        }
+        if change.maintenance.is_some() {
+            op.progress("Updating the extensions");
+            update_extensions(&session, &database).await?;
+        }
+        // At the end: an update that fails leaves the plan as it was.
+        session
+            .execute(&sql::limit_connections(&database.name, size.connections))
+            .await?;
+        session.close().await;
+        Ok(database)
     }
 }
 
@@ -149,6 +177,36 @@ impl Database {
         let id: String = id.map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect();
         sql::open_database(&self.name, &format!("service instance {id}"))
     }
+}
+
+impl Secret {
+    fn new(new: &NewLogin) -> Result<Self> {
+        let days = |days: u32| Timestamp::now() + SignedDuration::from_hours(24 * i64::from(days));
+        Ok(Self {
+            password: random_password()?,
+            valid_until: new.valid_days.map(days),
+        })
+    }
+
+    fn put_login(&self, username: &str, owner: &str, exists: bool) -> String {
+        let verifier = scram_sha_256(self.password.as_bytes());
+        let until = self.valid_until.map(|time| time.to_string());
+        let until = until.as_deref().unwrap_or("infinity");
+        sql::put_login(username, owner, &verifier, until, exists)
+    }
+}
+
+/// The last quarter of its time is left for renewing it.
+fn expiring(binding: Binding<Login>, valid_until: Option<Timestamp>) -> Binding<Login> {
+    let Some(end) = valid_until.map(SystemTime::from) else {
+        return binding;
+    };
+    let left = end.duration_since(SystemTime::now()).unwrap_or_default();
+    binding.expires_at(end).renew_before(end - left / 4)
+}
+
+fn size(op: &Operation) -> Result<PlanSize> {
+    PlanSize::of(op.plan()).ok_or_else(|| Error::failed("The plan has no size."))
 }
 
 async fn create_owner(session: &Session<'_>, database: &Database) -> Result<()> {
@@ -174,10 +232,19 @@ async fn create_database(session: &Session<'_>, database: &Database, size: PlanS
         .await
 }
 
-async fn create_extensions(session: &Session<'_>, database: &Database, new: &NewDatabase) -> Result<()> {
+async fn create_extensions(session: &Session<'_>, database: &Database, extensions: &[Extension]) -> Result<()> {
     let inside = session.inside(&database.name).await?;
     inside
-        .execute(&sql::create_extensions(&database.owner, &new.extensions))
+        .execute(&sql::create_extensions(&database.owner, extensions))
+        .await
+}
+
+/// Users may have installed further ones: all that belong to the instance.
+async fn update_extensions(session: &Session<'_>, database: &Database) -> Result<()> {
+    let inside = session.inside(&database.name).await?;
+    let outdated = inside.outdated(&database.owner).await?;
+    inside
+        .execute(&sql::update_extensions(&database.owner, &outdated))
         .await
 }
 
@@ -234,6 +301,14 @@ fn random_password() -> Result<String> {
 }
 
 impl PublicAddress {
+    fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            host: self.host.clone(),
+            ports: vec![self.port.to_string()],
+            protocol: None,
+        }
+    }
+
     fn login(&self, database: &str, username: String, password: String) -> Login {
         let host = if self.host.contains(':') {
             format!("[{}]", self.host)

@@ -21,6 +21,11 @@ pub const CA_FILE: &str = "POSTGRES_CA_FILE";
 /// The environment variable with `host:port` as applications reach the server, where that differs from the URL.
 pub const PUBLIC_ADDRESS: &str = "POSTGRES_PUBLIC_ADDRESS";
 
+/// The environment variable with the maintenance version of all plans, a semantic version. Raise it when the server has
+/// got newer extensions: platforms then offer an upgrade, which brings the extensions of a database to them.
+pub const MAINTENANCE_VERSION: &str = "POSTGRES_MAINTENANCE_VERSION";
+
+const DEFAULT_MAINTENANCE_VERSION: &str = "1.0.0";
 const DEFAULT_PORT: u16 = 5432;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A server that does not acknowledge what was sent for that long is lost.
@@ -32,6 +37,7 @@ pub struct Settings {
     pub(crate) postgres: tokio_postgres::Config,
     pub(crate) tls: ClientConfig,
     pub(crate) public: PublicAddress,
+    pub(crate) maintenance_version: String,
 }
 
 /// The server as applications reach it.
@@ -79,7 +85,8 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Reads the environment: [`URL`], [`PASSWORD_FILE`], [`CA_FILE`], [`PUBLIC_ADDRESS`]. Nothing is connected yet.
+    /// Reads the environment: [`URL`], [`PASSWORD_FILE`], [`CA_FILE`], [`PUBLIC_ADDRESS`],
+    /// [`MAINTENANCE_VERSION`]. Nothing is connected yet.
     ///
     /// # Errors
     /// [`SettingsError`] with what to mend.
@@ -107,7 +114,13 @@ impl Settings {
             .application_name(crate::APPLICATION_NAME)
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_user_timeout(UNACKNOWLEDGED);
-        Ok(Self { postgres, tls, public })
+        Ok(Self {
+            postgres,
+            tls,
+            public,
+            maintenance_version: variable(MAINTENANCE_VERSION)
+                .unwrap_or_else(|| DEFAULT_MAINTENANCE_VERSION.to_owned()),
+        })
     }
 }
 

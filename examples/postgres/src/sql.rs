@@ -55,6 +55,12 @@ pub(crate) const DATABASE: &str = "\
 /// Ends the sessions of the role with the number `$1`; one row for each.
 pub(crate) const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid = $1";
 
+/// Run inside of the database: the extensions of the role `$1` that are older than what the server has.
+pub(crate) const OUTDATED: &str = "\
+    SELECT extname::text FROM pg_extension JOIN pg_roles AS owner ON owner.oid = extowner \
+    JOIN pg_available_extensions AS available ON available.name = extname \
+    WHERE owner.rolname = $1 AND extversion <> available.default_version";
+
 /// A role that owns what is in the database, and that nobody logs in as.
 pub(crate) fn create_owner(owner: &str) -> String {
     format!("CREATE ROLE {} NOLOGIN", name(owner))
@@ -76,6 +82,11 @@ pub(crate) fn create_database(database: &str, owner: &str, connections: u32, enc
         name(database),
         name(owner)
     )
+}
+
+/// The most connections to a database from now on; sessions that are there stay.
+pub(crate) fn limit_connections(database: &str, connections: u32) -> String {
+    format!("ALTER DATABASE {} CONNECTION LIMIT {connections}", name(database))
 }
 
 /// Closes a database to everybody but its owner's members, and opens it to them.
@@ -108,16 +119,24 @@ pub(crate) fn create_extensions(owner: &str, extensions: &[Extension]) -> String
     statements
 }
 
+/// Run inside of the database. One that cannot be brought to the newest version is an error, and all stay as they are.
+pub(crate) fn update_extensions(owner: &str, extensions: &[String]) -> String {
+    let update = |extension: &String| format!("; ALTER EXTENSION {} UPDATE", name(extension));
+    let updates: String = extensions.iter().map(update).collect();
+    format!("SET ROLE {}{updates}", name(owner))
+}
+
 /// A login, or a new password for it. `verifier` is what the server stores: the password itself is not sent, so it
-/// stands in no log of the server.
+/// stands in no log of the server. `valid_until` is a time of ISO 8601, or `infinity`.
 ///
 /// Sessions act as the owner from their start on, so that what they create belongs to the instance, not to the login.
-pub(crate) fn put_login(login: &str, owner: &str, verifier: &str, exists: bool) -> String {
+pub(crate) fn put_login(login: &str, owner: &str, verifier: &str, valid_until: &str, exists: bool) -> String {
     let (verb, login, owner) = (if exists { "ALTER" } else { "CREATE" }, name(login), name(owner));
     format!(
-        "{verb} ROLE {login} LOGIN PASSWORD {}; GRANT {owner} TO {login}; GRANT {login} TO CURRENT_USER; \
+        "{verb} ROLE {login} LOGIN PASSWORD {} VALID UNTIL {}; GRANT {owner} TO {login}; GRANT {login} TO CURRENT_USER; \
          ALTER ROLE {login} SET role TO {owner}",
-        text(verifier)
+        text(verifier),
+        text(valid_until)
     )
 }
 

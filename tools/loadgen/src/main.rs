@@ -16,11 +16,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use testparts::proof::Proof;
 
 use crate::scenarios::{Bench, Size};
 
 const HELP: &str = "\
-cargo xtask bench [ARGS]: load on the reference broker, and the figures into BENCHMARKS.md
+cargo xtask bench [ARGS]: load on the reference broker, and the figures into BENCHMARKS.md and proofs/bench.json
 
   --quick          fewer operations, one run each; writes no file
   --no-write       prints only
@@ -68,6 +69,8 @@ fn run(args: impl Iterator<Item = String>) -> Result<()> {
         size: options.size,
         only: options.only,
     };
+    // A run to the end, and its figures; not the file with them.
+    let mut proof = Proof::begin("bench", None, ["bench", "--no-write"]);
     // Before this program adds to it.
     let others = report::load_average();
     let report = bench.run()?;
@@ -75,6 +78,10 @@ fn run(args: impl Iterator<Item = String>) -> Result<()> {
     println!("{section}");
     if options.write && all {
         report::write(&root.join("BENCHMARKS.md"), &section)?;
+        for (what, number) in report.counts() {
+            proof.count(&what, number);
+        }
+        println!("written: {}", proof.write()?.display());
     }
     Ok(())
 }

@@ -57,6 +57,22 @@ impl Report {
         self.facts.push(fact);
     }
 
+    /// The figures that are numbers, for the record of the run.
+    pub(crate) fn counts(&self) -> Vec<(String, u64)> {
+        let bars = || {
+            let of_rows = self.rows.iter().map(|row| &row.bar);
+            of_rows.chain(self.facts.iter().map(|fact| &fact.bar)).flatten()
+        };
+        let number = |met: bool| bars().filter(|(_, is_met)| *is_met == met).count() as u64;
+        // Rates are positive, and far below what a u64 holds.
+        let rates = self
+            .rows
+            .iter()
+            .map(|row| (format!("{}, per second", row.name), row.figures.per_second as u64));
+        let verdicts = [("bars met", true), ("bars missed", false)].map(|(what, met)| (what.to_owned(), number(met)));
+        rates.chain(verdicts).collect()
+    }
+
     /// The generated section.
     pub(crate) fn markdown(&self, about: &str) -> String {
         let mut text = format!("{about}\n\n");
@@ -265,6 +281,8 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("Not measured: the peer"), "{text}");
+        let expected = [("bars met".to_owned(), 1), ("bars missed".to_owned(), 1)];
+        assert_eq!(report.counts(), expected);
     }
 
     #[test]

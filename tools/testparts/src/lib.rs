@@ -1,7 +1,7 @@
 //! Real servers as parts of tests, and the record of a long run.
 //!
 //! A test that needs a server beside itself asks for it here: [`Oracle`] (etcd and kube-apiserver, the model that the project's
-//! own API server is measured with), [`Postgres`], [`kubectl`]. Each part listens on a free port of the loopback interface,
+//! own API server is measured with), [`Postgres`], [`kubectl`], [`SmallDisk`]. A server listens on a free port of the loopback interface,
 //! keeps its files in a temporary folder of its own, and ends with the value that stands for it. It also ends when the test
 //! program is killed: nothing is left behind.
 //!
@@ -16,9 +16,11 @@
 //!
 //! The crate knows nothing of Open Service Broker and is light on purpose: the standard library and `serde_json`.
 
+mod disk;
 mod error;
 mod folder;
 mod locate;
+pub mod long_run;
 mod oracle;
 mod ports;
 mod postgres;
@@ -28,6 +30,7 @@ pub mod recipe;
 
 use std::io::Write as _;
 
+pub use disk::SmallDisk;
 pub use error::Error;
 pub use locate::{kubectl, oracle_bin, postgres_bin};
 pub use oracle::{Controllers, Oracle, OracleOptions};

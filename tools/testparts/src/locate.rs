@@ -90,6 +90,11 @@ fn complete(folder: &Path, programs: &[&str]) -> Option<PathBuf> {
         .then(|| folder.to_owned())
 }
 
+/// Whether all of these programs are in `PATH`, each anywhere.
+pub(crate) fn is_in_path(programs: &[&str]) -> bool {
+    programs.iter().all(|program| in_path(&[program]).is_some())
+}
+
 fn in_path(programs: &[&str]) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).find_map(|folder| complete(&folder, programs))
 }

@@ -29,7 +29,7 @@ use crate::recipe::checkout;
 pub struct Proof {
     name: String,
     args: Vec<String>,
-    seed: u64,
+    seed: Option<u64>,
     counts: BTreeMap<String, u64>,
     started: Instant,
 }
@@ -37,18 +37,18 @@ pub struct Proof {
 impl Proof {
     /// Begins the record of a run; its duration counts from here.
     ///
-    /// `args` is what stands behind `cargo xtask` to repeat exactly this run, seed included.
+    /// `args` is what stands behind `cargo xtask` to repeat exactly this run, seed included; a run that is the same each time has none.
     ///
     /// # Panics
     ///
     /// When `name` is not a plain file name of small letters, digits and hyphens.
-    pub fn begin<A: Into<String>>(name: &str, seed: u64, args: impl IntoIterator<Item = A>) -> Self {
+    pub fn begin<A: Into<String>>(name: &str, seed: impl Into<Option<u64>>, args: impl IntoIterator<Item = A>) -> Self {
         assert!(is_name(name), "{name:?} is not a name of a proof");
         let args = args.into_iter().map(Into::into).collect();
         Self {
             name: name.to_owned(),
             args,
-            seed,
+            seed: seed.into(),
             counts: BTreeMap::new(),
             started: Instant::now(),
         }

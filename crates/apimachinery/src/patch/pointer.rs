@@ -33,11 +33,7 @@ impl Pointer {
     }
 
     pub(super) fn find<'v>(&self, document: &'v Value) -> Option<&'v Value> {
-        self.tokens.iter().try_fold(document, |value, token| match value {
-            Value::Object(map) => map.get(token),
-            Value::Array(items) => items.get(index(token)?),
-            _ => None,
-        })
+        Place(&self.tokens).find(document)
     }
 
     pub(super) fn find_mut<'v>(&self, document: &'v mut Value) -> Option<&'v mut Value> {
@@ -48,6 +44,14 @@ impl Pointer {
 pub(super) struct Place<'p>(&'p [String]);
 
 impl Place<'_> {
+    pub(super) fn find<'v>(&self, document: &'v Value) -> Option<&'v Value> {
+        self.0.iter().try_fold(document, |value, token| match value {
+            Value::Object(map) => map.get(token),
+            Value::Array(items) => items.get(index(token)?),
+            _ => None,
+        })
+    }
+
     pub(super) fn find_mut<'v>(&self, document: &'v mut Value) -> Option<&'v mut Value> {
         self.0.iter().try_fold(document, |value, token| match value {
             Value::Object(map) => map.get_mut(token),

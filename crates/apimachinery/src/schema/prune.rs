@@ -3,9 +3,12 @@
 use serde_json::{Map, Value};
 
 use super::path::Path;
-use super::{Additional, Node, Resource};
+use super::{Additional, JsonType, Node, Resource};
 use crate::json::MAX_REPORTED_FIELDS;
 use crate::meta;
+
+/// Below this every whole number of a float is exact: 2^53.
+const EXACT: f64 = 9_007_199_254_740_992.0;
 
 pub(super) fn prune(root: &Node, object: &mut Value) -> Vec<String> {
     let mut unknown = Vec::new();
@@ -26,6 +29,15 @@ fn prune_value(node: Option<&Node>, value: &mut Value, path: &Path<'_>, unknown:
                 for (i, item) in items.iter_mut().enumerate() {
                     prune_value(node, item, &path.index(i), unknown);
                 }
+            }
+        }
+        Value::Number(number) if node.is_some_and(|node| node.json_type == Some(JsonType::Integer)) => {
+            // A whole number is one however it is written (`3.0`), and is kept as one.
+            let whole = number
+                .as_f64()
+                .filter(|f| number.is_f64() && f.fract() == 0.0 && f.abs() < EXACT);
+            if let Some(whole) = whole {
+                *number = (whole as i64).into();
             }
         }
         _ => {}

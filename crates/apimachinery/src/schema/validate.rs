@@ -66,7 +66,8 @@ fn check(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Errors) {
         return;
     }
     if !has_type(node, value) {
-        return type_error(node, value, path, errors);
+        type_error(node, value, path, errors);
+        return check_allowed(node, value, path, errors);
     }
     check_branches(node, value, path, errors);
     match value {
@@ -75,11 +76,15 @@ fn check(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Errors) {
         Value::Array(items) => check_items(node, items, path, errors),
         _ => {}
     }
-    if let Some(allowed) = node.rules.allowed.as_ref().filter(|allowed| !allowed.contains(value)) {
-        errors.push(|| not_allowed(path, value, allowed));
-    }
+    check_allowed(node, value, path, errors);
     if let Value::Object(map) = value {
         check_object(node, map, path, errors);
+    }
+}
+
+fn check_allowed(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Errors) {
+    if let Some(allowed) = node.rules.allowed.as_ref().filter(|allowed| !allowed.contains(value)) {
+        errors.push(|| not_allowed(path, value, allowed));
     }
 }
 

@@ -88,9 +88,9 @@ proptest! {
 
     #[test]
     fn a_merge_patch_twice_is_the_patch_once(mut target in any_json(), patch in any_json()) {
-        merge_patch(&mut target, &patch);
+        merge_patch(&mut target, patch.clone());
         let once = target.clone();
-        merge_patch(&mut target, &patch);
+        merge_patch(&mut target, patch.clone());
         prop_assert_eq!(target, once);
     }
 
@@ -98,7 +98,7 @@ proptest! {
     fn an_empty_merge_patch_changes_no_object(target in any_json()) {
         prop_assume!(target.is_object());
         let mut patched = target.clone();
-        merge_patch(&mut patched, &json!({}));
+        merge_patch(&mut patched, json!({}));
         prop_assert_eq!(patched, target);
     }
 

@@ -1,7 +1,7 @@
 //! Create.
 
 use apimachinery::meta::{self, Create};
-use apimachinery::status::{Reason, Status};
+use apimachinery::status::Status;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use jiff::Timestamp;
@@ -92,36 +92,42 @@ async fn prepare(
     name: Option<&str>,
 ) -> Result<(New, Change), Failure> {
     let resource = &target.resource;
+    let decoded = options::decode(request.headers, request.body)?;
+    let mut object = decoded.value;
     if resource
         .definition
         .as_ref()
         .is_some_and(|definition| definition.terminating)
     {
-        let message = "create not allowed while custom resource definition is terminating";
-        return Err(Status::failure(Reason::MethodNotAllowed, message).into());
+        let name = given_name(&object);
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(Status::forbidden(&resource.id, name, why).into());
     }
-    let decoded = options::decode(request.headers, request.body)?;
-    let mut object = decoded.value;
     let namespace = if resource.namespaced {
-        let given = object
-            .pointer("/metadata/name")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        Some(
-            server
-                .namespaces
-                .admit(&server.store, &target.namespace, &resource.id, given)
-                .await?,
-        )
+        let name = given_name(&object);
+        let admitted = server
+            .namespaces
+            .admit(&server.store, &target.namespace, &resource.id, name)
+            .await?;
+        Some(admitted)
     } else {
         None
     };
-    object::check_type(target, &mut object)?;
+    object::check_type(target, &mut object, Came::Whole)?;
     let mut warnings = object::shape(target, &mut object, &decoded.duplicates, write.validation, Came::Whole)?;
+    let seen = meta::text(object::metadata(&object)?, "resourceVersion");
+    if name.is_some() && !seen.is_empty() && seen.parse::<u64>().is_err() {
+        return Err(Status::bad_request("metadata.resourceVersion is not a number").into());
+    }
+    let seen = seen.parse::<u64>();
     let generated = fill_in(target, &mut object, name)?;
     let more = kinds::prepare_create(server, target, &mut object)?;
-    object::validate(target, &object, more.errors, None, Came::Whole)?;
-    warnings.extend(object::metadata_warnings(resource, &object));
+    object::validate(target, &object, more.errors, None)?;
+    // In a PUT it says nothing, since there is no object.
+    if name.is_none() && !write.dry_run && seen.is_ok_and(|revision| revision > 0) {
+        return Err(Status::bad_request("resourceVersion should not be set on objects to be created").into());
+    }
+    warnings.extend(object::metadata_warnings(resource, &object, None));
     let metadata = object::metadata(&object)?;
     let name = meta::text(metadata, "name").to_owned();
     let stored = Draft::new(object::members(&object)?).finish(target.version().stamp, metadata);
@@ -146,6 +152,14 @@ async fn prepare(
     ))
 }
 
+/// The name that a body gives, before anything is known of its form.
+fn given_name(object: &Value) -> &str {
+    object
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
 /// What the server puts into a new object. Whether its name was generated.
 fn fill_in(target: &Target, object: &mut Value, name: Option<&str>) -> Result<bool, Failure> {
     if target.version().status
@@ -157,8 +171,11 @@ fn fill_in(target: &Target, object: &mut Value, name: Option<&str>) -> Result<bo
     let metadata = object::metadata_mut(object)?;
     if let Some(name) = name {
         meta::check_name(metadata, name)?;
-        // Only a create by PUT may carry one; there it says nothing, since there is no object.
-        metadata.remove("resourceVersion");
+        let uid = meta::text(metadata, "uid");
+        if !uid.is_empty() {
+            let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: ");
+            return Err(Status::conflict_because(&target.resource.id, name, &why).into());
+        }
     }
     let generated = meta::text(metadata, "name").is_empty() && !meta::text(metadata, "generateName").is_empty();
     let mut random = random_numbers();

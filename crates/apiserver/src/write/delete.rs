@@ -64,9 +64,9 @@ pub(crate) async fn delete_collection(
     target: &Target,
     request: Request<'_>,
 ) -> Result<Response<Body>, Failure> {
-    let options = DeleteOptions::parse(request.headers, request.body, request.query)?;
     let list = ListOptions::parse(request.query.pairs())?;
     let filter = Filter::new(&target.resource, list.label_selector, list.field_selector)?;
+    let options = DeleteOptions::parse(request.headers, request.body, request.query)?;
     let limit = list.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let page = read::collect(server, target, &filter, &Start::default(), limit).await?;
     let parts = page
@@ -77,15 +77,16 @@ pub(crate) async fn delete_collection(
     for deleted in many(server, targets, &options).await {
         deleted?;
     }
+    let metadata = ListMeta {
+        resource_version: page.revision.0.to_string(),
+        continue_token: page.continue_token(),
+        ..ListMeta::default()
+    };
     let items: Vec<(Stored, Revision)> = page
         .items
         .into_iter()
         .map(|(_, stored, revision)| (stored, revision))
         .collect();
-    let metadata = ListMeta {
-        resource_version: server.store.revision().0.to_string(),
-        ..ListMeta::default()
-    };
     let view = View {
         resource: &target.resource,
         version: target.version(),

@@ -30,7 +30,7 @@ pub(crate) const NAMESPACE_FINALIZER: &str = "kubernetes";
 
 /// The value of [`Keys::indexed`]: every object has its entry.
 pub(crate) const INDEX_COMPLETE: &[u8] = b"complete";
-/// The field is new; objects from before have no entry yet.
+/// A selector has asked for it; objects from before may have no entry yet.
 pub(crate) const INDEX_PENDING: &[u8] = b"pending";
 /// The field is gone; entries may be left.
 pub(crate) const INDEX_STALE: &[u8] = b"stale";
@@ -228,17 +228,10 @@ fn secret(new: &mut Value, old: Option<&Value>) -> Result<Vec<FieldError>, Failu
     let mut bytes = 0;
     for (name, value) in entries(new, "data") {
         data_key(&field::key("data", name), name, &mut errors);
-        match value.as_str().map(|text| STANDARD.decode(text)) {
-            Some(Ok(decoded)) => bytes += decoded.len(),
-            _ => {
-                return Err(Status::bad_request(
-                    "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data",
-                )
-                .into());
-            }
-        }
+        bytes += value.as_str().map_or(0, |text| text.len() / 4 * 3);
     }
     too_much(bytes, "data", &mut errors);
+    required_keys(new, &mut errors);
     if let Some(old) = old {
         if old.get("type") != new.get("type") {
             errors.push(FieldError::invalid("type", new["type"].clone(), "field is immutable"));
@@ -246,6 +239,26 @@ fn secret(new: &mut Value, old: Option<&Value>) -> Result<Vec<FieldError>, Failu
         immutable(old, new, &["data"], &mut errors);
     }
     Ok(errors)
+}
+
+/// What a Secret of a well-known type must hold.
+fn required_keys(secret: &Value, errors: &mut Vec<FieldError>) {
+    let kind = secret.get("type").and_then(Value::as_str).unwrap_or_default();
+    let has = |key: &str| secret.get("data").is_some_and(|data| data.get(key).is_some());
+    let required = |key: &str| FieldError::required(field::key("data", key), "");
+    match kind {
+        "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
+            errors.extend(["username", "password"].map(required));
+        }
+        "kubernetes.io/ssh-auth" if !has("ssh-privatekey") => errors.push(required("ssh-privatekey")),
+        "kubernetes.io/tls" => {
+            let missing = ["tls.crt", "tls.key"].into_iter().filter(|key| !has(key));
+            errors.extend(missing.map(required));
+        }
+        "kubernetes.io/dockerconfigjson" if !has(".dockerconfigjson") => errors.push(required(".dockerconfigjson")),
+        "kubernetes.io/dockercfg" if !has(".dockercfg") => errors.push(required(".dockercfg")),
+        _ => {}
+    }
 }
 
 fn config_map(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
@@ -307,11 +320,11 @@ fn immutable(old: &Value, new: &Value, maps: &[&str], errors: &mut Vec<FieldErro
     errors.extend(changed.map(|map| FieldError::forbidden(*map, "field is immutable when `immutable` is set")));
 }
 
-/// An Event lies in the namespace of what it is about; for a cluster-scoped object that is `default` or any.
+/// An Event lies in the namespace of what it is about; for a cluster-scoped object that is `default`.
 fn event(new: &Value) -> Vec<FieldError> {
     let text = |at: &str| new.pointer(at).and_then(Value::as_str).unwrap_or_default();
     let (namespace, about) = (text("/metadata/namespace"), text("/involvedObject/namespace"));
-    if about.is_empty() || about == namespace {
+    if about == namespace || (about.is_empty() && namespace == "default") {
         return Vec::new();
     }
     vec![FieldError::invalid(
@@ -328,15 +341,8 @@ fn new_definition(server: &Server, new: &mut Value) -> Result<More, Failure> {
         Err(errors) => return Ok(errors.into()),
     };
     accept(server, &crd, new);
-    let keys = definition_keys(&crd);
-    let writes = labels(&crd)
-        .into_iter()
-        .map(|label| Write::Put(keys.indexed(&label), Bytes::from_static(INDEX_COMPLETE)))
-        .collect();
-    Ok(More {
-        errors: Vec::new(),
-        writes,
-    })
+    // Its fields are indexed once a selector asks for them.
+    Ok(More::default())
 }
 
 fn changed_definition(server: &Server, old: &Value, new: &mut Value) -> Result<More, Failure> {
@@ -358,17 +364,13 @@ fn changed_definition(server: &Server, old: &Value, new: &mut Value) -> Result<M
     let after = labels(&crd);
     let keys = definition_keys(&crd);
     let mark = |label: &String, value: &'static [u8]| Write::Put(keys.indexed(label), Bytes::from_static(value));
-    let added = after
-        .iter()
-        .filter(|label| !before.contains(label))
-        .map(|label| mark(label, INDEX_PENDING));
     let removed = before
         .iter()
         .filter(|label| !after.contains(label))
         .map(|label| mark(label, INDEX_STALE));
     Ok(More {
         errors,
-        writes: added.chain(removed).collect(),
+        writes: removed.collect(),
     })
 }
 

@@ -11,4 +11,5 @@ pub(crate) mod kinds;
 pub(crate) mod object;
 pub(crate) mod options;
 pub(crate) mod scale;
+mod typed;
 pub(crate) mod update;

@@ -1,6 +1,6 @@
 //! An object on its way in: decoded, pruned, defaulted, validated, all in place.
 
-use apimachinery::field::{FieldError, FieldErrorKind};
+use apimachinery::field::FieldError;
 use apimachinery::gvk;
 use apimachinery::meta::{self, MetadataRules, NameRule};
 use apimachinery::status::Status;
@@ -8,10 +8,11 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::options::Validation;
+use super::typed;
 use crate::builtin::{Names, Special};
 use crate::codec::Damaged;
 use crate::failure::Failure;
-use crate::registry::Resource;
+use crate::registry::{Index, Resource};
 use crate::target::Target;
 
 /// The largest object that is stored, in bytes of JSON.
@@ -27,11 +28,11 @@ pub(crate) enum Came {
 }
 
 /// Checks that the body is of the kind that the path asks for. A built-in kind need not be named.
-pub(crate) fn check_type(target: &Target, object: &mut Value) -> Result<(), Failure> {
+pub(crate) fn check_type(target: &Target, object: &mut Value, came: Came) -> Result<(), Failure> {
     let (resource, version) = (&target.resource, target.version());
     let members = object
         .as_object_mut()
-        .ok_or_else(|| Status::bad_request("the object provided is unrecognized: it is not an object"))?;
+        .ok_or_else(|| undecodable(target, "the object provided is unrecognized: it is not an object", came))?;
     let custom = resource.rules.special == Special::Custom;
     for (name, expected) in [("apiVersion", &version.api_version), ("kind", &resource.kind.kind)] {
         let given = match members.get(name) {
@@ -39,21 +40,24 @@ pub(crate) fn check_type(target: &Target, object: &mut Value) -> Result<(), Fail
             Some(Value::String(text)) => text,
             Some(_) => return Err(Status::bad_request(format!("the {name} of the object is no string")).into()),
         };
-        if given == expected {
+        // The kind of a custom resource is a rule like others, which are looked at later.
+        if given == expected || (custom && name == "kind" && !given.is_empty()) {
             continue;
         }
         if given.is_empty() && !custom {
             members.insert(name.to_owned(), expected.as_str().into());
             continue;
         }
-        return Err(wrong_type(target, name, given, members).into());
+        if came == Came::Patched && (given.is_empty() || !custom) {
+            return Err(undecodable(target, &format!("{given:?} is not the {name} of the object"), came).into());
+        }
+        return Err(wrong_type(target, name, given).into());
     }
     Ok(())
 }
 
-fn wrong_type(target: &Target, member: &str, given: &str, object: &Map<String, Value>) -> Status {
-    let (resource, version) = (&target.resource, target.version());
-    let kind = &resource.kind.kind;
+fn wrong_type(target: &Target, member: &str, given: &str) -> Status {
+    let (kind, version) = (&target.resource.kind.kind, target.version());
     if given.is_empty() {
         return Status::bad_request(format!(
             "the object provided is unrecognized (must be of type {kind}): its {member} is missing"
@@ -65,15 +69,6 @@ fn wrong_type(target: &Target, member: &str, given: &str, object: &Map<String, V
             version.api_version
         ));
     }
-    if resource.rules.special == Special::Custom {
-        let name = object
-            .get("metadata")
-            .and_then(|metadata| metadata.get("name"))
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let error = FieldError::invalid("kind", given, format!("must be {kind}"));
-        return Status::invalid(&gvk::Kind::new(&resource.id.group, given), name, vec![error]);
-    }
     Status::bad_request(format!(
         "{given} in version {:?} cannot be handled as a {kind}",
         version.name
@@ -81,7 +76,7 @@ fn wrong_type(target: &Target, member: &str, given: &str, object: &Map<String, V
 }
 
 /// Brings an object into the form of its schema: metadata decoded, unknown fields removed, defaults filled in.
-/// Returns the warnings about unknown and duplicate fields.
+/// Returns the warnings about duplicate and unknown fields.
 pub(crate) fn shape(
     target: &Target,
     object: &mut Value,
@@ -89,21 +84,28 @@ pub(crate) fn shape(
     validation: Validation,
     came: Came,
 ) -> Result<Vec<String>, Failure> {
-    let metadata = meta::of_mut(object).ok_or_else(|| undecodable(target, "metadata is not an object", came))?;
+    if let Some(members) = object.as_object_mut()
+        && members.get("metadata").is_none_or(Value::is_null)
+    {
+        members.insert("metadata".to_owned(), Value::Object(Map::new()));
+    }
+    meta::of(object).ok_or_else(|| undecodable(target, "metadata is not an object", came))?;
+    typed::fill(target, object);
+    let metadata = meta::of_mut(object).ok_or(Damaged)?;
     let mut unknown =
         meta::decode(metadata, "metadata").map_err(|error| undecodable(target, &error.to_string(), came))?;
     // Field ownership is not tracked, so none is kept.
     metadata.remove("managedFields");
     unknown.extend(target.version().schema.prune(object));
     target.version().schema.default(object);
+    if target.resource.rules.special != Special::Custom {
+        typed::read(target, object).map_err(|why| undecodable(target, &why, came))?;
+    }
     if validation == Validation::Ignore || (unknown.is_empty() && duplicates.is_empty()) {
         return Ok(Vec::new());
     }
-    let problems: Vec<String> = unknown
-        .iter()
-        .map(|path| format!("unknown field {path:?}"))
-        .chain(duplicates.iter().cloned())
-        .collect();
+    let unknown = unknown.iter().map(|path| format!("unknown field {path:?}"));
+    let problems: Vec<String> = duplicates.iter().cloned().chain(unknown).collect();
     match validation {
         Validation::Strict => {
             Err(undecodable(target, &format!("strict decoding error: {}", problems.join(", ")), came).into())
@@ -112,7 +114,8 @@ pub(crate) fn shape(
     }
 }
 
-fn undecodable(target: &Target, why: &str, came: Came) -> Status {
+/// The refusal of what is no object of its kind.
+pub(crate) fn undecodable(target: &Target, why: &str, came: Came) -> Status {
     let kind = &target.resource.kind.kind;
     match came {
         Came::Whole => Status::bad_request(format!(
@@ -130,28 +133,46 @@ pub(crate) fn validate(
     object: &Value,
     more: Vec<FieldError>,
     old: Option<&Map<String, Value>>,
-    came: Came,
 ) -> Result<(), Failure> {
     let resource = &target.resource;
-    let mut errors = target.version().schema.validate(object);
-    if resource.rules.special != Special::Custom
-        && let Some(error) = errors.iter().find(|error| error.kind == FieldErrorKind::TypeInvalid)
-    {
-        return Err(undecodable(target, &format!("{} has the wrong type", error.path), came).into());
+    let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
+    if kind != resource.kind.kind {
+        let name = meta::of(object).map_or("", |metadata| meta::text(metadata, "name"));
+        let error = FieldError::invalid("kind", kind, format!("must be {}", resource.kind.kind));
+        return Err(Status::invalid(&gvk::Kind::new(&resource.id.group, kind), name, vec![error]).into());
     }
+    let mut errors = target.version().schema.validate(object);
     errors.extend(more);
     let metadata = meta::of(object).ok_or(Damaged)?;
-    if errors.is_empty() {
-        errors = meta::validate_metadata(metadata, rules(resource));
-        if let Some(old) = old {
-            errors.extend(meta::validate_metadata_update(old, metadata));
-        }
+    errors.extend(scale_errors(target, object));
+    errors.extend(meta::validate_metadata(metadata, rules(resource)));
+    if let Some(old) = old {
+        errors.extend(meta::validate_metadata_update(old, metadata));
     }
     if errors.is_empty() {
         Ok(())
     } else {
         Err(Status::invalid(&resource.kind, meta::text(metadata, "name"), errors).into())
     }
+}
+
+/// The numbers that a Scale shows must be such that it can.
+fn scale_errors(target: &Target, object: &Value) -> Vec<FieldError> {
+    let Some(scale) = &target.version().scale else {
+        return Vec::new();
+    };
+    let paths = [&scale.spec_replicas_path, &scale.status_replicas_path];
+    let wrong = paths.into_iter().filter_map(|path| {
+        let replicas = crate::table::at_path(path, object).and_then(Value::as_i64)?;
+        let why = match i32::try_from(replicas) {
+            Ok(0..) => return None,
+            Ok(_) => "should be a non-negative integer",
+            Err(_) if replicas < 0 => "should be a non-negative integer",
+            Err(_) => "should be less than or equal to 2147483647",
+        };
+        Some(FieldError::invalid(path.as_str(), replicas, why))
+    });
+    wrong.collect()
 }
 
 /// What a resource asks of its metadata.
@@ -163,24 +184,29 @@ pub(crate) fn rules(resource: &Resource) -> MetadataRules {
     MetadataRules {
         name,
         namespaced: resource.namespaced,
-        strict_finalizers: resource.rules.special != Special::Custom,
+        strict_finalizers: resource.id.group.is_empty(),
     }
 }
 
-/// Everything the API warns about in metadata, for a custom resource.
-pub(crate) fn metadata_warnings(resource: &Resource, object: &Value) -> Vec<String> {
-    let custom = resource.rules.special == Special::Custom;
-    meta::of(object)
-        .filter(|_| custom)
-        .map(meta::metadata_warnings)
-        .unwrap_or_default()
+/// Everything the API warns about in metadata, for a custom resource; not of what was there already.
+pub(crate) fn metadata_warnings(resource: &Resource, object: &Value, old: Option<&Map<String, Value>>) -> Vec<String> {
+    if resource.rules.special != Special::Custom {
+        return Vec::new();
+    }
+    let mut warnings = meta::of(object).map(meta::metadata_warnings).unwrap_or_default();
+    if !warnings.is_empty() {
+        let known = old.map(meta::metadata_warnings).unwrap_or_default();
+        warnings.retain(|warning| !known.contains(warning));
+    }
+    warnings
 }
 
-/// The index entries of an object.
+/// The entries of an object in the indexes that are kept.
 pub(crate) fn index_entries(resource: &Resource, namespace: &str, name: &str, object: &Value) -> Vec<Bytes> {
     resource
         .fields
         .iter()
+        .filter(|indexed| indexed.index != Index::Absent)
         .filter_map(|indexed| {
             resource
                 .keys

@@ -32,7 +32,7 @@ impl WriteOptions {
     /// Reads and checks them. `kind` is `CreateOptions`, `UpdateOptions` or `PatchOptions`.
     pub(crate) fn parse(kind: &str, query: &Query<'_>) -> Result<WriteOptions, Status> {
         let mut errors = Vec::new();
-        let dry_run: Vec<&str> = query.all("dryRun").filter(|value| !value.is_empty()).collect();
+        let dry_run: Vec<&str> = query.all("dryRun").collect();
         dry_run_errors(&dry_run, &mut errors);
         if kind == "PatchOptions"
             && query
@@ -102,7 +102,7 @@ impl DeleteOptions {
     /// Reads and checks them; a body wins over the query.
     pub(crate) fn parse(headers: &HeaderMap, body: &Bytes, query: &Query<'_>) -> Result<DeleteOptions, Failure> {
         let object = if body.is_empty() {
-            from_query(query)
+            from_query(query)?
         } else {
             delete_body(headers, body)?
         };
@@ -146,20 +146,43 @@ impl DeleteOptions {
     }
 }
 
-fn from_query(query: &Query<'_>) -> Value {
+fn from_query(query: &Query<'_>) -> Result<Value, Failure> {
     let mut object = Map::new();
+    if let Some(seconds) = query.first("gracePeriodSeconds") {
+        let seconds: i64 = seconds
+            .parse()
+            .map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {seconds:?}: invalid syntax")))?;
+        object.insert("gracePeriodSeconds".to_owned(), seconds.into());
+    }
     if let Some(policy) = query.first("propagationPolicy") {
         object.insert("propagationPolicy".to_owned(), policy.into());
     }
     if let Some(orphan) = query.first("orphanDependents") {
         object.insert("orphanDependents".to_owned(), (orphan == "true").into());
     }
-    let dry_run: Vec<&str> = query.all("dryRun").filter(|value| !value.is_empty()).collect();
+    let dry_run: Vec<&str> = query.all("dryRun").collect();
     if !dry_run.is_empty() {
         object.insert("dryRun".to_owned(), dry_run.into());
     }
-    Value::Object(object)
+    Ok(Value::Object(object))
 }
+
+type IsRight = fn(&Value) -> bool;
+
+/// What the members of a delete's options are made of.
+const DELETE_MEMBERS: [(&str, IsRight); 9] = [
+    ("/apiVersion", Value::is_string),
+    ("/kind", Value::is_string),
+    ("/dryRun", |value| {
+        value.as_array().is_some_and(|all| all.iter().all(Value::is_string))
+    }),
+    ("/propagationPolicy", Value::is_string),
+    ("/orphanDependents", Value::is_boolean),
+    ("/gracePeriodSeconds", Value::is_i64),
+    ("/preconditions", Value::is_object),
+    ("/preconditions/uid", Value::is_string),
+    ("/preconditions/resourceVersion", Value::is_string),
+];
 
 fn delete_body(headers: &HeaderMap, body: &Bytes) -> Result<Value, Failure> {
     let object = decode(headers, body)?.value;
@@ -167,7 +190,14 @@ fn delete_body(headers: &HeaderMap, body: &Bytes) -> Result<Value, Failure> {
     if kind != "DeleteOptions" {
         return Err(Status::bad_request(format!("{kind:?} is not a kind of options for a delete")).into());
     }
-    Ok(object)
+    match DELETE_MEMBERS.iter().find(|(at, is_right)| {
+        object
+            .pointer(at)
+            .is_some_and(|value| !value.is_null() && !is_right(value))
+    }) {
+        Some((at, _)) => Err(Status::bad_request(format!("DeleteOptions: {at} has the wrong type")).into()),
+        None => Ok(object),
+    }
 }
 
 /// A request body, read.
@@ -203,6 +233,20 @@ pub(crate) enum Patch {
     Merge(Decoded),
 }
 
+/// Whether the body is of a type that [`decode_patch`] reads.
+pub(crate) fn check_patch_type(headers: &HeaderMap, custom: bool) -> Result<(), Failure> {
+    match negotiate::body_type(headers) {
+        BodyType::JsonPatch | BodyType::MergePatch => Ok(()),
+        BodyType::StrategicMergePatch | BodyType::Apply => Err(Status::unsupported_media_type(&PATCH_TYPES).into()),
+        _ if custom => Err(Status::unsupported_media_type(&PATCH_TYPES).into()),
+        _ => Err(
+            Status::failure(Reason::UnsupportedMediaType, "415: Unsupported Media Type")
+                .with_details(Details::default())
+                .into(),
+        ),
+    }
+}
+
 /// Reads the body of a patch.
 pub(crate) fn decode_patch(headers: &HeaderMap, body: &Bytes) -> Result<Patch, Failure> {
     match negotiate::body_type(headers) {
@@ -220,12 +264,7 @@ pub(crate) fn decode_patch(headers: &HeaderMap, body: &Bytes) -> Result<Patch, F
                 Err(Status::bad_request("error decoding patch: it is not an object").into())
             }
         }
-        BodyType::StrategicMergePatch | BodyType::Apply => Err(Status::unsupported_media_type(&PATCH_TYPES).into()),
-        _ => Err(
-            Status::failure(Reason::UnsupportedMediaType, "415: Unsupported Media Type")
-                .with_details(Details::default())
-                .into(),
-        ),
+        _ => Err(Status::unsupported_media_type(&PATCH_TYPES).into()),
     }
 }
 

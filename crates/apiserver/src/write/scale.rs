@@ -5,6 +5,7 @@ use apimachinery::status::Status;
 use objectstore::Revision;
 use serde_json::{Map, Value, json};
 
+use super::object;
 use super::update::Edit;
 use crate::codec::Stored;
 use crate::failure::Failure;
@@ -19,33 +20,40 @@ pub(crate) fn write(target: &Target, stored: &Stored, revision: Revision, out: &
     Ok(())
 }
 
+/// Checks that a body is a `Scale`, or does not say what it is.
+pub(crate) fn check_type(body: &Value) -> Result<(), Failure> {
+    let is = |name: &str, expected: &str| body.get(name).is_none_or(|given| given == expected || given.is_null());
+    if is("kind", "Scale") && is("apiVersion", "autoscaling/v1") {
+        return Ok(());
+    }
+    Err(Status::bad_request("the object provided is no Scale of autoscaling/v1").into())
+}
+
 /// The object with the replicas that an edit of its `Scale` asks for.
-pub(crate) fn edit(target: &Target, mut object: Value, revision: Revision, edit: &Edit) -> Result<Value, Failure> {
+pub(crate) fn edit(target: &Target, mut object: Value, revision: Revision, edit: Edit) -> Result<Value, Failure> {
     let scale = target.version().scale.as_ref().ok_or(Failure::NoSuchPath)?;
+    if let Edit::Replace(decoded) = &edit {
+        check_type(&decoded.value)?;
+    }
     let before = view(target, &object, false)?;
+    let had_replicas = at_path(&scale.spec_replicas_path, &object).is_some();
+    let (is_patch, came) = (matches!(edit, Edit::Patch(_)), edit.came());
     let after = edit.apply(before)?;
-    meta::check_name(
-        meta::of(&after).ok_or_else(|| Status::bad_request("the scale has no metadata"))?,
-        &target.name,
-    )?;
+    let metadata = meta::of(&after).ok_or_else(|| Status::bad_request("the scale has no metadata"))?;
+    meta::decode(&mut metadata.clone(), "metadata")
+        .map_err(|error| object::undecodable(target, &error.to_string(), came))?;
+    meta::check_name(metadata, &target.name)?;
     let replicas = match after.pointer("/spec/replicas") {
+        None | Some(Value::Null) if is_patch && !had_replicas => {
+            let path = &scale.spec_replicas_path;
+            return Err(Status::bad_request(format!("the spec replicas field {path:?} cannot be empty")).into());
+        }
         None | Some(Value::Null) => 0,
+        // Whether there may be so many is a rule of the object.
         Some(replicas) => replicas
             .as_i64()
             .and_then(|replicas| i32::try_from(replicas).ok())
-            .filter(|replicas| *replicas >= 0)
-            .ok_or_else(|| {
-                let error = apimachinery::field::FieldError::invalid(
-                    "spec.replicas",
-                    replicas.clone(),
-                    "should be a non-negative integer",
-                );
-                Status::invalid(
-                    &apimachinery::gvk::Kind::new("autoscaling", "Scale"),
-                    &target.name,
-                    vec![error],
-                )
-            })?,
+            .ok_or_else(|| object::undecodable(target, "spec.replicas is no number of 32 bits", came))?,
     };
     set_path(&mut object, &scale.spec_replicas_path, json!(replicas));
     let given = after
@@ -88,7 +96,7 @@ fn view(target: &Target, object: &Value, strict: bool) -> Result<Value, Failure>
         status["selector"] = selector.into();
     }
     let mut spec = Map::new();
-    if let Some(replicas) = replicas {
+    if let Some(replicas) = replicas.filter(|replicas| *replicas != 0) {
         spec.insert("replicas".to_owned(), replicas.into());
     }
     Ok(json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": kept, "spec": spec, "status": status}))

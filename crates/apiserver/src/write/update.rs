@@ -36,26 +36,26 @@ pub(crate) enum Edit {
 }
 
 impl Edit {
-    fn came(&self) -> Came {
+    pub(crate) fn came(&self) -> Came {
         match self {
             Edit::Replace(_) => Came::Whole,
             Edit::Patch(_) => Came::Patched,
         }
     }
 
-    fn duplicates(&self) -> &[String] {
+    fn take_duplicates(&mut self) -> Vec<String> {
         match self {
-            Edit::Replace(decoded) | Edit::Patch(Patch::Merge(decoded)) => &decoded.duplicates,
-            Edit::Patch(Patch::Json(_)) => &[],
+            Edit::Replace(decoded) | Edit::Patch(Patch::Merge(decoded)) => std::mem::take(&mut decoded.duplicates),
+            Edit::Patch(Patch::Json(_)) => Vec::new(),
         }
     }
 
     /// The new object. The old one is given up for it.
-    pub(crate) fn apply(&self, mut old: Value) -> Result<Value, Failure> {
+    pub(crate) fn apply(self, mut old: Value) -> Result<Value, Failure> {
         match self {
-            Edit::Replace(decoded) => Ok(decoded.value.clone()),
+            Edit::Replace(decoded) => Ok(decoded.value),
             Edit::Patch(Patch::Merge(decoded)) => {
-                apimachinery::patch::merge_patch(&mut old, &decoded.value);
+                apimachinery::patch::merge_patch(&mut old, decoded.value);
                 Ok(old)
             }
             Edit::Patch(Patch::Json(patch)) => patch.apply(old).map_err(|error| error.status().into()),
@@ -66,26 +66,47 @@ impl Edit {
 /// PUT on an object or one of its subresources.
 pub(crate) async fn update(server: &Server, target: &Target, request: Request<'_>) -> Result<Response<Body>, Failure> {
     let write = WriteOptions::parse("UpdateOptions", request.query)?;
-    let edit = Edit::Replace(options::decode(request.headers, request.body)?);
-    modify(server, target, request, write, &edit).await
+    let edit = replacement(request)?;
+    modify(server, target, request, write, edit, replacement).await
+}
+
+fn replacement(request: Request<'_>) -> Result<Edit, Failure> {
+    options::decode(request.headers, request.body).map(Edit::Replace)
 }
 
 /// PATCH on an object or one of its subresources.
 pub(crate) async fn patch(server: &Server, target: &Target, request: Request<'_>) -> Result<Response<Body>, Failure> {
+    options::check_patch_type(request.headers, target.resource.rules.special == Special::Custom)?;
     let write = WriteOptions::parse("PatchOptions", request.query)?;
-    let edit = Edit::Patch(options::decode_patch(request.headers, request.body)?);
-    modify(server, target, request, write, &edit).await
+    let edit = match patch_of(request) {
+        Ok(edit) => edit,
+        // That there is no such object comes first.
+        Err(failure) => {
+            let exists = server.store.get(target.key(), None).await?.is_some();
+            let missing = || Status::not_found(&target.resource.id, &target.name).into();
+            return Err(if exists { failure } else { missing() });
+        }
+    };
+    modify(server, target, request, write, edit, patch_of).await
 }
 
+fn patch_of(request: Request<'_>) -> Result<Edit, Failure> {
+    options::decode_patch(request.headers, request.body).map(Edit::Patch)
+}
+
+/// `edit` is used up by the first attempt; `again` reads it once more from the request for a further one, which is rare.
 async fn modify(
     server: &Server,
     target: &Target,
     request: Request<'_>,
     write: WriteOptions,
-    edit: &Edit,
+    edit: Edit,
+    again: fn(Request<'_>) -> Result<Edit, Failure>,
 ) -> Result<Response<Body>, Failure> {
     let mut target = target.clone();
+    let mut first = Some(edit);
     for _ in 0..ATTEMPTS {
+        let edit = first.take().map_or_else(|| again(request), Ok)?;
         let Some(entry) = server.store.get(target.key(), None).await? else {
             if matches!(edit, Edit::Replace(_))
                 && target.resource.rules.create_on_update
@@ -93,6 +114,7 @@ async fn modify(
             {
                 return create::create_named(server, &target, request, write, Some(&target.name)).await;
             }
+            check_body(&target, &edit, write)?;
             return Err(Status::not_found(&target.resource.id, &target.name).into());
         };
         let next = next(server, &target, &entry, edit, write)?;
@@ -114,6 +136,20 @@ async fn modify(
     Err(Status::conflict(&target.resource.id, &target.name).into())
 }
 
+/// A body that is no object of its kind is told before it is looked for what it would replace.
+fn check_body(target: &Target, edit: &Edit, write: WriteOptions) -> Result<(), Failure> {
+    let Edit::Replace(decoded) = edit else { return Ok(()) };
+    if target.subresource == Subresource::Scale {
+        return scale::check_type(&decoded.value);
+    }
+    let mut object = decoded.value.clone();
+    object::check_type(target, &mut object, Came::Whole)?;
+    object::shape(target, &mut object, &decoded.duplicates, write.validation, Came::Whole)?;
+    let metadata = object::metadata_mut(&mut object)?;
+    meta::check_name(metadata, &target.name)?;
+    Ok(meta::fill_namespace(metadata, target.namespace())?)
+}
+
 /// What an update makes of an object.
 struct Next {
     shown: Stored,
@@ -132,7 +168,7 @@ struct Old {
     status: Option<Value>,
 }
 
-fn next(server: &Server, target: &Target, entry: &Entry, edit: &Edit, write: WriteOptions) -> Result<Next, Failure> {
+fn next(server: &Server, target: &Target, entry: &Entry, mut edit: Edit, write: WriteOptions) -> Result<Next, Failure> {
     let (resource, version) = (&target.resource, target.version());
     let before = Stored::read(entry.value.clone())?;
     let shown = render::current(version, &before)?.into_owned();
@@ -149,19 +185,20 @@ fn next(server: &Server, target: &Target, entry: &Entry, edit: &Edit, write: Wri
         stored: shown,
     };
     let came = edit.came();
+    let duplicates = edit.take_duplicates();
     let mut new = if target.subresource == Subresource::Scale {
         scale::edit(target, object, entry.modified, edit)?
     } else {
         edit.apply(object)?
     };
-    object::check_type(target, &mut new)?;
-    let mut warnings = object::shape(target, &mut new, edit.duplicates(), write.validation, came)?;
+    object::check_type(target, &mut new, came)?;
+    let mut warnings = object::shape(target, &mut new, &duplicates, write.validation, came)?;
     let requested = requested_revision(&new)?;
     settle(target, &old, &mut new, came)?;
     check_revision(target, requested, entry.modified)?;
     let more = kinds::prepare_update(server, target, old.object.as_ref(), &mut new)?;
-    object::validate(target, &new, more.errors, Some(&old.metadata), came)?;
-    warnings.extend(object::metadata_warnings(resource, &new));
+    object::validate(target, &new, more.errors, Some(&old.metadata))?;
+    warnings.extend(object::metadata_warnings(resource, &new, Some(&old.metadata)));
     let draft = Draft::new(object::members(&new)?);
     if resource.rules.generation && target.subresource != Subresource::Status && !draft.same_rest(&old.stored) {
         meta::bump_generation(object::metadata_mut(&mut new)?);
@@ -233,7 +270,7 @@ fn settle(target: &Target, old: &Old, new: &mut Value, came: Came) -> Result<(),
         let error = FieldError::invalid("metadata.uid", uid, "field is immutable");
         return Err(Status::invalid(&resource.kind, &target.name, vec![error]).into());
     }
-    meta::prepare_update(&resource.id, &old.metadata, metadata, resource.rules.generation)?;
+    meta::prepare_update(&resource.id, &old.metadata, metadata)?;
     Ok(())
 }
 

@@ -6,9 +6,7 @@ use http::Method;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::support::{Events, TestServer};
-
-const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+use crate::support::{Events, TestServer};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -46,7 +44,14 @@ fn expect(model: &mut Model, step: &Step) -> u16 {
             if model.contains_key(&name) {
                 return 409;
             }
-            model.insert(name, Known { value: None, held, deleting: false });
+            model.insert(
+                name,
+                Known {
+                    value: None,
+                    held,
+                    deleting: false,
+                },
+            );
             201
         }
         Step::Update { name, value } | Step::Patch { name, value } => match model.get_mut(&name) {
@@ -81,17 +86,33 @@ fn expect(model: &mut Model, step: &Step) -> u16 {
 }
 
 async fn play(server: &TestServer, model: &Model, step: &Step) -> u16 {
-    let path = |name: u8| format!("{MAPS}/m{name}");
+    let maps = server.maps();
+    let path = |name: u8| format!("{maps}/m{name}");
     let finalizers = |held: bool| if held { json!(["ex.io/hold"]) } else { json!([]) };
     let answer = match *step {
-        Step::Create { name, held } => server.post(MAPS, json!({"metadata": {"name": format!("m{name}"), "finalizers": finalizers(held)}})).await,
+        Step::Create { name, held } => {
+            server
+                .post(
+                    &maps,
+                    json!({"metadata": {"name": format!("m{name}"), "finalizers": finalizers(held)}}),
+                )
+                .await
+        }
         Step::Update { name, value } => {
             let held = model.get(&name).is_some_and(|known| known.held);
             server.put(&path(name), json!({"metadata": {"name": format!("m{name}"), "finalizers": finalizers(held)}, "data": {"v": value.to_string()}})).await
         }
-        Step::Patch { name, value } => server.merge(&path(name), json!({"data": {"v": value.to_string()}})).await,
+        Step::Patch { name, value } => {
+            server
+                .merge(&path(name), json!({"data": {"v": value.to_string()}}))
+                .await
+        }
         Step::Delete { name } => server.delete(&path(name)).await,
-        Step::Release { name } => server.merge(&path(name), json!({"metadata": {"finalizers": null}})).await,
+        Step::Release { name } => {
+            server
+                .merge(&path(name), json!({"metadata": {"finalizers": null}}))
+                .await
+        }
     };
     answer.code.as_u16()
 }
@@ -102,18 +123,27 @@ fn shown(objects: &[Value]) -> Model {
         .map(|object| {
             let name = object["metadata"]["name"].as_str().unwrap()[1..].parse().unwrap();
             let value = object["data"]["v"].as_str().map(|value| value.parse().unwrap());
-            (name, Known { value, held: object["metadata"]["finalizers"].is_array(), deleting: object["metadata"]["deletionTimestamp"].is_string() })
+            (
+                name,
+                Known {
+                    value,
+                    held: object["metadata"]["finalizers"].is_array(),
+                    deleting: object["metadata"]["deletionTimestamp"].is_string(),
+                },
+            )
         })
         .collect()
 }
 
 async fn list(server: &TestServer) -> (String, Vec<Value>) {
-    let list = server.get(MAPS).await.ok();
-    (list["metadata"]["resourceVersion"].as_str().unwrap().to_owned(), list["items"].as_array().unwrap().clone())
+    let list = server.get(&server.maps()).await.ok();
+    (
+        list["metadata"]["resourceVersion"].as_str().unwrap().to_owned(),
+        list["items"].as_array().unwrap().clone(),
+    )
 }
 
-async fn run(steps: Vec<Step>, look: usize) {
-    let server = TestServer::start().await;
+async fn run(server: TestServer, steps: Vec<Step>, look: usize) {
     let mut model = Model::new();
     let mut from = list(&server).await;
     for (position, step) in steps.iter().enumerate() {
@@ -127,9 +157,25 @@ async fn run(steps: Vec<Step>, look: usize) {
     }
     // The state at `look` and the changes since make the state at the end.
     let (end, _) = list(&server).await;
-    server.post(MAPS, json!({"metadata": {"name": "the-end"}})).await.ok();
-    let mut state: BTreeMap<String, Value> = from.1.into_iter().map(|object| (object["metadata"]["name"].to_string(), object)).collect();
-    let mut events = Events::of(server.open(Method::GET, &format!("{MAPS}?watch=1&resourceVersion={}", from.0), &[], "").await);
+    server
+        .post(&server.maps(), json!({"metadata": {"name": "the-end"}}))
+        .await
+        .ok();
+    let mut state: BTreeMap<String, Value> = from
+        .1
+        .into_iter()
+        .map(|object| (object["metadata"]["name"].to_string(), object))
+        .collect();
+    let mut events = Events::of(
+        server
+            .open(
+                Method::GET,
+                &format!("{}?watch=1&resourceVersion={}", server.maps(), from.0),
+                &[],
+                "",
+            )
+            .await,
+    );
     let mut last: u64 = from.0.parse().unwrap();
     loop {
         let event = events.next().await.unwrap();
@@ -155,10 +201,40 @@ async fn run(steps: Vec<Step>, look: usize) {
     assert_eq!(shown(&state.into_values().collect::<Vec<_>>()), model);
 }
 
+fn on_runtime(run: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(run);
+}
+
+fn scripts() -> impl Strategy<Value = (Vec<Step>, usize)> {
+    (prop::collection::vec(step(), 1..40), 0..40_usize)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     #[test]
-    fn the_server_does_as_the_model_and_a_watch_tells_all(steps in prop::collection::vec(step(), 1..40), look in 0..40_usize) {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run(steps, look));
+    fn the_server_in_memory_does_as_the_model_and_a_watch_tells_all((steps, look) in scripts()) {
+        on_runtime(async { run(TestServer::memory().await, steps, look).await });
+    }
+
+    #[test]
+    fn the_embedded_server_does_as_the_model_and_a_watch_tells_all((steps, look) in scripts()) {
+        on_runtime(async { run(TestServer::embedded().await, steps, look).await });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    /// It is the model that is tested here.
+    #[test]
+    fn a_real_server_does_as_the_model_and_a_watch_tells_all((steps, look) in scripts()) {
+        on_runtime(async {
+            if let Some(server) = TestServer::kubernetes().await {
+                run(server, steps, look).await;
+            }
+        });
     }
 }

@@ -24,7 +24,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::memory::support::{Answer, read};
+use crate::support::{Answer, read};
 
 #[derive(serde::Deserialize)]
 struct Recording {

@@ -1,17 +1,31 @@
 //! A server for each test, and one way to talk to it.
 
-use apiserver::{ApiServer, Body, Options, UserInfo};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use apiserver::{ApiServer, Options, UserInfo};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-/// A new store of the engine that these tests run on, and the folder it lies in, if any.
+use super::kubernetes::{self, Kubernetes};
+
+/// How long something that happens by itself is waited for: a real server deletes a namespace in 5 to 10 seconds.
+const PATIENCE: Duration = Duration::from_secs(90);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The path of the definitions of custom resources.
+pub(crate) const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+/// A new store, and the folder it lies in, if any.
 #[derive(Clone)]
 pub(crate) struct TestStore {
     pub(crate) store: objectstore::Store,
-    _folder: Option<std::sync::Arc<tempfile::TempDir>>,
+    _folder: Option<Arc<tempfile::TempDir>>,
 }
 
 impl std::ops::Deref for TestStore {
@@ -22,27 +36,54 @@ impl std::ops::Deref for TestStore {
     }
 }
 
-/// A new, empty store.
-pub(crate) fn open_store() -> TestStore {
-    if super::DURABLE {
+impl TestStore {
+    /// A store that ends with its value.
+    pub(crate) fn memory() -> TestStore {
+        let store = objectstore::memory::open(objectstore::memory::Options::default());
+        TestStore { store, _folder: None }
+    }
+
+    /// A store in a temporary folder.
+    pub(crate) fn embedded() -> TestStore {
         let folder = tempfile::tempdir().unwrap();
         // A test ends by taking the folder away from under the store; any other failure shows in the answers, since the store is closed then.
-        let options = objectstore::embedded::Options { on_fatal: std::sync::Arc::new(|_| {}), ..Default::default() };
+        let options = objectstore::embedded::Options {
+            on_fatal: Arc::new(|_| {}),
+            ..Default::default()
+        };
         let store = objectstore::embedded::open(folder.path(), options).unwrap();
-        TestStore { store, _folder: Some(std::sync::Arc::new(folder)) }
-    } else {
-        TestStore { store: objectstore::memory::open(objectstore::memory::Options::default()), _folder: None }
+        TestStore {
+            store,
+            _folder: Some(Arc::new(folder)),
+        }
     }
 }
 
-/// A server on a store of its own.
-pub(crate) struct TestServer {
+/// A server of ours and its store.
+pub(crate) struct Ours {
     pub(crate) api: ApiServer,
     pub(crate) store: TestStore,
 }
 
+enum Place {
+    Ours(Ours),
+    Kubernetes { server: Kubernetes, client: kube::Client },
+}
+
+/// A server, with a namespace and an API group that the test has for itself.
+pub(crate) struct TestServer {
+    place: Place,
+    /// Unique to the test in this program.
+    pub(crate) namespace: String,
+    /// The group of the custom resources; tests that only use the definitions share it on a real server.
+    pub(crate) group: String,
+}
+
+/// The body of an answer.
+pub(crate) type AnswerBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
 /// An answer, read whole.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) code: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -51,65 +92,275 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
     }
 
     /// The object of a successful answer.
     #[track_caller]
     pub(crate) fn ok(&self) -> Value {
-        assert!(self.code.is_success(), "{}: {}", self.code, String::from_utf8_lossy(&self.body));
+        assert!(
+            self.code.is_success(),
+            "{}: {}",
+            self.code,
+            String::from_utf8_lossy(&self.body)
+        );
         self.json()
     }
 
     /// Code and reason of a refusal.
     #[track_caller]
     pub(crate) fn refused(&self) -> (u16, String) {
-        assert!(!self.code.is_success(), "{}: {}", self.code, String::from_utf8_lossy(&self.body));
-        (self.code.as_u16(), self.json()["reason"].as_str().unwrap_or_default().to_owned())
+        assert!(
+            !self.code.is_success(),
+            "{}: {}",
+            self.code,
+            String::from_utf8_lossy(&self.body)
+        );
+        (
+            self.code.as_u16(),
+            self.json()["reason"].as_str().unwrap_or_default().to_owned(),
+        )
     }
 
     pub(crate) fn warnings(&self) -> Vec<&str> {
-        self.headers.get_all("warning").iter().map(|value| value.to_str().unwrap()).collect()
+        self.headers
+            .get_all("warning")
+            .iter()
+            .map(|value| value.to_str().unwrap())
+            .collect()
     }
 }
 
 impl TestServer {
-    pub(crate) async fn start() -> TestServer {
-        TestServer::on(open_store()).await
+    pub(crate) async fn memory() -> TestServer {
+        TestServer::on(TestStore::memory()).await
     }
 
+    pub(crate) async fn embedded() -> TestServer {
+        TestServer::on(TestStore::embedded()).await
+    }
+
+    /// A server of ours on a store that may hold something already.
     pub(crate) async fn on(store: TestStore) -> TestServer {
         let api = ApiServer::open(store.store.clone(), Options::default()).await.unwrap();
-        TestServer { api, store }
+        TestServer::at(Place::Ours(Ours { api, store }), unique_name()).await
     }
 
-    /// With the definition of service instances and a namespace `n`.
-    pub(crate) async fn with_instances() -> TestServer {
-        let server = TestServer::start().await;
-        server.define_instances().await;
+    /// A second server of ours on the same store, for the same test.
+    pub(crate) async fn beside(&self) -> TestServer {
+        let store = self.ours().store.clone();
+        let api = ApiServer::open(store.store.clone(), Options::default()).await.unwrap();
+        TestServer {
+            place: Place::Ours(Ours { api, store }),
+            namespace: self.namespace.clone(),
+            group: self.group.clone(),
+        }
+    }
+
+    /// The real server, `None` where it is missing and may be.
+    pub(crate) async fn kubernetes() -> Option<TestServer> {
+        let server = Kubernetes::connect().await?;
+        let client = server.client();
+        Some(TestServer::at(Place::Kubernetes { server, client }, unique_name()).await)
+    }
+
+    async fn at(place: Place, name: String) -> TestServer {
+        let server = TestServer {
+            place,
+            namespace: name,
+            group: "shared.example.com".to_owned(),
+        };
+        server.create_namespace(&server.namespace).await;
         server
     }
 
-    pub(crate) async fn define_instances(&self) {
-        self.yaml("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", include_str!("../data/serviceinstances.yaml")).await.ok();
-        self.post("/api/v1/namespaces", json!({"metadata": {"name": "n"}})).await.ok();
+    /// The same server with another namespace, which is made.
+    pub(crate) async fn in_namespace(&self, name: &str) -> TestServer {
+        let place = match &self.place {
+            Place::Ours(ours) => Place::Ours(Ours {
+                api: ours.api.clone(),
+                store: ours.store.clone(),
+            }),
+            Place::Kubernetes { server, client } => Place::Kubernetes {
+                server: server.clone(),
+                client: client.clone(),
+            },
+        };
+        let server = TestServer {
+            place,
+            namespace: name.to_owned(),
+            group: self.group.clone(),
+        };
+        server.create_namespace(name).await;
+        server
+    }
+
+    pub(crate) async fn create_namespace(&self, name: &str) {
+        self.post("/api/v1/namespaces", json!({"metadata": {"name": name}}))
+            .await
+            .ok();
+    }
+
+    /// The server in this process.
+    pub(crate) fn ours(&self) -> &Ours {
+        match &self.place {
+            Place::Ours(ours) => ours,
+            Place::Kubernetes { .. } => panic!("a test of what only our server has"),
+        }
+    }
+
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.place, Place::Ours(_))
     }
 
     pub(crate) fn client(&self) -> kube::Client {
-        kube::Client::new(self.api.service_as(UserInfo::admin()), "default")
+        match &self.place {
+            Place::Ours(ours) => kube::Client::new(ours.api.service_as(UserInfo::admin()), &self.namespace),
+            Place::Kubernetes { server, .. } => server.client(),
+        }
+    }
+}
+
+/// A name that no other test of this program has.
+pub(crate) fn unique_name() -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    format!("t{}", NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// What tests create.
+impl TestServer {
+    /// The path of the namespace.
+    pub(crate) fn namespace_path(&self) -> String {
+        format!("/api/v1/namespaces/{}", self.namespace)
     }
 
+    pub(crate) fn maps(&self) -> String {
+        format!("{}/configmaps", self.namespace_path())
+    }
+
+    pub(crate) fn instances(&self) -> String {
+        self.custom("v1", "serviceinstances")
+    }
+
+    pub(crate) fn widgets(&self) -> String {
+        self.custom("v1", "widgets")
+    }
+
+    /// The path of the custom resources of a version.
+    pub(crate) fn custom(&self, version: &str, plural: &str) -> String {
+        format!("/apis/{}/{version}/namespaces/{}/{plural}", self.group, self.namespace)
+    }
+
+    /// With definitions that the test may change or delete: its group is its own.
+    pub(crate) fn with_own_group(mut self) -> TestServer {
+        self.group = format!("{}.example.com", self.namespace);
+        self
+    }
+
+    /// With the definition of service instances, sent as YAML.
+    pub(crate) async fn with_instances(self) -> TestServer {
+        let definition = include_str!("../data/serviceinstances.yaml").replace("reference.osb.internal", &self.group);
+        let served = [(self.group.clone(), "v1", "serviceinstances")];
+        self.define_in("application/yaml", definition, &served).await;
+        self
+    }
+
+    /// With the definition of widgets.
+    pub(crate) async fn with_widgets(self) -> TestServer {
+        let served = ["v1beta1", "v1"].map(|version| (self.group.clone(), version, "widgets"));
+        self.define_in(
+            "application/json",
+            super::definitions::widgets(&self.group).to_string(),
+            &served,
+        )
+        .await;
+        self
+    }
+
+    /// Creates a definition, unless it is there, and waits on a real server until it is served. On ours it is served at once.
+    async fn define_in(&self, media_type: &str, definition: String, served: &[(String, &str, &str)]) {
+        let sharing = kubernetes::sharing();
+        let _sharing = sharing.lock().await;
+        let made = self
+            .send(Method::POST, DEFINITIONS, &[("content-type", media_type)], definition)
+            .await;
+        assert!(
+            made.code.is_success() || made.refused().1 == "AlreadyExists",
+            "{made:?}"
+        );
+        for (group, version, plural) in served {
+            let discovery = format!("/apis/{group}/{version}");
+            let path = format!("{discovery}/{plural}");
+            let codes = async || {
+                (
+                    self.get(&path).await.code.as_u16(),
+                    self.get(&discovery).await.code.as_u16(),
+                )
+            };
+            self.soon(codes, |codes| *codes == (200, 200)).await;
+        }
+    }
+
+    /// The path of the definition of the widgets.
+    pub(crate) fn widgets_definition(&self) -> String {
+        format!("{DEFINITIONS}/widgets.{}", self.group)
+    }
+
+    /// A service instance as a broker makes it.
+    pub(crate) fn instance(&self, name: &str) -> Value {
+        json!({
+            "apiVersion": format!("{}/v1", self.group), "kind": "ServiceInstance",
+            "metadata": {"name": name, "finalizers": ["osb.internal/deprovision"]},
+            "spec": {"instanceId": name, "serviceId": "s", "planId": "p", "incarnation": "i"},
+            "record": {"epoch": 1, "counter": 1, "operation": {"id": format!("op-{name}"), "verb": "Provision"}},
+        })
+    }
+
+    pub(crate) fn widget(&self, name: &str) -> Value {
+        json!({"apiVersion": format!("{}/v1", self.group), "kind": "Widget", "metadata": {"name": name}, "spec": {"size": 3}})
+    }
+}
+
+/// Requests, as the administrator.
+impl TestServer {
     /// Sends a request without waiting for the end of its answer.
-    pub(crate) async fn open(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> http::Response<Body> {
+    pub(crate) async fn open(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> http::Response<AnswerBody> {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(body.into())).unwrap();
-        self.api.service_as(UserInfo::admin()).oneshot(request).await.unwrap()
+        let request = request.body(body.into()).unwrap();
+        match &self.place {
+            Place::Ours(ours) => {
+                let answer = ours
+                    .api
+                    .service_as(UserInfo::admin())
+                    .oneshot(request.map(Full::new))
+                    .await
+                    .unwrap();
+                answer.map(|body| body.map_err(|never| match never {}).boxed_unsync())
+            }
+            Place::Kubernetes { client, .. } => {
+                let answer = client.send(request.map(kube::client::Body::from)).await.unwrap();
+                answer.map(|body| body.map_err(Into::into).boxed_unsync())
+            }
+        }
     }
 
-    pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         read(self.open(method, path, headers, body).await).await
     }
 
@@ -122,23 +373,48 @@ impl TestServer {
     }
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
-        self.send(Method::POST, path, &[("content-type", "application/json")], body.to_string()).await
+        self.send(
+            Method::POST,
+            path,
+            &[("content-type", "application/json")],
+            body.to_string(),
+        )
+        .await
     }
 
     pub(crate) async fn yaml(&self, path: &str, body: &'static str) -> Answer {
-        self.send(Method::POST, path, &[("content-type", "application/yaml")], body).await
+        self.send(Method::POST, path, &[("content-type", "application/yaml")], body)
+            .await
     }
 
     pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
-        self.send(Method::PUT, path, &[("content-type", "application/json")], body.to_string()).await
+        self.send(
+            Method::PUT,
+            path,
+            &[("content-type", "application/json")],
+            body.to_string(),
+        )
+        .await
     }
 
     pub(crate) async fn merge(&self, path: &str, body: Value) -> Answer {
-        self.send(Method::PATCH, path, &[("content-type", "application/merge-patch+json")], body.to_string()).await
+        self.send(
+            Method::PATCH,
+            path,
+            &[("content-type", "application/merge-patch+json")],
+            body.to_string(),
+        )
+        .await
     }
 
     pub(crate) async fn json_patch(&self, path: &str, body: Value) -> Answer {
-        self.send(Method::PATCH, path, &[("content-type", "application/json-patch+json")], body.to_string()).await
+        self.send(
+            Method::PATCH,
+            path,
+            &[("content-type", "application/json-patch+json")],
+            body.to_string(),
+        )
+        .await
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Answer {
@@ -146,59 +422,78 @@ impl TestServer {
     }
 
     pub(crate) async fn delete_with(&self, path: &str, options: Value) -> Answer {
-        self.send(Method::DELETE, path, &[("content-type", "application/json")], options.to_string()).await
+        self.send(
+            Method::DELETE,
+            path,
+            &[("content-type", "application/json")],
+            options.to_string(),
+        )
+        .await
     }
-}
 
-impl TestServer {
+    pub(crate) async fn watch(&self, path: &str, query: &str) -> Events {
+        Events::of(
+            self.open(Method::GET, &format!("{path}?watch=1&{query}"), &[], "")
+                .await,
+        )
+    }
+
     /// Asks until the answer is as it should become.
     pub(crate) async fn until<T: std::fmt::Debug>(&self, ask: impl AsyncFn() -> T, is_right: impl Fn(&T) -> bool) -> T {
-        let mut last = None;
-        for _ in 0..1000 {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        loop {
             let answer = ask().await;
             if is_right(&answer) {
                 return answer;
             }
-            last = Some(answer);
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            assert!(std::time::Instant::now() < deadline, "it stays {answer:?}");
+            tokio::time::sleep(LOOK_EVERY).await;
         }
-        panic!("it stays {last:?}");
+    }
+
+    /// What follows from a change of a definition: on ours it holds for the next request, a real server takes its time.
+    pub(crate) async fn soon<T: std::fmt::Debug>(&self, ask: impl AsyncFn() -> T, is_right: impl Fn(&T) -> bool) -> T {
+        if self.is_ours() {
+            let answer = ask().await;
+            assert!(is_right(&answer), "{answer:?}");
+            return answer;
+        }
+        self.until(ask, is_right).await
     }
 
     pub(crate) async fn until_missing(&self, path: &str) {
-        self.until(async || self.get(path).await.code.as_u16(), |code| *code == 404).await;
+        self.until(async || self.get(path).await.code.as_u16(), |code| *code == 404)
+            .await;
     }
 }
 
-pub(crate) async fn read(response: http::Response<Body>) -> Answer {
+pub(crate) async fn read<B>(response: http::Response<B>) -> Answer
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::fmt::Debug,
+{
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    Answer { code: parts.status, headers: parts.headers, body }
-}
-
-/// The path of the service instances of namespace `n`.
-pub(crate) const INSTANCES: &str = "/apis/reference.osb.internal/v1/namespaces/n/serviceinstances";
-
-/// A service instance as a broker makes it.
-pub(crate) fn instance(name: &str) -> Value {
-    json!({
-        "apiVersion": "reference.osb.internal/v1", "kind": "ServiceInstance",
-        "metadata": {"name": name, "finalizers": ["osb.internal/deprovision"]},
-        "spec": {"instanceId": name, "serviceId": "s", "planId": "p", "incarnation": "i"},
-        "record": {"epoch": 1, "counter": 1, "operation": {"id": format!("op-{name}"), "verb": "Provision"}},
-    })
+    Answer {
+        code: parts.status,
+        headers: parts.headers,
+        body,
+    }
 }
 
 /// The events of a watch, line by line.
 pub(crate) struct Events {
-    body: Body,
+    body: AnswerBody,
     rest: Vec<u8>,
 }
 
 impl Events {
-    pub(crate) fn of(response: http::Response<Body>) -> Events {
+    pub(crate) fn of(response: http::Response<AnswerBody>) -> Events {
         assert_eq!(response.status(), StatusCode::OK);
-        Events { body: response.into_body(), rest: Vec::new() }
+        Events {
+            body: response.into_body(),
+            rest: Vec::new(),
+        }
     }
 
     /// The next event, `None` at the end of the stream.
@@ -208,7 +503,9 @@ impl Events {
                 let line: Vec<u8> = self.rest.drain(..=end).collect();
                 return Some(serde_json::from_slice(&line).unwrap());
             }
-            let frame = tokio::time::timeout(std::time::Duration::from_secs(20), self.body.frame()).await.expect("an event or the end");
+            let frame = tokio::time::timeout(PATIENCE, self.body.frame())
+                .await
+                .expect("an event or the end");
             self.rest.extend_from_slice(&frame?.unwrap().into_data().unwrap());
         }
     }
@@ -219,7 +516,13 @@ impl Events {
             let event = self.next().await.expect("an event");
             let kind = event["type"].as_str().unwrap().to_owned();
             if kind != "BOOKMARK" {
-                return (kind, event["object"]["metadata"]["name"].as_str().unwrap_or_default().to_owned());
+                return (
+                    kind,
+                    event["object"]["metadata"]["name"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .to_owned(),
+                );
             }
         }
     }

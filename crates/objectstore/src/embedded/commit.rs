@@ -3,7 +3,7 @@
 //! It takes whatever has queued up, decides each transaction against what is stored and what the group has changed
 //! already, writes one frame, syncs it once, and only then applies, publishes, tells watchers and answers.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,11 +15,12 @@ use super::frame::Encoder;
 use super::log::{AppendError, Writer};
 use super::queue::{Pending, Queue, Reply, Request};
 use super::records::Checkpoint;
-use super::tree::Tables;
+use super::tree::{Newest, Tables};
 use super::upkeep::{Alarm, Upkeep};
 use crate::decide::{self, Change, Decision, View};
+use crate::keys::{self, KeyHasher};
 use crate::window::Clock;
-use crate::{Entry, Error, Event, Outcome, Revision, Transaction, keys};
+use crate::{Entry, Error, Outcome, Revision, Transaction};
 
 /// How often the thread looks at the clock when nothing comes in.
 const TICK: Duration = Duration::from_secs(1);
@@ -50,12 +51,15 @@ pub(super) struct Committer {
     pub(super) room: Room,
     /// Whether something was applied since the last seal.
     pub(super) dirty: bool,
+    pub(super) hasher: KeyHasher,
 }
 
 /// What is known of the free space.
 pub(super) struct Room {
     pub(super) checked: Option<Instant>,
     pub(super) lack: Option<String>,
+    /// Whether it was said that there is none, and nothing has been written since.
+    pub(super) told: bool,
 }
 
 /// Nobody may wait for an answer of a thread that is gone.
@@ -68,15 +72,18 @@ impl Drop for CloseOnDrop {
     }
 }
 
+/// Entries that may differ from those in the tables.
+type Overlay = HashMap<Bytes, Option<Entry>, KeyHasher>;
+
 /// A group on its way.
 struct Group<'a> {
-    tables: &'a Tables,
+    newest: Newest<'a>,
     /// The revision that the tables show.
     base: Revision,
     /// The last revision given out.
     revision: Revision,
     /// What stands at the keys that the group looked at, its own changes included.
-    overlay: BTreeMap<Bytes, Option<Entry>>,
+    overlay: Overlay,
     commits: Vec<(Revision, Vec<Change>)>,
     frame: Encoder,
     transactions: Vec<(Pending, Result<Outcome, Error>)>,
@@ -99,6 +106,7 @@ impl Committer {
                     break;
                 }
                 self.expire(Instant::now());
+                self.tables.forget_written();
                 if last_commit.elapsed() >= IDLE {
                     self.seal();
                 }
@@ -142,19 +150,24 @@ impl Committer {
         self.upkeep.wait_for_room()?;
         if self.room.checked.is_none_or(|checked| checked.elapsed() >= SPACE_CHECK) {
             self.room.checked = Some(Instant::now());
-            self.room.lack = self.lack_of_space();
+            self.room.lack = self.core.lack_of_space(0);
+            if let Some(why) = self.room.lack.clone() {
+                self.tell_of_lack(&why);
+            }
         }
         self.room.lack.clone().map_or(Ok(()), Err)
     }
 
-    fn lack_of_space(&self) -> Option<String> {
-        let (folder, reserve) = (&self.core.folder.path, self.core.options.reserve_bytes);
-        match self.core.options.disk.free_bytes(folder) {
-            Ok(free) if free >= reserve => None,
-            Ok(free) => Some(format!(
-                "the disk is full: {free} bytes are free, {reserve} are held in reserve"
-            )),
-            Err(error) => Some(format!("the disk takes no writes: {error}")),
+    /// Says so to people, once until something is written again.
+    fn tell_of_lack(&mut self, why: &str) {
+        if !std::mem::replace(&mut self.room.told, true) {
+            tracing::error!(folder = %self.core.folder.path.display(), "no writes until there is room again: {why}");
+        }
+    }
+
+    fn tell_of_room(&mut self) {
+        if std::mem::take(&mut self.room.told) {
+            tracing::info!(folder = %self.core.folder.path.display(), "writes are taken again");
         }
     }
 
@@ -162,7 +175,10 @@ impl Committer {
     fn commit(&mut self, requests: &mut impl Iterator<Item = Request>) {
         let tables = self.tables.clone();
         let frame = Encoder::new(std::mem::take(&mut self.buffer));
-        let mut group = Group::new(&tables, self.core.published(), self.core.oldest(), frame);
+        let base = self.core.published();
+        let newest = tables.newest(base);
+        let overlay = HashMap::with_hasher(self.hasher);
+        let mut group = Group::new(newest, overlay, base, self.core.oldest(), frame);
         while !group.is_full()
             && let Some(request) = requests.next()
         {
@@ -171,7 +187,9 @@ impl Committer {
         match self.write(&mut group) {
             Ok(()) => self.finish(group),
             Err(AppendError::NoRoom(error)) => {
-                group.refuse(&format!("no room for a further part of the log: {error}"));
+                let why = format!("the log takes no writes: {error}");
+                self.tell_of_lack(&why);
+                group.refuse(&why);
             }
             // Dropping the group drops its answers.
             Err(AppendError::Broken(error)) => self.core.fail(&format!("the log cannot be written: {error}")),
@@ -186,6 +204,7 @@ impl Committer {
         let first = Revision(group.base.0 + 1);
         let sealed = self.log.append(&mut group.frame, first, group.oldest)?;
         self.upkeep.add_segment(sealed);
+        self.tell_of_room();
         Ok(())
     }
 
@@ -199,7 +218,7 @@ impl Committer {
                 return self.core.fail(&format!("the file `acked` cannot be written: {error}"));
             }
             self.core.publish(group.revision);
-            self.core.hub.dispatch(group.revision, group.commits.iter().map(events));
+            self.core.hub.dispatch_changes(group.revision, &group.commits);
         }
         let weight = group
             .commits
@@ -241,10 +260,6 @@ impl Committer {
     }
 }
 
-fn events((revision, changes): &(Revision, Vec<Change>)) -> Arc<[Event]> {
-    changes.iter().map(|change| change.event(*revision)).collect()
-}
-
 fn refuse(request: Request, why: &str) {
     let error = Error::Unavailable(why.to_owned());
     // Nobody may be waiting any more.
@@ -255,12 +270,12 @@ fn refuse(request: Request, why: &str) {
 }
 
 impl<'a> Group<'a> {
-    fn new(tables: &'a Tables, base: Revision, oldest: Revision, frame: Encoder) -> Self {
+    fn new(newest: Newest<'a>, overlay: Overlay, base: Revision, oldest: Revision, frame: Encoder) -> Self {
         Self {
-            tables,
+            newest,
             base,
             revision: base,
-            overlay: BTreeMap::new(),
+            overlay,
             commits: Vec::new(),
             frame,
             transactions: Vec::new(),
@@ -347,7 +362,7 @@ impl View for Group<'_> {
         if let Some(entry) = self.overlay.get(key) {
             return Ok(entry.clone());
         }
-        let entry = self.tables.entry(key, self.base)?;
+        let entry = self.newest.entry(key)?;
         self.overlay.insert(key.clone(), entry.clone());
         Ok(entry)
     }
@@ -356,20 +371,17 @@ impl View for Group<'_> {
         if keys::is_empty(range) {
             return Ok(None);
         }
-        let changed = self
-            .overlay
-            .range::<[u8], _>(keys::bounds(range))
-            .find_map(|(_, entry)| entry.clone());
-        for stored in self.tables.entries(range, self.base) {
+        let changed = self.overlay.iter().filter(|(key, _)| keys::contains(range, key));
+        let changed = changed.filter_map(|(_, entry)| entry.as_ref());
+        let changed = changed.min_by(|a, b| a.key.cmp(&b.key)).cloned();
+        for stored in self.newest.entries(range) {
             let stored = stored?;
             if changed.as_ref().is_some_and(|changed| changed.key <= stored.key) {
                 break;
             }
+            // What the group has changed is either `changed`, or gone.
             if !self.overlay.contains_key(&stored.key) {
                 return Ok(Some(stored));
-            }
-            if let Some(Some(entry)) = self.overlay.get(&stored.key) {
-                return Ok(Some(entry.clone()));
             }
         }
         Ok(changed)

@@ -72,6 +72,18 @@ impl Core {
         (self.options.on_fatal)(&message);
     }
 
+    /// Why the disk takes nothing at the moment, if so many bytes and the reserve do not fit on it.
+    pub(super) fn lack_of_space(&self, bytes: u64) -> Option<String> {
+        let reserve = self.options.reserve_bytes;
+        match self.options.disk.free_bytes(&self.folder.path) {
+            Ok(free) if free >= reserve.saturating_add(bytes) => None,
+            Ok(free) => Some(format!(
+                "the disk is full: {free} bytes are free, {reserve} are held in reserve"
+            )),
+            Err(error) => Some(format!("the disk takes no writes: {error}")),
+        }
+    }
+
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
     }

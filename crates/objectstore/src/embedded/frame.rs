@@ -18,6 +18,7 @@
 //! can be read.
 
 use bytes::{Buf as _, Bytes};
+use memchr::memmem;
 
 use crate::Revision;
 use crate::decide::Change;
@@ -222,12 +223,10 @@ fn take_bytes(rest: &mut Bytes) -> Option<Bytes> {
     (length <= rest.len()).then(|| rest.split_to(length))
 }
 
-/// Whether any frame stands whole somewhere in the bytes.
+/// Whether any frame stands whole somewhere in the bytes. After a crash that is a whole segment to look through, so it
+/// is done with a search made for that. The magic does not overlap with itself: no start is passed over.
 pub(super) fn holds_a_frame(bytes: &Bytes, nonce: u64) -> bool {
-    let starts = 0..bytes.len().saturating_sub(FRAME_HEADER - 1);
-    starts
-        .filter(|start| bytes[*start..].starts_with(FRAME_MAGIC))
-        .any(|start| Frame::decode(&bytes.slice(start..), nonce).is_some())
+    memmem::find_iter(bytes, FRAME_MAGIC).any(|start| Frame::decode(&bytes.slice(start..), nonce).is_some())
 }
 
 #[cfg(test)]

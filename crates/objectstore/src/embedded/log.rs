@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::disk::{Disk, sync_folder};
+use super::disk::{Disk, is_full, sync_folder};
 use super::frame::{Encoder, SEGMENT_HEADER, Segment};
 use crate::Revision;
 
@@ -30,7 +30,7 @@ pub(super) fn is_unused(name: &std::ffi::OsStr) -> bool {
 /// Why a frame is not in the log.
 #[derive(Debug)]
 pub(super) enum AppendError {
-    /// There is no room for a further segment; the log is as it was.
+    /// There is no room for the frame, or for a further segment; the log is as it was.
     NoRoom(io::Error),
     /// Nobody knows what is on the disk.
     Broken(io::Error),
@@ -82,23 +82,18 @@ impl Writer {
         oldest: Revision,
     ) -> Result<Option<Sealed>, AppendError> {
         let mut sealed = None;
-        let full = self
-            .open
-            .as_ref()
-            .is_some_and(|open| open.position + frame.len() as u64 > self.segment_bytes);
-        if full {
+        let fits = |open: &Open| open.position + frame.len() as u64 <= self.segment_bytes;
+        if !self.open.as_ref().is_some_and(fits) {
+            // The new segment first: without room for it the old one stays, and is not forgotten.
+            let next = self.start_segment(first)?;
             sealed = self.seal(Revision(first.0 - 1));
-        }
-        if self.open.is_none() {
-            self.open = Some(self.start_segment(first)?);
+            self.open = Some(next);
         }
         let Some(open) = &mut self.open else {
             unreachable!("a segment was started above")
         };
         let (bytes, crc) = frame.finish(open.nonce, first, self.chain, oldest);
-        open.file
-            .write_all_at(bytes, open.position)
-            .map_err(AppendError::Broken)?;
+        write_frame(&open.file, bytes, open.position)?;
         self.disk.sync(&open.file).map_err(AppendError::Broken)?;
         open.position += bytes.len() as u64;
         self.chain = crc;
@@ -138,6 +133,25 @@ impl Writer {
             position: SEGMENT_HEADER as u64,
         })
     }
+}
+
+/// Writes all of a frame, or nothing that could be taken for one: a full disk may have taken its beginning, which the
+/// next frame overwrites.
+fn write_frame(file: &File, bytes: &[u8], position: u64) -> Result<(), AppendError> {
+    const NO_FRAME: [u8; 4] = [0; 4];
+    let mut written = 0;
+    while written < bytes.len() {
+        match file.write_at(&bytes[written..], position + written as u64) {
+            Ok(0) => return Err(AppendError::Broken(io::ErrorKind::WriteZero.into())),
+            Ok(more) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_full(&error) && (written == 0 || file.write_all_at(&NO_FRAME, position).is_ok()) => {
+                return Err(AppendError::NoRoom(error));
+            }
+            Err(error) => return Err(AppendError::Broken(error)),
+        }
+    }
+    Ok(())
 }
 
 /// Takes the spare file or makes one, with all its blocks allocated, under the name `NEXT`.
@@ -218,5 +232,41 @@ mod tests {
         let file = allocate(folder.path(), 2).unwrap();
         assert_eq!(file.metadata().unwrap().len(), 3, "the spare is used");
         assert!(!folder.path().join(SPARE).exists());
+    }
+
+    /// The real answer of a full disk.
+    #[test]
+    fn a_frame_for_which_there_is_no_room_leaves_the_log_as_it_was() {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let refused = write_frame(&full, b"frame", 40);
+        assert!(matches!(refused, Err(AppendError::NoRoom(_))), "{refused:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("segment");
+        fs::write(&path, "").unwrap();
+        let read_only = File::open(&path).unwrap();
+        let broken = write_frame(&read_only, b"frame", 40);
+        assert!(matches!(broken, Err(AppendError::Broken(_))), "{broken:?}");
+    }
+
+    #[test]
+    fn a_full_segment_is_not_forgotten_when_there_is_no_room_for_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Arc::new(crate::embedded::OsDisk);
+        let mut log = Writer::new(folder.path().to_owned(), disk, 100, 1);
+        let append = |log: &mut Writer, first| {
+            let mut frame = Encoder::new(Vec::new());
+            frame.push(&[]);
+            log.append(&mut frame, Revision(first), Revision(0))
+        };
+        // One frame fits.
+        assert!(append(&mut log, 1).unwrap().is_none());
+        // Nothing can be made in a folder that is gone.
+        let away = folder.path().with_extension("away");
+        fs::rename(folder.path(), &away).unwrap();
+        let refused = append(&mut log, 2);
+        assert!(matches!(refused, Err(AppendError::NoRoom(_))), "{refused:?}");
+        fs::rename(&away, folder.path()).unwrap();
+        let sealed = append(&mut log, 2).unwrap().expect("the full one");
+        assert_eq!(sealed.last, Revision(1));
     }
 }

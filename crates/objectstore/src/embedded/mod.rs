@@ -10,8 +10,8 @@
 //!   is read ([`Error::Damaged`]).
 //! - When the log cannot be written or synced, the process ends ([`Options::on_fatal`]): nobody knows what is on the
 //!   disk, and a second sync would say that all is well.
-//! - When the free space falls below a reserve, nothing is written and transactions get [`Error::Unavailable`] until
-//!   there is room again.
+//! - When the free space falls below a reserve, or the disk says itself that it is full or read-only, nothing is written
+//!   and transactions get [`Error::Unavailable`] until there is room again.
 //!
 //! Reads run on the caller's thread and may wait for the disk: short reads of what is mostly in the page cache.
 
@@ -20,6 +20,7 @@ mod core;
 mod disk;
 mod folder;
 mod frame;
+mod fresh;
 mod log;
 mod queue;
 mod records;
@@ -51,6 +52,7 @@ use self::records::Checkpoint;
 use self::tree::Tables;
 use self::upkeep::Upkeep;
 use crate::decide::{self, Change};
+use crate::keys::KeyHasher;
 use crate::window::{Clock, Window};
 use crate::{Engine, Entry, Error, Outcome, Page, Revision, Store, Transaction, Watch, watch};
 
@@ -227,8 +229,10 @@ pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Store, OpenError
         room: Room {
             checked: None,
             lack: None,
+            told: false,
         },
         dirty: false,
+        hasher: KeyHasher::default(),
     };
     let thread = std::thread::Builder::new()
         .name("store-commit".into())
@@ -260,19 +264,13 @@ fn recover(
     let replayed = replay::read(&path, checkpoint.applied, acked, |frame| {
         replay_frame(&path, tables, frame, &mut state)?;
         if tables.active_bytes() >= options.memory_bytes {
-            tables.seal(state);
-            tables
-                .flush()
-                .map_err(|error| OpenError::tables(&folder.tree(), error))?;
+            write_out(folder, tables, state)?;
         }
         Ok(())
     })?;
     state.applied = replayed.last;
     if state != checkpoint {
-        tables.seal(state);
-        tables
-            .flush()
-            .map_err(|error| OpenError::tables(&folder.tree(), error))?;
+        write_out(folder, tables, state)?;
     }
     for file in &replayed.files {
         std::fs::remove_file(file).map_err(|source| OpenError::io(file, source))?;
@@ -282,6 +280,15 @@ fn recover(
         disk::sync_folder(&path).map_err(|source| OpenError::io(&path, source))?;
     }
     Ok((replayed.next_number, state))
+}
+
+/// Writes what is in memory, which is everything up to a checkpoint, to a table.
+fn write_out(folder: &Folder, tables: &Tables, checkpoint: Checkpoint) -> Result<(), OpenError> {
+    tables.seal(checkpoint);
+    let written = tables.flush();
+    written.map_err(|error| OpenError::tables(&folder.tree(), error))?;
+    tables.forget_written();
+    Ok(())
 }
 
 fn replay_frame(path: &Path, tables: &Tables, frame: &Frame, state: &mut Checkpoint) -> Result<(), OpenError> {

@@ -6,14 +6,19 @@
 
 use std::ops::{Bound, Range};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use lsm_tree::compaction::{CompactionFilter, Factory, ItemAccessor, Leveled, Verdict, filter};
 use lsm_tree::config::{BlockSizePolicy, PinningPolicy};
-use lsm_tree::{AbstractTree as _, AnyTree, Cache, Config, DescriptorTable, Guard as _, SequenceNumberCounter, Slice};
+use lsm_tree::table::filter::standard_bloom::Builder as Filter;
+use lsm_tree::{
+    AbstractTree as _, AnyTree, Cache, Config, DescriptorTable, Guard as _, InternalValue, SequenceNumberCounter,
+    ValueType,
+};
 
+use super::fresh::Fresh;
 use super::records::{self, Checkpoint};
 use crate::decide::Change;
 use crate::{Entry, Error, Revision};
@@ -24,6 +29,10 @@ const BASE: u64 = 1 << 40;
 
 /// How many files the tree keeps open.
 const OPEN_FILES: usize = 64;
+
+/// How many tables that overlap are merged at once: fewer means that the same entries are written more often, more means
+/// that a look-up asks more filters.
+const MERGE_RUNS: u8 = 8;
 
 /// Of how many tables that overlap a read may have to look before writers wait.
 pub(super) const MAX_RUNS: usize = 20;
@@ -39,6 +48,38 @@ pub(super) struct Tables {
     oldest: AtomicU64,
     /// The same of the last checkpoint that lies in the tables: what is only needed before may vanish from them.
     expired: Arc<AtomicU64>,
+    /// The current entries that the parts in memory hold. Only the thread that commits changes it.
+    fresh: RwLock<Fresh>,
+    /// Every part that ends with this revision or before has been sealed, or has been written.
+    rotated: AtomicU64,
+    written: AtomicU64,
+}
+
+/// The newest entries, as the thread that commits looks at them between two groups.
+pub(super) struct Newest<'t> {
+    tables: &'t Tables,
+    at: Revision,
+    /// Looks for a record by its key among the tables on the disk.
+    on_disk: Box<OnDisk>,
+}
+
+type OnDisk = dyn Fn(&[u8]) -> lsm_tree::Result<Option<Bytes>>;
+
+impl Newest<'_> {
+    /// The current entry of a key.
+    pub(super) fn entry(&self, key: &Bytes) -> Result<Option<Entry>, Error> {
+        let record = records::object_key(key);
+        let found = match self.tables.fresh().record(&record) {
+            Some(found) => found,
+            None => (self.on_disk)(&record).map_err(|error| damaged(&error))?,
+        };
+        found.map(|record| decoded(key.clone(), record)).transpose()
+    }
+
+    /// The current entries of a range.
+    pub(super) fn entries(&self, keys: &Range<Bytes>) -> impl Iterator<Item = Result<Entry, Error>> + use<> {
+        self.tables.entries(keys, self.at)
+    }
 }
 
 impl Tables {
@@ -50,7 +91,9 @@ impl Tables {
             .use_cache(Arc::new(Cache::with_capacity_bytes(cache_bytes)))
             .use_descriptor_table(Some(Arc::new(DescriptorTable::new(OPEN_FILES))))
             .data_block_size_policy(BlockSizePolicy::all(4096))
-            .filter_block_pinning_policy(PinningPolicy::new([true, true, false]))
+            // Most of what is looked up stands nowhere, which the filters tell: about 10 bits for each record.
+            .filter_block_pinning_policy(PinningPolicy::all(true))
+            .filter_block_partitioning_policy(PinningPolicy::all(false))
             .index_block_pinning_policy(PinningPolicy::new([true, true, false]))
             .with_compaction_filter_factory(Some(Arc::new(Expiry {
                 oldest: expired.clone(),
@@ -61,6 +104,9 @@ impl Tables {
             sealed: AtomicU64::new(0),
             oldest: AtomicU64::new(0),
             expired,
+            fresh: RwLock::default(),
+            rotated: AtomicU64::new(0),
+            written: AtomicU64::new(0),
         })
     }
 
@@ -128,7 +174,16 @@ impl Tables {
 
     /// The current entry of a key as of a revision that is the newest one.
     pub(super) fn entry(&self, key: &Bytes, at: Revision) -> Result<Option<Entry>, Error> {
-        let Some(record) = self.get(&records::object_key(key), at)? else {
+        let record_key = records::object_key(key);
+        let fresh = self.fresh().record(&record_key);
+        if let Some(Some(record)) = fresh {
+            let entry = decoded(key.clone(), record)?;
+            // A younger one is about to be published: the one before it counts, and a removal may be young, too.
+            if entry.modified <= at {
+                return Ok(Some(entry));
+            }
+        }
+        let Some(record) = self.get(&record_key, at)? else {
             return Ok(None);
         };
         decoded(key.clone(), record).map(Some)
@@ -147,32 +202,66 @@ impl Tables {
         })
     }
 
-    /// Takes a group in, not yet durably; nobody sees a transaction before reading at its revision.
-    pub(super) fn apply(&self, commits: &[(Revision, Vec<Change>)]) {
-        for (revision, changes) in commits {
-            for change in changes {
-                self.apply_change(*revision, change);
+    fn fresh(&self) -> RwLockReadGuard<'_, Fresh> {
+        self.fresh.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fresh_mut(&self) -> RwLockWriteGuard<'_, Fresh> {
+        self.fresh.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets in memory what lies on the disk; only the thread that commits does so.
+    pub(super) fn forget_written(&self) {
+        self.fresh_mut().forget(Revision(self.written.load(Ordering::Acquire)));
+    }
+
+    /// The entries at a revision that is the newest one, for the thread that commits, until its next [`Self::apply`].
+    pub(super) fn newest(&self, at: Revision) -> Newest<'_> {
+        // In this order: what is forgotten in memory is found in these tables.
+        self.forget_written();
+        let version = self.tree.current_version();
+        let seqno = visible(at);
+        let on_disk = move |record: &[u8]| {
+            let hash = Filter::get_hash(record);
+            // From the newest table to the oldest: the first to know the key decides.
+            for run in version.iter_levels().flat_map(|level| level.iter()) {
+                let Some(table) = run.get_for_key(record) else { continue };
+                if let Some(found) = table.get(record, seqno, hash)? {
+                    return Ok((!found.is_tombstone()).then(|| Bytes::from(found.value)));
+                }
             }
-        }
-        if let Some((last, _)) = commits.last() {
-            self.tree.insert(
-                records::changes_key(*last),
-                records::encode_changes(commits),
-                BASE + last.0,
-            );
+            Ok(None)
+        };
+        Newest {
+            tables: self,
+            at,
+            on_disk: Box::new(on_disk),
         }
     }
 
-    fn apply_change(&self, revision: Revision, change: &Change) {
-        let seqno = BASE + revision.0;
-        let key = Slice::from(records::object_key(&change.key));
-        match change.entry(revision) {
-            Some(entry) => self.tree.insert(key, records::encode_entry(&entry), seqno),
-            None => self.tree.remove(key, seqno),
-        };
-        if let Some(previous) = &change.previous {
-            let key = records::history_key(&change.key, revision);
-            self.tree.insert(key, records::encode_entry(previous), seqno);
+    /// Takes a group in, not yet durably; nobody sees a transaction before reading at its revision. Only the thread that
+    /// commits does so.
+    pub(super) fn apply(&self, commits: &[(Revision, Vec<Change>)]) {
+        let Some((last, _)) = commits.last() else { return };
+        let count = commits.iter().map(|(_, changes)| 2 * changes.len()).sum::<usize>() + 1;
+        let mut records = Vec::with_capacity(count);
+        let mut fresh = self.fresh_mut();
+        for (revision, changes) in commits {
+            for change in changes {
+                push_change(*revision, change, &mut fresh, &mut records);
+            }
+        }
+        drop(fresh);
+        records.push(record(
+            records::changes_key(*last),
+            records::encode_changes(commits),
+            BASE + last.0,
+        ));
+        // Neighbours one after the other: each search goes where the one before has been.
+        records.sort_unstable_by(|a, b| a.key.user_key.cmp(&b.key.user_key));
+        let part = self.tree.active_memtable();
+        for record in records {
+            part.insert(record);
         }
     }
 
@@ -189,6 +278,8 @@ impl Tables {
         // Before anything is written out: a reader that sees the result sees this, too.
         self.sealed.store(checkpoint.applied.0, Ordering::Release);
         self.tree.rotate_memtable();
+        self.fresh_mut().seal(checkpoint.applied);
+        self.rotated.store(checkpoint.applied.0, Ordering::Release);
     }
 
     /// How many sealed parts wait to be written.
@@ -201,11 +292,18 @@ impl Tables {
         self.tree.l0_run_count()
     }
 
+    /// How many bytes all tables have together.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.tree.disk_space()
+    }
+
     /// Writes the sealed parts to tables, durably.
     pub(super) fn flush(&self) -> lsm_tree::Result<()> {
         let oldest = self.oldest.load(Ordering::Acquire);
+        let rotated = self.rotated.load(Ordering::Acquire);
         let lock = self.tree.get_flush_lock();
         self.tree.flush(&lock, self.watermark())?;
+        self.written.fetch_max(rotated, Ordering::AcqRel);
         self.expired.fetch_max(oldest, Ordering::AcqRel);
         Ok(())
     }
@@ -213,7 +311,8 @@ impl Tables {
     /// Merges tables where there is need; gives whether something was done.
     pub(super) fn merge(&self) -> lsm_tree::Result<bool> {
         let before = self.tree.current_version().id();
-        self.tree.compact(Arc::new(Leveled::default()), self.watermark())?;
+        let strategy = Leveled::default().with_l0_threshold(MERGE_RUNS);
+        self.tree.compact(Arc::new(strategy), self.watermark())?;
         Ok(self.tree.current_version().id() != before)
     }
 
@@ -237,6 +336,26 @@ impl Tables {
     fn watermark(&self) -> u64 {
         visible(Revision(self.sealed.load(Ordering::Acquire)))
     }
+}
+
+/// The records of a change; that of its entry is noted.
+fn push_change(revision: Revision, change: &Change, fresh: &mut Fresh, records: &mut Vec<InternalValue>) {
+    let seqno = BASE + revision.0;
+    let key = records::object_key(&change.key);
+    let value = change.entry(revision).map(|entry| records::encode_entry(&entry));
+    fresh.add(key.clone(), value.clone());
+    records.push(match value {
+        Some(value) => record(key, value, seqno),
+        None => InternalValue::new_tombstone(key, seqno),
+    });
+    if let Some(previous) = &change.previous {
+        let key = records::history_key(&change.key, revision);
+        records.push(record(key, records::encode_entry(previous), seqno));
+    }
+}
+
+fn record(key: Bytes, value: Bytes, seqno: u64) -> InternalValue {
+    InternalValue::from_components(key, value, seqno, ValueType::Value)
 }
 
 fn visible(revision: Revision) -> u64 {
@@ -319,11 +438,52 @@ mod tests {
         assert_eq!(tables.checkpoint().unwrap().applied, Revision(2));
     }
 
+    /// What is in memory, on its way to the disk, and there; put, removed, and put again.
+    #[test]
+    fn the_newest_entries_are_found_wherever_they_lie() {
+        let folder = tempfile::tempdir().unwrap();
+        let tables = Tables::open(folder.path(), 1 << 20).unwrap();
+        let (a, b) = (Bytes::from("a"), Bytes::from("b"));
+        let found = |key: &Bytes, at| {
+            let entry = tables.newest(Revision(at)).entry(key).unwrap();
+            entry.map(|entry| entry.modified.0)
+        };
+        let seal = |at| {
+            tables.seal(Checkpoint {
+                applied: Revision(at),
+                oldest: Revision(0),
+            });
+        };
+        tables.apply(&[(Revision(1), put(None))]);
+        assert_eq!((found(&a, 1), found(&b, 1)), (Some(1), None));
+        seal(1);
+        assert_eq!(found(&a, 1), Some(1));
+        tables.flush().unwrap();
+        assert_eq!((found(&a, 1), found(&b, 1)), (Some(1), None));
+        let previous = tables.newest(Revision(1)).entry(&a).unwrap();
+        let remove = Change {
+            key: a.clone(),
+            value: None,
+            previous,
+        };
+        tables.apply(&[(Revision(2), vec![remove])]);
+        assert_eq!(found(&a, 2), None);
+        seal(2);
+        tables.flush().unwrap();
+        assert_eq!(found(&a, 2), None);
+        tables.apply(&[(Revision(3), put(None))]);
+        seal(3);
+        tables.apply(&[(Revision(4), put(None))]);
+        assert_eq!(found(&a, 4), Some(4));
+        tables.flush().unwrap();
+        assert_eq!(found(&a, 4), Some(4));
+    }
+
     #[test]
     fn tables_of_nothing_but_expired_changes_are_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let tables = Tables::open(folder.path(), 1 << 20).unwrap();
-        let key = |revision| Slice::from(records::changes_key(Revision(revision)));
+        let key = |revision| records::changes_key(Revision(revision));
         for revision in 1..=2 {
             tables.tree.insert(key(revision), "changes", BASE + revision);
             tables.tree.rotate_memtable();

@@ -17,6 +17,9 @@ const MAX_WAITING: usize = 2;
 /// How long to wait before trying again on a full disk.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// A merge writes no more than the tables have together, and seldom more than this.
+const MERGE_BYTES: u64 = 1 << 30;
+
 const STACK_BYTES: usize = 1024 * 1024;
 
 /// What the commit thread and the threads of the upkeep tell each other.
@@ -187,18 +190,21 @@ impl Shared {
         done
     }
 
-    /// What could not be written stays in memory and in the log; a new table is tried later.
+    /// What could not be written stays in memory and in the log; a new table is tried when there is room again. Not
+    /// before: half a table stays on the disk until the next start.
     fn is_out_of_room(&self, sealed: Revision, error: &io::Error) -> bool {
         tracing::warn!(%error, "no room to write a table; trying again");
         let mut state = self.lock();
         state.full = Some(format!("no room to write a table: {error}"));
         state.sealed = state.sealed.max(Some(sealed));
         self.changed.notify_all();
-        if state.stop {
-            return false;
+        while !state.stop {
+            state = self.wait(state, PATIENCE);
+            if self.core.lack_of_space(0).is_none() {
+                return true;
+            }
         }
-        drop(self.wait(state, PATIENCE));
-        true
+        false
     }
 
     fn run_merge(&self) {
@@ -221,9 +227,18 @@ impl Shared {
 
     /// Takes one step of merging. Gives whether there may be more to do.
     fn merge(&self) -> bool {
-        let merged = self.tables.drop_expired().and_then(|()| self.tables.merge());
+        let dropped = self.tables.drop_expired();
+        // On a full disk it would leave half a table until the next start. Merging is no need, only a saving.
+        let lacks_space = self
+            .core
+            .lack_of_space(self.tables.disk_bytes().min(MERGE_BYTES))
+            .is_some();
+        let merged = match lacks_space {
+            false => dropped.and_then(|()| self.tables.merge()),
+            true => dropped.map(|()| false),
+        };
         let mut state = self.lock();
-        state.merge_failed = merged.is_err();
+        state.merge_failed = merged.is_err() || lacks_space;
         match merged {
             Ok(more) => more && !state.stop,
             Err(lsm_tree::Error::Io(error)) if !is_full(&error) => {

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use objectstore::{Revision, Transaction, embedded, prefix};
+use testparts::long_run::{count, number};
 
 use crate::support::*;
 
@@ -120,15 +121,30 @@ async fn check(folder: &Path, round: usize, acked: &Acked) {
     assert_eq!(revisions, Vec::from_iter(1..=store.revision().0), "no gap in history");
 }
 
+/// `OSB_STORE_KILLS` sets how often a process is killed, `OSB_STORE_SEED` at which moments.
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
-    let folder = tempfile::tempdir().unwrap();
-    for (round, millis) in [1, 30, 90, 10, 150, 60].into_iter().enumerate() {
-        let acked = run_until_killed(folder.path(), round, Duration::from_millis(millis));
+    const MOMENTS: [u64; 6] = [1, 30, 90, 10, 150, 60];
+    let kills = number("OSB_STORE_KILLS", MOMENTS.len() as u64);
+    let mut moved = number("OSB_STORE_SEED", 0);
+    let mut folder = tempfile::tempdir().unwrap();
+    for kill in 0..kills {
+        let round = kill as usize % MOMENTS.len();
+        if round == 0 {
+            folder = tempfile::tempdir().unwrap();
+        }
+        // A step of a well-known generator of numbers that look random.
+        moved = moved
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let moment = MOMENTS[round] * 1000 + (moved >> 33) % 20_000;
+        let acked = run_until_killed(folder.path(), round, Duration::from_micros(moment));
         // Every second time the next process does the replay, under load.
-        if round % 2 == 1 || round == 5 {
+        if round % 2 == 1 || kill + 1 == kills {
             check(folder.path(), round, &acked).await;
         }
+        count("kills", 1);
+        count("acknowledged", acked.values().map(|(_, number)| number + 1).sum());
     }
 }
 

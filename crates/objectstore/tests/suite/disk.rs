@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use futures::StreamExt as _;
 use objectstore::embedded::{self, Disk, OsDisk};
 use objectstore::{Delivery, Error, Revision, Transaction, prefix};
+use testparts::SmallDisk;
 
 use crate::support::*;
 
@@ -150,4 +151,85 @@ async fn one_sync_serves_all_that_wait() {
     }
     let syncs = disk.syncs.load(Ordering::SeqCst) - before;
     assert!((1..=500).contains(&syncs), "{syncs} syncs for 1000 transactions");
+}
+
+/// Writes until the store refuses; gives the keys that were acknowledged.
+async fn fill(store: &objectstore::Store, round: usize) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    for number in 0.. {
+        let key = format!("{round}/{number:05}");
+        let write = Transaction::default().put(b(&key), vec![b'x'; 2000]);
+        match store.transact(write).await {
+            Ok(_) => acknowledged.push(key),
+            Err(Error::Unavailable(why)) => {
+                assert!(why.contains("room") || why.contains("No space left"), "{why}");
+                assert_eq!(get(store, &key, None).await, None);
+                break;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    acknowledged
+}
+
+/// Without a reserve the system itself says that there is no room, for a table or for the log, in the middle of things.
+#[tokio::test]
+async fn a_disk_without_a_free_byte_loses_nothing_and_is_used_again() {
+    let Some(disk) = testparts::need(SmallDisk::start(8 << 20)) else {
+        return;
+    };
+    let path = disk.from_outside().join("store");
+    let mut acknowledged = Vec::new();
+    for round in 0..2 {
+        let store = embedded::open(&path, small()).unwrap();
+        disk.fill().unwrap();
+        acknowledged.extend(fill(&store, round).await);
+        disk.make_room(0).unwrap();
+        eventually("accepted", async || try_put(&store).await.is_ok()).await;
+        disk.fill().unwrap();
+        acknowledged.extend(fill(&store, round + 10).await);
+        // Closed, or left as by a crash, with the disk still full.
+        if round == 0 {
+            store.close().await.unwrap();
+        }
+        drop(store);
+        disk.make_room(0).unwrap();
+        assert_eq!(all_keys(&open(&path), None).await.len(), acknowledged.len() + 1);
+    }
+    assert!(!acknowledged.is_empty(), "something was acknowledged with little room");
+}
+
+/// What a failed try leaves behind must not eat the room that becomes free.
+#[tokio::test]
+async fn a_table_is_not_tried_again_before_there_is_room_for_it() {
+    let Some(disk) = testparts::need(SmallDisk::start(8 << 20)) else {
+        return;
+    };
+    let path = disk.from_outside().join("store");
+    let moody = Arc::new(Moody {
+        free: AtomicU64::new(1 << 40),
+        ..Moody::default()
+    });
+    let store = embedded::open(&path, options(&moody)).unwrap();
+    put(&store, "a", "1").await;
+    disk.fill().unwrap();
+    let acknowledged = fill(&store, 0).await;
+    let tables = || std::fs::read_dir(path.join("tree/tables")).unwrap().count();
+    // From now on the store is told the truth.
+    moody.free.store(0, Ordering::SeqCst);
+    eventually(
+        "refused for the reserve",
+        async || matches!(try_put(&store).await, Err(Error::Unavailable(why)) if why.contains("reserve")),
+    )
+    .await;
+    let before = tables();
+    let started = std::time::Instant::now();
+    while started.elapsed() < std::time::Duration::from_secs(3) {
+        assert!(tables() <= before + 1, "half tables pile up");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    disk.make_room(0).unwrap();
+    moody.free.store(1 << 40, Ordering::SeqCst);
+    eventually("accepted", async || try_put(&store).await.is_ok()).await;
+    assert_eq!(all_keys(&store, None).await.len(), acknowledged.len() + 2);
 }

@@ -8,6 +8,8 @@ use objectstore::{
     Compare, Entry, Error, Event, Outcome, Revision, Store, Transaction, Window, Write, embedded, memory,
 };
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+use testparts::long_run::{count, number};
 
 use crate::support::*;
 
@@ -303,11 +305,25 @@ fn run(case: usize, steps: Vec<Step>) {
             seen.extend(events_until(&mut live, run.model.revision()).await);
         }
         assert_eq!(seen, run.model.events.concat(), "the live watch");
+        count("cases", 1);
+        count("revisions", run.model.revision().0);
     });
 }
 
+/// `OSB_STORE_CASES` sets the number of cases, `OSB_STORE_SEED` their seed, which is another one each time without it.
+fn config() -> ProptestConfig {
+    let mut config = ProptestConfig {
+        cases: u32::try_from(number("OSB_STORE_CASES", 48)).expect("a small number"),
+        ..ProptestConfig::default()
+    };
+    if std::env::var_os("OSB_STORE_SEED").is_some() {
+        config.rng_seed = RngSeed::Fixed(number("OSB_STORE_SEED", 0));
+    }
+    config
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn the_memory_engine_does_what_the_model_does(steps in prop::collection::vec(step(), 1..60)) {

@@ -3,4 +3,5 @@
 mod answers;
 mod broker;
 mod calls;
+mod raw;
 mod tls;

@@ -20,6 +20,10 @@ use crate::resource::{Kind, Stored, Verb};
 use crate::service::Error;
 use crate::waiters::Settled;
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is short-lived, and the large one is the usual one"
+)]
 pub(super) enum Undone {
     Yes(Stored),
     No(Box<Ready>, Error),

@@ -24,8 +24,12 @@ use crate::service::{self, Change, Error};
 use crate::waiters::Settled;
 
 impl Inner {
-    pub(super) async fn provision_now(self: &Arc<Self>, turn: Turn<'_>, accepted: Accepted) -> Result<(), HomeError> {
-        let Accepted { stored, known, .. } = accepted;
+    pub(super) async fn provision_now(
+        self: &Arc<Self>,
+        turn: Turn<'_>,
+        accepted: Box<Accepted>,
+    ) -> Result<(), HomeError> {
+        let Accepted { stored, known, .. } = *accepted;
         let key = turn.key;
         let Some(ready) = self.make_ready(turn, stored, known, None) else {
             return Ok(());

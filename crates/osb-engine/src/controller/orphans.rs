@@ -61,7 +61,7 @@ impl Inner {
         for orphan in found {
             by_offering.entry(&orphan.offering).or_default().push(&orphan.name);
         }
-        for (offering, _) in self.services.registered() {
+        for (offering, _) in self.services().registered() {
             let names = by_offering.remove(offering).unwrap_or_default();
             self.metrics.orphans(offering, names.len());
             if let Some(some) = names.get(..names.len().min(NAMED)).filter(|some| !some.is_empty()) {
@@ -98,7 +98,7 @@ impl Inner {
     /// What the backends list, by the incarnation in the name. Names that we did not make are left out.
     async fn listed(&self) -> Result<HashMap<String, Vec<Orphan>>, OrphanError> {
         let mut listed: HashMap<String, Vec<Orphan>> = HashMap::new();
-        for (offering, registration) in self.services.registered() {
+        for (offering, registration) in self.services().registered() {
             let names = registration
                 .service
                 .list_backend()

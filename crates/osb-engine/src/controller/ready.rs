@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::call::Called;
-use crate::definition::Found;
 use crate::engine::Inner;
 use crate::lanes::LaneKey;
 use crate::objects::{self, Known};
@@ -16,6 +15,7 @@ use crate::operation::Operation;
 use crate::recorder::Recorder;
 use crate::resource::Stored;
 use crate::service;
+use crate::services::Found;
 
 /// So much time an operation gets at least when it is resumed after its deadline.
 const LAST_CHANCE: Duration = Duration::from_secs(60);

@@ -55,7 +55,7 @@ impl Inner {
         let fresh = job.accepted.is_some() && job.attempt == 1;
         let (kind, name) = (job.target.kind, &job.target.name);
         let mut accepted = match job.accepted {
-            Some(accepted) => *accepted,
+            Some(accepted) => accepted,
             None => match self.home.get::<Stored>(kind, &key.namespace, name).await? {
                 Some(stored) => stored.into(),
                 None => {
@@ -134,7 +134,7 @@ impl Inner {
     async fn run(
         self: &Arc<Self>,
         key: &LaneKey,
-        mut accepted: Accepted,
+        mut accepted: Box<Accepted>,
         fresh: bool,
         attempt: u32,
         cancelled: CancellationToken,
@@ -154,7 +154,7 @@ impl Inner {
         // A binding goes along when the plan of its instance changes.
         let spec = instance.as_ref().map_or(&stored.spec, |instance| &instance.spec);
         let plan = running.plan_id.as_ref().unwrap_or(&spec.plan_id);
-        let Some(found) = self.services.find(&stored.spec.service_id, plan) else {
+        let Some(found) = self.services().find(&stored.spec.service_id, plan) else {
             tracing::error!(object = %stored.metadata.name, %plan,
                 "an operation waits for a plan that this broker does not have: add the plan, or start the version that has it");
             return Ok(());
@@ -165,15 +165,16 @@ impl Inner {
             attempt,
             cancelled,
         };
+        // The futures of the verbs are large; boxed, none of them is moved around with the lane's.
         match running.verb {
-            Verb::Provision => self.provision_now(turn, accepted).await,
-            Verb::Update => self.update_now(turn, accepted.stored).await,
-            Verb::Deprovision => self.deprovision_now(turn, accepted.stored).await,
+            Verb::Provision => Box::pin(self.provision_now(turn, accepted)).await,
+            Verb::Update => Box::pin(self.update_now(turn, accepted.stored)).await,
+            Verb::Deprovision => Box::pin(self.deprovision_now(turn, accepted.stored)).await,
             Verb::Bind => {
-                let Accepted { stored, known, .. } = accepted;
-                self.bind_now(turn, stored, known, instance).await
+                let Accepted { stored, known, .. } = *accepted;
+                Box::pin(self.bind_now(turn, stored, known, instance)).await
             }
-            Verb::Unbind => self.unbind_now(turn, accepted.stored, instance).await,
+            Verb::Unbind => Box::pin(self.unbind_now(turn, accepted.stored, instance)).await,
         }
     }
 

@@ -15,7 +15,7 @@ use super::{
     too_slow,
 };
 use crate::decide::{self, OnExisting, Usable};
-use crate::definition::{Execution, Found};
+use crate::definition::Execution;
 use crate::engine::Inner;
 use crate::hooks::{Action, ActionVerb, DraftRequest};
 use crate::lanes::{Accepted, Ticket};
@@ -23,6 +23,7 @@ use crate::names;
 use crate::objects::{self, MakeError};
 use crate::removal::AcceptError;
 use crate::resource::{Kind, Request, Stored, Verb};
+use crate::services::Found;
 use crate::waiters::Settled;
 
 impl Inner {
@@ -57,7 +58,7 @@ impl Inner {
             let context = request.context.as_ref().or(instance.spec.context.as_ref());
             let ids = (&instance.spec.service_id, &instance.spec.plan_id);
             let action = Action::new(ActionVerb::Bind, caller, (instance_id, Some(id)), ids, context);
-            self.services.hooks.authorize(&action).await?;
+            self.services().hooks.authorize(&action).await?;
             let (predecessor, unknown) = match &request.predecessor_binding_id {
                 Some(id) if found.plan.plan.binding_rotatable => {
                     let predecessor = self.predecessor(namespace, instance_id, id).await?;
@@ -89,11 +90,11 @@ impl Inner {
                         })?;
                 match self.create(object).await? {
                     Created::New(stored) => {
-                        let accepted = Accepted {
+                        let accepted = Box::new(Accepted {
                             stored,
                             known: Some(known),
                             instance: Some(instance),
-                        };
+                        });
                         return self.binding(accepted, &found, incomplete, Some(ticket)).await;
                     }
                     Created::Taken => self.home.get(Kind::Binding, namespace, &name).await.map_err(fault)?,
@@ -127,7 +128,7 @@ impl Inner {
                     if !self.is_buried(&existing).await.map_err(fault)? {
                         return Err(BindError::Concurrency);
                     }
-                    self.finish_removal(&existing, || ()).await.map_err(fault)?;
+                    Box::pin(self.finish_removal(&existing, || ())).await.map_err(fault)?;
                 }
                 OnExisting::Restart => {
                     if let Some(refusal) = refusal {
@@ -147,7 +148,7 @@ impl Inner {
     /// Answers for a bind that runs.
     async fn binding(
         self: &Arc<Self>,
-        accepted: Accepted,
+        accepted: Box<Accepted>,
         found: &Found,
         incomplete: Incomplete,
         ticket: Option<Ticket>,
@@ -178,7 +179,7 @@ impl Inner {
             None if incomplete == Incomplete::Accepted => Ok(Bound::Accepted(pending.operation)),
             None => {
                 if begun {
-                    self.clean_up(&pending, Verb::Unbind).await;
+                    Box::pin(self.clean_up(&pending, Verb::Unbind)).await;
                 }
                 Err(too_slow().into())
             }
@@ -196,8 +197,9 @@ impl Inner {
             return Err(BindError::Invalid(text));
         }
         let found = self
-            .found(&instance.spec.service_id, &instance.spec.plan_id)
-            .map_err(BindError::Invalid)?;
+            .services()
+            .find(&instance.spec.service_id, &instance.spec.plan_id)
+            .ok_or_else(|| BindError::Invalid("this broker does not know the plan of the instance".to_owned()))?;
         if !found.plan.bindable {
             return Err(BindError::Invalid("instances of this plan cannot be bound".to_owned()));
         }

@@ -64,14 +64,11 @@ impl Inner {
         if !same_ids || !stored.is_complete() || self.is_gone(&stored).await.map_err(fault)? {
             return Err(FetchError::NotFound);
         }
-        let offering = self
-            .services
-            .catalog
-            .offering(&stored.spec.service_id)
-            .ok_or(FetchError::NotFound)?;
+        let plan = self.services().find(&stored.spec.service_id, &stored.spec.plan_id);
+        let plan = plan.ok_or(FetchError::NotFound)?;
         let retrievable = match kind {
-            Kind::Binding => offering.bindings_retrievable,
-            _ => offering.instances_retrievable,
+            Kind::Binding => plan.bindings_retrievable,
+            _ => plan.instances_retrievable,
         };
         if !retrievable {
             return Err(FetchError::NotFound);
@@ -83,7 +80,7 @@ impl Inner {
         let spec = &stored.spec;
         let ids = (&spec.service_id, &spec.plan_id);
         let action = Action::new(verb, caller, (instance, binding), ids, spec.context.as_ref());
-        self.services.hooks.authorize(&action).await?;
+        self.services().hooks.authorize(&action).await?;
         Ok(stored)
     }
 }

@@ -14,7 +14,7 @@ use super::{
     too_slow,
 };
 use crate::decide::{self, OnExisting};
-use crate::definition::{Execution, Found};
+use crate::definition::Execution;
 use crate::engine::Inner;
 use crate::hooks::{Action, ActionVerb, DraftRequest};
 use crate::lanes::{Accepted, Ticket};
@@ -22,6 +22,7 @@ use crate::names;
 use crate::objects::{self, MakeError};
 use crate::removal::AcceptError;
 use crate::resource::{Kind, Stored, Verb};
+use crate::services::Found;
 use crate::waiters::Settled;
 
 impl Inner {
@@ -34,11 +35,11 @@ impl Inner {
     ) -> Result<Provisioned, ProvisionError> {
         let namespace = self.tenant(caller)?;
         let found = self
-            .found(&request.service_id, &request.plan_id)
+            .offered(&request.service_id, &request.plan_id)
             .map_err(ProvisionError::Invalid)?;
         let ids = (&request.service_id, &request.plan_id);
         let action = Action::new(ActionVerb::Provision, caller, (id, None), ids, request.context.as_ref());
-        self.services.hooks.authorize(&action).await?;
+        self.services().hooks.authorize(&action).await?;
         let offered = found
             .plan
             .plan
@@ -79,10 +80,8 @@ impl Inner {
                 })?;
                 match self.create(object).await? {
                     Created::New(stored) => {
-                        let accepted = Accepted {
-                            known: Some(known),
-                            ..stored.into()
-                        };
+                        let mut accepted: Box<Accepted> = stored.into();
+                        accepted.known = Some(known);
                         return self.provisioning(accepted, &found, incomplete, Some(ticket)).await;
                     }
                     Created::Taken => self.home.get(Kind::Instance, namespace, &name).await.map_err(fault)?,
@@ -109,7 +108,7 @@ impl Inner {
                     if !self.is_buried(&existing).await.map_err(fault)? {
                         return Err(ProvisionError::Concurrency);
                     }
-                    self.finish_removal(&existing, || ()).await.map_err(fault)?;
+                    Box::pin(self.finish_removal(&existing, || ())).await.map_err(fault)?;
                 }
                 OnExisting::Restart => {
                     if let Some(refusal) = refusal.clone() {
@@ -129,7 +128,7 @@ impl Inner {
     /// Answers for a provision that runs: begun by this request under a ticket, or by an identical one before it.
     async fn provisioning(
         self: &Arc<Self>,
-        accepted: Accepted,
+        accepted: Box<Accepted>,
         found: &Found,
         incomplete: Incomplete,
         ticket: Option<Ticket>,
@@ -152,7 +151,7 @@ impl Inner {
             None if incomplete == Incomplete::Accepted => Ok(Provisioned::Accepted(pending.operation, body)),
             None => {
                 if begun {
-                    self.clean_up(&pending, Verb::Deprovision).await;
+                    Box::pin(self.clean_up(&pending, Verb::Deprovision)).await;
                 }
                 Err(too_slow().into())
             }

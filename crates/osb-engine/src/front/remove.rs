@@ -85,7 +85,7 @@ impl Inner {
                 (&spec.service_id, &spec.plan_id),
                 spec.context.as_ref(),
             );
-            self.services.hooks.authorize(&action).await?;
+            self.services().hooks.authorize(&action).await?;
             if !self.is_named_rightly(&existing, query).await.map_err(fault)? {
                 let text = "service_id or plan_id is not that of what is to be deleted".to_owned();
                 return Err(Refusal::Invalid(text));
@@ -141,7 +141,7 @@ impl Inner {
     }
 
     fn removal_execution(&self, query: &RemovalQuery, verb: Verb) -> Execution {
-        match self.services.find(&query.service_id, &query.plan_id) {
+        match self.services().find(&query.service_id, &query.plan_id) {
             Some(found) if verb == Verb::Unbind => found.plan.policy.unbind,
             Some(found) => found.plan.policy.deprovision,
             None => Execution::Auto,

@@ -11,7 +11,7 @@ use osb_server::Caller;
 use super::wait::Pending;
 use super::{TRIES, Wrong, elsewhere, fault, fault_of_accept, too_slow};
 use crate::decide::{self, OnUpdate};
-use crate::definition::{Execution, Found};
+use crate::definition::Execution;
 use crate::engine::Inner;
 use crate::hooks::{Action, ActionVerb, DraftRequest};
 use crate::lanes::{Accepted, Ticket};
@@ -20,6 +20,7 @@ use crate::objects::{self, Change, Order};
 use crate::removal::AcceptError;
 use crate::resource::{Kind, Outcome, Stored, Update, Verb};
 use crate::seal::Canonical;
+use crate::services::Found;
 use crate::waiters::Settled;
 
 impl Inner {
@@ -48,7 +49,7 @@ impl Inner {
             let context = request.context.as_ref().or(existing.spec.context.as_ref());
             let ids = (&existing.spec.service_id, target_plan(&existing, request));
             let action = Action::new(ActionVerb::Update, caller, (id, None), ids, context);
-            self.services.hooks.authorize(&action).await?;
+            self.services().hooks.authorize(&action).await?;
             let canonical = objects::canonical_update(request, target_plan(&existing, request));
             let is_same = |digest: &str| self.keys.same_digest(digest, &canonical);
             match decide::update(&existing, existing.spec.instance_id == *id, is_same) {
@@ -125,14 +126,16 @@ impl Inner {
             return Err(UpdateError::Invalid(text));
         }
         let target = target_plan(existing, request);
-        let found = self
-            .found(&existing.spec.service_id, target)
-            .map_err(UpdateError::Invalid)?;
+        let services = self.services();
+        let current = services.find(&existing.spec.service_id, &existing.spec.plan_id);
+        let found = match current {
+            Some(current) if *target == existing.spec.plan_id => current,
+            _ => self
+                .offered(&existing.spec.service_id, target)
+                .map_err(UpdateError::Invalid)?,
+        };
         // It is the plan that the instance leaves that counts (OSB-UPD-07); one that the catalog has no more may be left.
-        let leaving = self
-            .services
-            .catalog
-            .plan(&existing.spec.service_id, &existing.spec.plan_id);
+        let leaving = services.catalog.plan(&existing.spec.service_id, &existing.spec.plan_id);
         if *target != existing.spec.plan_id && leaving.is_some_and(|plan| !plan.plan_updateable()) {
             return Err(unsupported("The plan of this instance cannot be changed."));
         }
@@ -166,7 +169,7 @@ impl Inner {
     /// Answers for an update that runs: begun by this request under a ticket, or by an identical one before it.
     async fn updating(
         self: &Arc<Self>,
-        accepted: Accepted,
+        accepted: Box<Accepted>,
         found: &Found,
         incomplete: Incomplete,
         ticket: Option<Ticket>,

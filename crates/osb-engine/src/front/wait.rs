@@ -57,7 +57,7 @@ impl Inner {
     pub(super) async fn run_and_wait(
         self: &Arc<Self>,
         pending: &Pending,
-        begun: Option<(Accepted, Ticket)>,
+        begun: Option<(Box<Accepted>, Ticket)>,
         at_once: bool,
         incomplete: Incomplete,
     ) -> Result<Option<Settled>, Fault> {
@@ -80,7 +80,7 @@ impl Inner {
                 Ok(Err(_)) => receiver = self.waiters.register(&pending.operation),
                 Err(_) => {}
             }
-            if let Some(settled) = self.settled_meanwhile(pending).await? {
+            if let Some(settled) = Box::pin(self.settled_meanwhile(pending)).await? {
                 return Ok(Some(settled));
             }
         }

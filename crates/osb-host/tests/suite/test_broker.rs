@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use osb_api::catalog::{Offering, Plan};
 use osb_engine::{Binding, Broker, Error, NoParameters, Operation, Policy, Result, Service};
 use osb_host::TestBroker;
@@ -154,10 +155,45 @@ async fn what_belongs_to_nothing_in_the_backend_is_found() {
     let others = ["not_ours".to_owned(), "db_AAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned()];
     let add = |name: &String| backend.names.lock().expect("no test panics here").insert(name.clone());
     assert!(add(&left) && others.iter().all(add));
-    assert_eq!(broker.orphans().await, [left.clone()]);
+    assert_eq!(broker.orphans().await, std::slice::from_ref(&left));
     broker.deprovision("a").await;
     assert_eq!(broker.orphans().await, [left]);
     assert_eq!(backend.names.lock().expect("no test panics here").len(), 4);
+}
+
+/// OSB-CAT-03, OSB-CAT-04, OSB-DEP-12: what is not offered any more is served as long as there is something of it.
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_is_not_offered_any_more_is_served_as_before() {
+    const NEW_PLAN: &str = "9d5b0f57-1c6c-4f2f-8a34-6f7e5d1c0b44";
+    let (say, changes) = futures::channel::mpsc::unbounded();
+    let changes = Mutex::new(Some(changes.boxed()));
+    let offer = |plan: Plan| {
+        let offering = offering().bindable(true);
+        let offering = Offering {
+            plans: vec![plan],
+            ..offering
+        };
+        Broker::new("slow").service(offering, Slow(Backend::default()))
+    };
+    let first = broker(&Backend::default());
+    let mut broker = TestBroker::start(move || {
+        let changes = changes.lock().expect("no test panics here").take();
+        first().changing(changes.unwrap_or_else(|| futures::stream::pending().boxed()))
+    })
+    .await;
+    assert_eq!(broker.provision("old", "small", json!({})).await.status, 201);
+    let wrong = Broker::new("another").service(offering(), Slow(Backend::default()));
+    say.unbounded_send(wrong).expect("somebody listens");
+    say.unbounded_send(offer(Plan::new(NEW_PLAN, "large", "Another one")))
+        .expect("somebody listens");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let refused = broker.provision("too-late", "small", json!({})).await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert_eq!(broker.bind("old", "b", json!({})).await.status, 201);
+    broker.reload_catalog().await;
+    assert_eq!(broker.provision("new", "large", json!({})).await.status, 201);
+    assert_eq!(broker.unbind("old", "b").await.status, 200);
+    assert_eq!(broker.deprovision("old").await.status, 200);
 }
 
 /// The same service, whose state has another form since.

@@ -56,7 +56,10 @@ struct Key {
 
 #[derive(Clone, Debug)]
 enum Material {
-    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
     /// The point, uncompressed.
     P256(Vec<u8>),
     Ed25519(Vec<u8>),
@@ -122,10 +125,7 @@ impl Key {
         if json.alg.is_some_and(|name| name != material.algorithm().name()) {
             return None;
         }
-        Some(Self {
-            id: json.kid,
-            material,
-        })
+        Some(Self { id: json.kid, material })
     }
 
     /// A token without a key id is tried with all keys of its kind.
@@ -237,7 +237,11 @@ impl<'a> Token<'a> {
         if !keys.verify(self).ok_or(TokenError::UnknownKey)? {
             return Err(TokenError::Signature);
         }
-        let for_us = |value: &Value| value.as_str().is_some_and(|text| expected.audiences.iter().any(|own| own == text));
+        let for_us = |value: &Value| {
+            value
+                .as_str()
+                .is_some_and(|text| expected.audiences.iter().any(|own| own == text))
+        };
         let audience = self.claims.get("aud").is_some_and(|audience| match audience {
             Value::Array(several) => several.iter().any(for_us),
             one => for_us(one),
@@ -331,23 +335,53 @@ mod tests {
             (header.clone(), json!({"aud": "osb2"}), Some(TokenError::Audience)),
             (header.clone(), json!({"aud": []}), Some(TokenError::Audience)),
             (header.clone(), json!({"aud": null}), Some(TokenError::Audience)),
-            (json!({"alg": "EdDSA", "kid": "l"}), json!({}), Some(TokenError::UnknownKey)),
-            (json!({"alg": "RS256", "kid": "k"}), json!({}), Some(TokenError::UnknownKey)),
+            (
+                json!({"alg": "EdDSA", "kid": "l"}),
+                json!({}),
+                Some(TokenError::UnknownKey),
+            ),
+            (
+                json!({"alg": "RS256", "kid": "k"}),
+                json!({}),
+                Some(TokenError::UnknownKey),
+            ),
             (json!({"alg": "none"}), json!({}), Some(TokenError::Algorithm)),
-            (json!({"alg": "HS256", "kid": "k"}), json!({}), Some(TokenError::Algorithm)),
-            (json!({"alg": "EdDSA", "crit": ["b64"]}), json!({}), Some(TokenError::Malformed)),
+            (
+                json!({"alg": "HS256", "kid": "k"}),
+                json!({}),
+                Some(TokenError::Algorithm),
+            ),
+            (
+                json!({"alg": "EdDSA", "crit": ["b64"]}),
+                json!({}),
+                Some(TokenError::Malformed),
+            ),
         ] {
             let text = signed(&own, &header, &claims(change.clone()));
             assert_eq!(check(&text, &keys).err(), wanted, "{header} {change}");
         }
         let good = signed(&own, &header, &claims(json!({})));
-        assert_eq!(check(&signed(&other, &header, &claims(json!({}))), &keys), Err(TokenError::Signature));
+        assert_eq!(
+            check(&signed(&other, &header, &claims(json!({}))), &keys),
+            Err(TokenError::Signature)
+        );
         for position in [good.len() - 10, good.len() / 2, 5] {
             let mut bytes = good.clone().into_bytes();
             bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
-            assert!(check(&String::from_utf8(bytes).unwrap(), &keys).is_err(), "at {position}");
+            assert!(
+                check(&String::from_utf8(bytes).unwrap(), &keys).is_err(),
+                "at {position}"
+            );
         }
-        for text in ["", ".", "..", "a.b.c", &good[..good.len() - 1], &format!("{good}."), &good.replace('.', "..")] {
+        for text in [
+            "",
+            ".",
+            "..",
+            "a.b.c",
+            &good[..good.len() - 1],
+            &format!("{good}."),
+            &good.replace('.', ".."),
+        ] {
             assert!(check(text, &keys).is_err(), "{text}");
         }
     }
@@ -357,7 +391,10 @@ mod tests {
         let x = URL_SAFE_NO_PAD.encode(key().public_key());
         for (key, used) in [
             (json!({"kty": "OKP", "crv": "Ed25519", "x": x}), true),
-            (json!({"kty": "OKP", "crv": "Ed25519", "x": x, "use": "sig", "alg": "EdDSA"}), true),
+            (
+                json!({"kty": "OKP", "crv": "Ed25519", "x": x, "use": "sig", "alg": "EdDSA"}),
+                true,
+            ),
             (json!({"kty": "OKP", "crv": "Ed25519", "x": x, "use": "enc"}), false),
             (json!({"kty": "OKP", "crv": "Ed25519", "x": x, "alg": "ES256"}), false),
             (json!({"kty": "OKP", "crv": "X25519", "x": x}), false),

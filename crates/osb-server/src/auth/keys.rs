@@ -80,9 +80,10 @@ impl IssuerKeys {
     /// The keys; `None` while there are none. When new ones cannot be had, the old ones stay.
     pub(crate) async fn current(&self) -> Option<Arc<KeySet>> {
         let state = self.state();
-        let old = self.source.as_ref().is_some_and(|(_, refresh)| {
-            state.fetched.is_none_or(|fetched| fetched.elapsed() >= refresh.most)
-        });
+        let old = self
+            .source
+            .as_ref()
+            .is_some_and(|(_, refresh)| state.fetched.is_none_or(|fetched| fetched.elapsed() >= refresh.most));
         if old { self.fetch(&state).await } else { state.keys }
     }
 
@@ -162,7 +163,11 @@ mod tests {
         tokio::time::advance(Duration::from_secs(11)).await;
         let (a, b) = tokio::join!(keys.newer(&first), keys.newer(&first));
         assert!(a.is_some() && b.is_some());
-        assert_eq!(count.load(Ordering::SeqCst), 2, "whoever waits takes what the first one has fetched");
+        assert_eq!(
+            count.load(Ordering::SeqCst),
+            2,
+            "whoever waits takes what the first one has fetched"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use testparts::SmallDisk;
 
 /// Longer than anything takes on a busy machine; only a broken program waits for it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
@@ -27,7 +28,12 @@ pub(crate) fn poll<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 /// The program without anything of the tester's environment.
 pub(crate) fn osb() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_osb"));
+    clean(Command::new(PROGRAM))
+}
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_osb");
+
+fn clean(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("OSB_") {
             command.env_remove(name);
@@ -43,17 +49,40 @@ pub(crate) fn osb() -> Command {
 /// A temporary folder with the data of a broker, and beside it what its process prints.
 pub(crate) struct Place {
     root: tempfile::TempDir,
+    disk: Option<SmallDisk>,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
         Self {
             root: tempfile::tempdir().unwrap(),
+            disk: None,
         }
     }
 
+    /// A place whose data lie on a disk of their own, and nothing else.
+    pub(crate) fn on(disk: SmallDisk) -> Self {
+        Self {
+            disk: Some(disk),
+            ..Self::new()
+        }
+    }
+
+    pub(crate) fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("made with a disk")
+    }
+
+    /// The data folder, for this process and the client verbs.
     pub(crate) fn data(&self) -> PathBuf {
-        self.root.path().join("data")
+        let disk = self.disk.as_ref().map(SmallDisk::from_outside);
+        disk.as_deref().unwrap_or_else(|| self.root.path()).join("data")
+    }
+
+    /// The data folder, as the server calls it.
+    pub(crate) fn served_data(&self) -> PathBuf {
+        self.disk
+            .as_ref()
+            .map_or_else(|| self.data(), |disk| disk.path().join("data"))
     }
 
     pub(crate) fn stdout(&self) -> String {
@@ -66,7 +95,7 @@ impl Place {
 
     /// `osb serve reference` on free ports.
     pub(crate) fn serve(&self, flags: &[&str]) -> Command {
-        let mut command = osb();
+        let mut command = self.disk.as_ref().map_or_else(osb, |disk| clean(disk.command(PROGRAM)));
         command.args([
             "serve",
             "reference",
@@ -75,7 +104,7 @@ impl Place {
             "--kube-listen",
             "127.0.0.1:0",
         ]);
-        command.arg("--data-dir").arg(self.data()).args(flags);
+        command.arg("--data-dir").arg(self.served_data()).args(flags);
         command
     }
 
@@ -107,9 +136,8 @@ impl Place {
             if let Some(status) = server.child.try_wait().unwrap() {
                 panic!("the server ended with {status}:\n{}", self.log());
             }
-            let info: Value = serde_json::from_slice(&fs::read(self.data().join("server")).ok()?).ok()?;
             // The file of a process that was killed stays behind.
-            (info["pid"] == server.child.id()).then_some(info)
+            self.server_info().filter(|info| info["pid"] == server.child.id())
         });
         server.url = info["url"].as_str().unwrap().to_owned();
         let credentials = fs::read(self.data().join("credentials")).unwrap_or_default();
@@ -119,6 +147,25 @@ impl Place {
             .unwrap_or_default()
             .to_owned();
         server
+    }
+
+    /// What a server that must not start says. One that starts is ended, and fails the test.
+    #[track_caller]
+    pub(crate) fn refusal(&self, flags: &[&str]) -> Verb {
+        let mut command = self.serve(flags);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        poll("the server ends", || {
+            if self.server_info().is_some_and(|info| info["pid"] == child.id()) {
+                child.kill().unwrap();
+            }
+            child.try_wait().unwrap()
+        });
+        Verb::of(flags, &child.wait_with_output().unwrap())
+    }
+
+    /// What a server has written of itself.
+    fn server_info(&self) -> Option<Value> {
+        serde_json::from_slice(&fs::read(self.data().join("server")).ok()?).ok()
     }
 
     /// A client verb; the data folder is all it is told.
@@ -168,6 +215,16 @@ impl Verb {
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(self.ok()).unwrap()
+    }
+
+    /// What a server said last that did not start; before it may stand what it logged.
+    #[track_caller]
+    pub(crate) fn refuses(&self, code: i32) -> &str {
+        assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""), "{self:?}");
+        let start = self.stderr.find("\nerror: ").map_or(0, |end| end + 1);
+        let said = &self.stderr[start..];
+        assert!(said.starts_with("error: "), "{self:?}");
+        said
     }
 
     /// What was said, if it ended with this code.

@@ -1,10 +1,16 @@
 //! The program as a person uses it: real processes, real sockets, a real folder.
 
+mod audit;
 mod bad_input;
+mod check;
 mod cut_off;
+mod disk;
 mod harness;
 mod kubectl;
 mod life;
+mod lint;
+mod promises;
 mod refusals;
 mod secrets;
+mod simulate;
 mod verbs;

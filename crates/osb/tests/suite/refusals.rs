@@ -1,17 +1,18 @@
 //! What keeps a server from starting: told clearly, and with an exit code.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::harness::{Place, Verb};
 
 /// Starts a server that must refuse.
 #[track_caller]
 fn refused(place: &Place, flags: &[&str], code: i32, told: &[&str]) {
-    let verb = Verb::of(flags, &place.serve(flags).output().unwrap());
-    let text = verb.fails(code);
+    let verb = place.refusal(flags);
+    let text = verb.refuses(code);
     for part in told {
         assert!(text.contains(part), "{part:?} is missing: {text}");
     }
@@ -173,7 +174,7 @@ fn files_that_are_not_what_they_should_be() {
         let path = place.data().join(name);
         let text = fs::read_to_string(&path).unwrap();
         write(&path, "{ canary");
-        let verb = Verb::of(&[], &place.serve(&[]).output().unwrap());
+        let verb = place.refusal(&[]);
         let path_text = path.display().to_string();
         assert!(
             verb.fails(1).contains(told) && verb.stderr.contains(&path_text),
@@ -204,4 +205,80 @@ fn everything_in_the_folder_is_its_owners_alone() {
             assert_eq!(mode(&path), 0o600, "{}", path.display());
         }
     }
+}
+
+/// All files below a folder with their bytes, but for the lock's note.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(contents(&path));
+        } else if !path.ends_with("lock") {
+            files.insert(path.clone(), fs::read(path).unwrap());
+        }
+    }
+    files
+}
+
+#[test]
+fn a_changed_byte_in_any_part_of_the_store() {
+    let place = used();
+    let server = place.start();
+    place.verb(&["provision", "in-the-log"]).ok();
+    server.kill();
+    let store = place.data().join("store");
+    let before = contents(&store);
+    let damaged = |below: &str, damage: &dyn Fn(&mut Vec<u8>)| {
+        let of_it = || before.iter().filter(|(path, _)| path.to_string_lossy().contains(below));
+        assert!(of_it().count() > 0, "no {below}: {:?}", before.keys());
+        for (path, bytes) in of_it() {
+            let mut bytes = bytes.clone();
+            damage(&mut bytes);
+            fs::write(path, bytes).unwrap();
+        }
+        let left = contents(&store);
+        refused(&place, &[], 1, &["is damaged", "Nothing was changed", "from a backup"]);
+        assert_eq!(contents(&store), left, "{below}");
+        for (path, bytes) in of_it() {
+            fs::write(path, bytes).unwrap();
+        }
+    };
+    for (below, at) in [
+        ("store/log/0", 3),
+        // The first of several groups: not a torn end.
+        ("store/log/0", 60),
+        ("store/tree/current", 0),
+        ("store/tree/v", 3),
+        ("store/format", 0),
+        ("store/acked", 11),
+    ] {
+        damaged(below, &|bytes| bytes[at] ^= 1);
+    }
+    // All of the tables: what a start does not look at is found by those who read it.
+    damaged("store/tree/tables/", &|bytes| {
+        bytes.iter_mut().step_by(64).for_each(|byte| *byte ^= 1)
+    });
+    let _server = place.start();
+    let listed = place.verb(&["instances"]);
+    assert!(listed.ok().contains("kept") && listed.ok().contains("in-the-log"));
+}
+
+/// The beginning of the only copy of what was acknowledged is missing, or something else lies among it.
+#[test]
+fn a_part_of_the_store_that_is_missing_or_foreign() {
+    let place = used();
+    let store = place.data().join("store");
+    for name in ["acked", "format", "tree/current"] {
+        let (path, away) = (store.join(name), place.data().with_file_name("away"));
+        fs::rename(&path, &away).unwrap();
+        refused(&place, &[], 1, &["is damaged", "Nothing was changed"]);
+        fs::rename(&away, &path).unwrap();
+    }
+    let foreign = store.join("log").join("notes.txt");
+    write(&foreign, "text");
+    refused(&place, &[], 1, &["notes.txt", "move that away"]);
+    fs::remove_file(&foreign).unwrap();
+    let _server = place.start();
+    assert!(place.verb(&["instances"]).ok().contains("kept"));
 }

@@ -5,13 +5,13 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::harness::{Place, Verb, osb};
+use crate::harness::{Place, Verb, osb, poll};
 
 #[test]
 fn the_verbs_work_without_options() {
     let place = Place::new();
     let server = place.start();
-    let welcome = place.stdout();
+    // Other processes may find the broker a moment before it says so.
     for part in [
         "The broker `reference` is ready.",
         "credentials",
@@ -19,10 +19,19 @@ fn the_verbs_work_without_options() {
         "catalog --data-dir",
         "new key",
     ] {
-        assert!(welcome.contains(part), "{part}: {welcome}");
+        poll(part, || place.stdout().contains(part).then_some(()));
     }
 
-    assert!(place.verb(&["catalog"]).ok().contains("unbindable  no"));
+    let listed = place.verb(&["catalog"]);
+    let lines = listed
+        .ok()
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    assert!(
+        lines
+            .into_iter()
+            .any(|cells| cells.starts_with(&["reference", "unbindable", "no", "yes"]))
+    );
     assert_eq!(
         place.verb(&["provision", "my-db"]).ok(),
         "Instance my-db is ready: reference fast.\n"
@@ -54,6 +63,76 @@ fn the_verbs_work_without_options() {
     );
     assert_eq!(place.verb(&["instances"]).ok().lines().count(), 1);
     assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn an_instance_is_updated_and_its_binding_rotated() {
+    let place = Place::new();
+    let server = place.start();
+    place.verb(&["provision", "a", "--plan", "rotating"]).ok();
+    assert_eq!(
+        place.verb(&["update", "a", "-p", r#"{"label": "new"}"#]).ok(),
+        "Instance a is up to date: reference rotating.\n"
+    );
+    let old = place.verb(&["bind", "a", "--id", "old", "-o", "json"]).json();
+    assert_eq!(old["credentials"]["label"], "new");
+    let new = place
+        .verb(&["bind", "a", "--id", "new", "--rotates", "old", "-o", "json"])
+        .json();
+    assert_ne!(old["credentials"]["username"], new["credentials"]["username"]);
+    assert!(new["metadata"]["expires_at"].is_string(), "{new}");
+    place.verb(&["unbind", "a", "old"]).ok();
+
+    // The plan `async` is waited for.
+    let moved = place.verb(&["update", "a", "--plan", "async", "-o", "json"]).json();
+    assert_eq!((&moved["plan"], &moved["instance_id"]), (&json!("async"), &json!("a")));
+    assert!(place.verb(&["instances"]).ok().contains("async"));
+    let failed = place.verb(&["update", "a", "-p", r#"{"fail_at": "update", "unusable": true}"#]);
+    assert!(
+        failed
+            .fails(1)
+            .contains("Fails as ordered. The instance cannot be used any more."),
+        "{failed:?}"
+    );
+    assert!(
+        place
+            .verb(&["update", "a", "--upgrade"])
+            .fails(2)
+            .contains("no maintenance version")
+    );
+    assert!(
+        place
+            .verb(&["update", "nobody", "-p", "{}"])
+            .fails(1)
+            .contains("nobody")
+    );
+    assert!(
+        place
+            .verb(&["update", "a", "--plan", "golden"])
+            .fails(2)
+            .contains("fast, async")
+    );
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_newer_broker_has_instances_to_upgrade() {
+    let place = Place::new();
+    let server = place.start();
+    place.verb(&["provision", "a", "--plan", "maintained"]).ok();
+    assert_eq!(server.stop(), Some(0));
+    let server = place.start_with(&["--maintenance-version", "2.1.0"], &[]);
+    assert_eq!(
+        place.verb(&["update", "a", "--upgrade"]).ok(),
+        "Instance a is up to date: reference maintained.\n"
+    );
+    assert_eq!(server.stop(), Some(0));
+    let refused = place.serve(&["--maintenance-version", "two"]).output().unwrap();
+    assert!(!refused.status.success());
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("maintenance_info.version"),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -195,9 +274,15 @@ fn another_broker_is_named_by_its_url() {
     };
     let good = [("OSB_USERNAME", "me"), ("OSB_PASSWORD", "secret of mine")];
     run(&good, &["provision", "a"]).ok();
-    // Without the broker's resources the plan has to be named.
-    assert!(run(&good, &["bind", "a"]).fails(1).contains("--plan"));
-    run(&good, &["bind", "a", "--plan", "fast"]).ok();
+    // The broker tells the plan of what can be fetched.
+    run(&good, &["bind", "a"]).ok();
+    run(&good, &["update", "a", "-p", r#"{"label": "new"}"#]).ok();
+    let modest = ["--service", "reference-modest", "--plan", "bindable"];
+    run(&good, &[&["provision", "m"], &modest[..]].concat()).ok();
+    // Else it has to be named.
+    assert!(run(&good, &["bind", "m"]).fails(1).contains("--plan"));
+    assert!(run(&good, &["update", "m", "-p", "{}"]).fails(1).contains("--plan"));
+    run(&good, &[&["bind", "m"], &modest[..]].concat()).ok();
     let wrong = run(&[("OSB_USERNAME", "me"), ("OSB_PASSWORD", "guessed")], &["catalog"]);
     assert!(
         wrong.fails(1).contains("401") && !wrong.stderr.contains("guessed"),

@@ -60,6 +60,12 @@ async fn the_broker_does_what_its_catalog_says() {
     assert_eq!(info.broker, "queues");
     let login = Credentials::read(&DataDir::new(folder.path())).unwrap().unwrap();
     let client = Client::new(&Options::new(info.url, login.username, login.password)).unwrap();
+    let served = serde_json::from_slice(&client.catalog_bytes().await.unwrap()).unwrap();
+    assert_eq!(
+        osb_lint::lint(&served),
+        [],
+        "what an author copies pleases every platform"
+    );
     let catalog = client.catalog().await.unwrap();
     let (offering, plan) = (&catalog.services[0], &catalog.services[0].plans[0]);
     assert!(plan.schemas.instance_create.as_ref().unwrap()["properties"]["max_messages"].is_object());

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use apiserver::{ApiServer, UserInfo};
-use osb_api::answer::{BindingBody, Bound, Provisioned, Removed};
-use osb_api::error::{BindError, DeprovisionError, ProvisionError, UnbindError};
+use osb_api::answer::{BindingBody, Bound, InstanceDetails, Provisioned, Removed, Updated};
+use osb_api::error::{BindError, DeprovisionError, ProvisionError, UnbindError, UpdateError};
 use osb_api::id::{BindingId, InstanceId, OfferingId, PlanId};
-use osb_api::request::{BindRequest, Incomplete, MissingOrganization, ProvisionRequest, RemovalQuery};
+use osb_api::request::{
+    BindRequest, FetchQuery, Incomplete, MissingOrganization, ProvisionRequest, RemovalQuery, UpdateRequest,
+};
 use osb_api::version::ApiVersion;
 use osb_engine::{Config, Engine, Home, Keys, Tenants};
 use osb_server::{Broker as _, Caller, Platform};
@@ -43,8 +45,17 @@ impl World {
 
     /// Starts a broker process: it takes over from those before it, which go on as if they did not know.
     pub(crate) async fn broker(&self, url: &str) -> Broker {
-        let settings =
-            Settings::read(|name| (name == "POSTGRES_URL").then(|| url.to_owned())).expect("usable settings");
+        self.broker_at(url, "1.0.0").await
+    }
+
+    /// With that maintenance version.
+    pub(crate) async fn broker_at(&self, url: &str, maintenance_version: &str) -> Broker {
+        let settings = Settings::read(|name| match name {
+            "POSTGRES_URL" => Some(url.to_owned()),
+            "POSTGRES_MAINTENANCE_VERSION" => Some(maintenance_version.to_owned()),
+            _ => None,
+        });
+        let settings = settings.expect("usable settings");
         let config = Config {
             system_namespace: "system".to_owned(),
             tenants: Tenants::new([(platform(), "one".to_owned())]),
@@ -118,8 +129,39 @@ impl Broker {
         self.provision(instance, SMALL, json!({})).await.expect("provisioned");
     }
 
+    /// `change` is what stands in the request beside the offering; a `plan` in it is a name.
+    pub(crate) async fn update(&self, instance: &str, mut change: Value) -> Result<Updated, UpdateError> {
+        change["service_id"] = self.offering.as_str().into();
+        if let Some(plan) = change["plan"].as_str() {
+            change["plan_id"] = self.plan(plan).into();
+        }
+        let request = UpdateRequest::from_json(change.to_string().as_bytes()).expect("a request");
+        self.engine
+            .update(caller(), instance_id(instance), request, Incomplete::Refused)
+            .await
+    }
+
+    pub(crate) async fn fetch(&self, instance: &str) -> InstanceDetails {
+        let fetched = self
+            .engine
+            .fetch_instance(caller(), instance_id(instance), FetchQuery::default());
+        fetched.await.expect("fetched")
+    }
+
     pub(crate) async fn try_bind(&self, instance: &str, binding: &str) -> Result<BindingBody, BindError> {
-        let body = json!({"service_id": self.offering, "plan_id": self.plan(SMALL)});
+        let plan = json!({"plan_id": self.plan(SMALL)});
+        self.try_bind_with(instance, binding, plan).await
+    }
+
+    /// `more` is what stands in the request beside the offering.
+    pub(crate) async fn try_bind_with(
+        &self,
+        instance: &str,
+        binding: &str,
+        mut more: Value,
+    ) -> Result<BindingBody, BindError> {
+        more["service_id"] = self.offering.as_str().into();
+        let body = more;
         let request = BindRequest::from_json(body.to_string().as_bytes()).expect("a request");
         let binding = BindingId::new(binding).expect("an id");
         match self
@@ -133,9 +175,13 @@ impl Broker {
     }
 
     pub(crate) async fn bind(&self, instance: &str, binding: &str) -> Login {
-        let body = self.try_bind(instance, binding).await.expect("bound");
-        let credentials = Value::Object(body.credentials.expect("credentials"));
-        serde_json::from_value(credentials).expect("a login")
+        login(self.try_bind(instance, binding).await.expect("bound"))
+    }
+
+    /// A new login that takes the place of an old one.
+    pub(crate) async fn rotate(&self, instance: &str, binding: &str, old: &str) -> Result<BindingBody, BindError> {
+        self.try_bind_with(instance, binding, json!({"predecessor_binding_id": old}))
+            .await
     }
 
     pub(crate) async fn unbind(&self, instance: &str, binding: &str) -> Result<Removed, UnbindError> {
@@ -171,13 +217,13 @@ impl Broker {
     }
 }
 
+pub(crate) fn login(body: BindingBody) -> Login {
+    let credentials = Value::Object(body.credentials.expect("credentials"));
+    serde_json::from_value(credentials).expect("a login")
+}
+
 fn caller() -> Caller {
-    Caller {
-        platform: platform(),
-        version: ApiVersion::CURRENT,
-        identity: None,
-        request_identity: None,
-    }
+    Caller::new(platform(), ApiVersion::CURRENT)
 }
 
 fn instance_id(text: &str) -> InstanceId {

@@ -306,7 +306,7 @@ impl Slot {
                 let asked = self.instance.life.as_ref().expect("it runs").asked;
                 let wish = running
                     .change
-                    .map_or(wish_of(None, asked), |change| &UPDATE_WISHES[change.wish]);
+                    .map_or_else(|| wish_of(None, asked), |change| &UPDATE_WISHES[change.wish]);
                 if let Some(outcome) = outcome(wish.make, open) {
                     step(&|slot| vec![slot.end(None, outcome)]);
                 }

@@ -1,0 +1,53 @@
+//! The real API server that the tests compare with: one for the whole program.
+
+use std::sync::{Arc, OnceLock};
+
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use testparts::{Controllers, Oracle, OracleOptions};
+use tokio::sync::Mutex;
+
+static ORACLE: OnceLock<Option<Oracle>> = OnceLock::new();
+
+/// How to reach the real server. Clones share what has been defined on it.
+#[derive(Clone)]
+pub(crate) struct Kubernetes {
+    config: Arc<Config>,
+}
+
+impl Kubernetes {
+    /// Starts the server at the first call; `None` where it is missing and may be.
+    pub(crate) async fn connect() -> Option<Kubernetes> {
+        let start = || {
+            // The controllers finish the deletion of namespaces.
+            let options = OracleOptions {
+                controllers: Controllers::Core,
+                ..OracleOptions::default()
+            };
+            ORACLE
+                .get_or_init(|| testparts::need(Oracle::start_with(&options)))
+                .as_ref()
+        };
+        let oracle = tokio::task::spawn_blocking(start)
+            .await
+            .expect("the oracle starts or is missing")?;
+        let kubeconfig = Kubeconfig::read_from(oracle.kubeconfig()).expect("a kubeconfig");
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        let mut config = config.expect("a usable kubeconfig");
+        // Refusals are what the tests look at.
+        config.default_retry = false;
+        Some(Kubernetes {
+            config: Arc::new(config),
+        })
+    }
+
+    /// A client whose connections belong to the runtime of the caller.
+    pub(crate) fn client(&self) -> kube::Client {
+        kube::Client::try_from((*self.config).clone()).expect("a client")
+    }
+}
+
+/// Held while a definition that tests share is made: the second test finds it served.
+pub(crate) fn sharing() -> Arc<Mutex<()>> {
+    static SHARING: OnceLock<Arc<Mutex<()>>> = OnceLock::new();
+    SHARING.get_or_init(Arc::default).clone()
+}
