@@ -1,6 +1,7 @@
 //! The state behind every request, and how it starts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use apimachinery::crd::CustomResourceDefinition;
 use apimachinery::meta;
@@ -180,12 +181,21 @@ impl Server {
 
     /// Follows the definitions, so that what other processes on the same store change is served here too.
     pub(crate) async fn follow_definitions(&self, mut seen: Revision) {
+        const FIRST_PAUSE: Duration = Duration::from_millis(200);
+        const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+        let mut pause = FIRST_PAUSE;
         loop {
+            let begun = tokio::time::Instant::now();
             match self.follow_once(&mut seen).await {
                 Ok(()) => return,
                 Err(failure) => tracing::warn!(?failure, "the watch of the definitions was cut off"),
             }
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            // A store that cannot be read now is not asked, nor complained of, five times a second.
+            if begun.elapsed() > LONGEST_PAUSE {
+                pause = FIRST_PAUSE;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
             match self.load_definitions().await {
                 Ok(revision) => seen = revision,
                 Err(failure) => tracing::warn!(?failure, "the definitions cannot be read"),

@@ -61,7 +61,7 @@ impl Client {
         wait: &Wait,
         progress: impl FnMut(&LastOperation),
     ) -> Result<End, Error> {
-        poll_until_end(wait, progress, async || self.instance_last_operation(id, query).await).await
+        poll_until_end(wait, progress, || self.instance_last_operation(id, query)).await
     }
 
     /// As [`Client::wait_for_instance`], for a binding.
@@ -76,17 +76,14 @@ impl Client {
         wait: &Wait,
         progress: impl FnMut(&LastOperation),
     ) -> Result<End, Error> {
-        poll_until_end(wait, progress, async || {
-            self.binding_last_operation(instance, id, query).await
-        })
-        .await
+        poll_until_end(wait, progress, || self.binding_last_operation(instance, id, query)).await
     }
 }
 
-async fn poll_until_end(
+async fn poll_until_end<F: Future<Output = Result<Polled, Error>>>(
     wait: &Wait,
     mut progress: impl FnMut(&LastOperation),
-    poll: impl AsyncFn() -> Result<Polled, Error>,
+    poll: impl Fn() -> F,
 ) -> Result<End, Error> {
     let started = Instant::now();
     let mut interval = wait.first_interval;
@@ -119,5 +116,24 @@ fn passes(error: &Error) -> bool {
         Error::Transport(_) | Error::Timeout(_) => true,
         Error::Refused(refused) => refused.is_passing(),
         Error::Url(_) | Error::Header(_) | Error::Trust(_) | Error::Malformed { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Options;
+
+    #[test]
+    fn waiting_may_be_a_task_of_its_own() {
+        fn may_move(_: &impl Send) {}
+        let client = Client::new(&Options::new("http://127.0.0.1:1", "user", "password")).expect("a client");
+        let (instance, binding) = (
+            InstanceId::new("a").expect("a valid id"),
+            BindingId::new("b").expect("a valid id"),
+        );
+        let (query, wait) = (PollQuery::default(), Wait::default());
+        may_move(&client.wait_for_instance(&instance, &query, &wait, |_| {}));
+        may_move(&client.wait_for_binding(&instance, &binding, &query, &wait, |_| {}));
     }
 }

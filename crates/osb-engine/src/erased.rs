@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use futures::future::{BoxFuture, FutureExt as _};
 use osb_api::Object;
-use osb_api::answer::BindingBody;
+use osb_api::answer::{BindingBody, InstanceMetadata};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ pub(crate) trait ErasedUpdate: Send + Sync {
         op: &'a Operation,
         state: StoredState,
         change: Change<Object>,
-    ) -> BoxFuture<'a, Result<StoredState>>;
+    ) -> BoxFuture<'a, Result<Made>>;
 }
 
 impl<S: Updatable> ErasedUpdate for Typed<S> {
@@ -40,7 +40,7 @@ impl<S: Updatable> ErasedUpdate for Typed<S> {
         op: &'a Operation,
         state: StoredState,
         change: Change<Object>,
-    ) -> BoxFuture<'a, Result<StoredState>> {
+    ) -> BoxFuture<'a, Result<Made>> {
         async move {
             let parameters = change.parameters.map(|parameters| read_parameters(&parameters));
             let change = Change {
@@ -49,7 +49,7 @@ impl<S: Updatable> ErasedUpdate for Typed<S> {
                 maintenance: change.maintenance,
             };
             let state = self.0.update(op, self.state(state).await?, change).await?;
-            self.stored(&state)
+            self.made(op, &state)
         }
         .boxed()
     }
@@ -61,7 +61,7 @@ pub(crate) trait Erased: Send + Sync {
     fn reads_bind_parameters(&self, parameters: &Object) -> Result<(), String>;
     fn dashboard_url(&self, op: &Operation) -> Option<String>;
     fn list_backend(&self) -> BoxFuture<'_, Result<Option<Vec<String>>>>;
-    fn provision<'a>(&'a self, op: &'a Operation, parameters: Object) -> BoxFuture<'a, Result<StoredState>>;
+    fn provision<'a>(&'a self, op: &'a Operation, parameters: Object) -> BoxFuture<'a, Result<Made>>;
     fn deprovision<'a>(&'a self, op: &'a Operation, state: Option<StoredState>) -> BoxFuture<'a, Result<()>>;
     /// With the credentials of the predecessor it is a rotation.
     fn bind<'a>(
@@ -79,6 +79,13 @@ pub(crate) trait Erased: Send + Sync {
     ) -> BoxFuture<'a, Result<()>>;
 }
 
+/// What a provision or an update comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Made {
+    pub(crate) state: StoredState,
+    pub(crate) metadata: Option<InstanceMetadata>,
+}
+
 pub(crate) struct Typed<S>(pub(crate) S);
 
 impl<S: Service> Typed<S> {
@@ -94,11 +101,14 @@ impl<S: Service> Typed<S> {
         }
     }
 
-    fn stored(&self, state: &S::State) -> Result<StoredState> {
+    fn made(&self, op: &Operation, state: &S::State) -> Result<Made> {
         let json =
             serde_json::to_vec(state).map_err(|_| Error::failed("The state of the service cannot be stored."))?;
         let version = S::STATE_VERSION;
-        Ok(StoredState { json, version })
+        Ok(Made {
+            state: StoredState { json, version },
+            metadata: self.0.metadata(op, state),
+        })
     }
 }
 
@@ -119,11 +129,11 @@ impl<S: Service> Erased for Typed<S> {
         self.0.list_backend().boxed()
     }
 
-    fn provision<'a>(&'a self, op: &'a Operation, parameters: Object) -> BoxFuture<'a, Result<StoredState>> {
+    fn provision<'a>(&'a self, op: &'a Operation, parameters: Object) -> BoxFuture<'a, Result<Made>> {
         async move {
             let parameters = read_parameters(&parameters).map_err(Error::failed)?;
             let state = self.0.provision(op, parameters).await?;
-            self.stored(&state)
+            self.made(op, &state)
         }
         .boxed()
     }

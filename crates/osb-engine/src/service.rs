@@ -169,6 +169,13 @@ pub trait Service: Send + Sync + 'static {
         std::future::ready(Ok(None))
     }
 
+    /// Labels and attributes of an instance, told when it has been made or changed (OSB-META-01, OSB-META-02). It is
+    /// always the complete set: platforms replace what they had (OSB-META-03). `None` keeps what was told before.
+    fn metadata(&self, op: &Operation, state: &Self::State) -> Option<InstanceMetadata> {
+        let _ = (op, state);
+        None
+    }
+
     /// Where the user manages the instance. It is part of the first answer, even of a 202, so it can depend only on
     /// what is known before the work begins (OSB-PROV-17).
     fn dashboard_url(&self, op: &Operation) -> Option<String> {

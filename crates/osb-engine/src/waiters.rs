@@ -3,15 +3,22 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use osb_api::answer::BindingBody;
+use osb_api::answer::{BindingBody, InstanceBody};
 use osb_api::id::OperationId;
 use tokio::sync::oneshot;
+
+/// What the platform gets of something that is complete.
+#[derive(Clone, Debug)]
+pub(crate) enum Output {
+    Instance(Arc<InstanceBody>),
+    Binding(Arc<BindingBody>),
+}
 
 /// How an operation ended, as far as a waiting request is concerned.
 #[derive(Clone, Debug)]
 pub(crate) enum Settled {
-    /// Done; a bind brings its body.
-    Succeeded(Option<Arc<BindingBody>>),
+    /// Done; what was made or changed brings its body, if it is at hand.
+    Succeeded(Option<Output>),
     /// Given up; the text is for the user.
     Failed(Option<String>),
     /// A removal took its place.

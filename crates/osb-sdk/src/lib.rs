@@ -58,9 +58,16 @@
 //!     Broker::new("mail").service(offering.bindable(true).plan(plan), Mailboxes)
 //! }
 //!
-//! // The whole `main` is `osb_sdk::run(broker())`. In a test the same broker runs on a folder of its own:
+//! // The whole `main` is `osb_sdk::run(broker())`. In a test the same broker runs in the test's own process:
 //! # #[tokio::main]
 //! # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+//! let mut test = osb_sdk::TestBroker::start(broker).await;
+//! assert_eq!(test.provision("mine", "small", serde_json::json!({"owner": "me"})).await.status, 201);
+//! test.restart().await; // what a crash does
+//! assert_eq!(test.bind("mine", "app", serde_json::json!({})).await.status, 201);
+//! assert_eq!(test.deprovision("mine").await.status, 200);
+//!
+//! // … or as a process does, on a folder and a port of its own:
 //! let folder = tempfile::tempdir()?;
 //! let host = osb_sdk::Host::start(broker(), &osb_sdk::HostOptions::on(folder.path())).await?;
 //! assert!(host.info().url.starts_with("http://127.0.0.1:"));

@@ -7,6 +7,7 @@ use objectstore::{Compare, Entry, Outcome, Revision, Transaction, Write};
 use super::object::LARGEST_OBJECT;
 use crate::codec::Stored;
 use crate::failure::Failure;
+use crate::registry::Index;
 use crate::server::Server;
 use crate::target::Target;
 
@@ -51,6 +52,13 @@ pub(crate) async fn commit(server: &Server, target: &Target, change: Change) -> 
     compares.push(change.object);
     compares.extend(change.namespace);
     compares.extend(definition.map(|definition| Compare::Modified(definition.key.clone(), definition.revision)));
+    // While an index grows, the entry that the object had may not be there yet, and who makes it leaves alone what is
+    // written meanwhile.
+    let grows = target
+        .resource
+        .fields
+        .iter()
+        .any(|indexed| indexed.index == Index::Growing);
     let mut writes = Vec::with_capacity(1 + change.index_before.len() + change.index_after.len() + change.more.len());
     writes.push(match change.value {
         Some(value) => Write::Put(change.key, value.bytes().clone()),
@@ -68,7 +76,7 @@ pub(crate) async fn commit(server: &Server, target: &Target, change: Change) -> 
         change
             .index_after
             .iter()
-            .filter(|entry| !change.index_before.contains(entry))
+            .filter(|entry| grows || !change.index_before.contains(entry))
             .cloned()
             .map(|entry| Write::Put(entry, Bytes::new())),
     );

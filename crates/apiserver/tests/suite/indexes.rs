@@ -89,4 +89,35 @@ on_each_engine! {
         assert_eq!(second["items"][0]["spec"]["planId"], "p");
         assert_eq!(names(&server.get(&plan).await.ok()), ["a"]);
     }
+
+    async fn what_is_written_while_an_index_grows_is_in_it(server: TestServer) {
+        const OBJECTS: usize = 200;
+        let server = server.with_own_group().with_instances().await;
+        let instances = server.instances();
+        let all: Vec<String> = (0..OBJECTS).map(|number| format!("a{number:03}")).collect();
+        for name in &all {
+            server.post(&instances, server.instance(name)).await.ok();
+        }
+        let plan = format!("{instances}?fieldSelector=spec.planId%3Dp");
+        let write = async |name: &String| {
+            for round in 0..5 {
+                let changed = json!({"spec": {"parameters": format!("round {round}")}});
+                server.merge(&format!("{instances}/{name}"), changed).await.ok();
+            }
+        };
+        let writes = futures::future::join_all(all.iter().map(write));
+        let (_, list) = futures::join!(writes, server.get(&plan));
+        assert_eq!(names(&list.ok()).len(), OBJECTS);
+        let index = async || count(&server, "/indexed/").await;
+        server.until(index, |kept| *kept == 1).await;
+        let marker = bytes::Bytes::from(format!("/indexed/{}/serviceinstances/spec.planId", server.group));
+        let state = async || {
+            let entry = server.ours().store.get(marker.clone(), None).await.unwrap();
+            entry.map(|entry| entry.value)
+        };
+        server
+            .until(state, |state| state.as_ref().is_some_and(|value| value == "complete"))
+            .await;
+        assert_eq!(names(&server.get(&plan).await.ok()), all, "from the index");
+    }
 }

@@ -18,7 +18,7 @@ use crate::recorder::OutcomeWrite;
 use crate::removal::AcceptError;
 use crate::resource::{Kind, Stored, Verb};
 use crate::service::Error;
-use crate::waiters::Settled;
+use crate::waiters::{Output, Settled};
 
 #[expect(
     clippy::large_enum_variant,
@@ -79,7 +79,7 @@ impl Inner {
                     drop_steps: true,
                     ..OutcomeWrite::default()
                 };
-                self.succeeded(&ready, write, Settled::Succeeded(Some(Arc::new(body))))
+                self.succeeded(&ready, write, Settled::Succeeded(Some(Output::Binding(Arc::new(body)))))
                     .await
             }
             ended => self.not_returned(key, &ready, ended).await,

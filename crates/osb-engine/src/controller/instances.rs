@@ -12,7 +12,7 @@ use super::outcome::{SERVICE_FAILED, late, unreadable};
 use super::ready::{Ready, Turn};
 use super::run::{LOOKS, target_of};
 use crate::engine::Inner;
-use crate::erased::StoredState;
+use crate::erased::Made;
 use crate::home::{HomeError, Selection};
 use crate::lanes::{Accepted, LaneKey};
 use crate::objects::{self, Order};
@@ -21,7 +21,7 @@ use crate::removal::AcceptError;
 use crate::resource::{INSTANCE_LABEL, Kind, Stored, Verb};
 use crate::seal::SealError;
 use crate::service::{self, Change, Error};
-use crate::waiters::Settled;
+use crate::waiters::{Output, Settled};
 
 impl Inner {
     pub(super) async fn provision_now(
@@ -38,18 +38,19 @@ impl Inner {
         let service = &ready.found.registration.service;
         let function = service.provision(&ready.operation, ready.known.request.parameters.clone());
         match self.call_author(&ready, function).await {
-            Called::Returned(state) => {
+            Called::Returned(made) => {
                 let body = InstanceBody {
                     dashboard_url: service.dashboard_url(&ready.operation),
-                    metadata: None,
+                    metadata: made.metadata,
                 };
                 let write = OutcomeWrite {
-                    data: Some(state),
+                    data: Some(made.state),
                     outputs: Some(objects::to_vec(&body)),
                     drop_steps: true,
                     spec: None,
                 };
-                self.succeeded(&ready, write, Settled::Succeeded(None)).await
+                let output = Output::Instance(Arc::new(body));
+                self.succeeded(&ready, write, Settled::Succeeded(Some(output))).await
             }
             ended => self.not_returned(key, &ready, ended).await,
         }
@@ -74,14 +75,20 @@ impl Inner {
             maintenance: update.maintenance,
         };
         let author = ready.found.registration.update.as_ref();
-        let function: BoxFuture<'_, service::Result<StoredState>> = match author {
+        let function: BoxFuture<'_, service::Result<Made>> = match author {
             Some(author) => author.service.update(&ready.operation, before, change),
             // Only the context changes, and nobody wants to know.
-            None => Box::pin(std::future::ready(Ok(before))),
+            None => Box::pin(std::future::ready(Ok(Made {
+                state: before,
+                metadata: None,
+            }))),
         };
         match self.call_author(&ready, function).await {
-            Called::Returned(state) => match self.updated(&ready, state) {
-                Ok(write) => self.succeeded(&ready, write, Settled::Succeeded(None)).await,
+            Called::Returned(made) => match self.updated(&ready, made) {
+                Ok((write, body)) => {
+                    let output = Output::Instance(Arc::new(body));
+                    self.succeeded(&ready, write, Settled::Succeeded(Some(output))).await
+                }
                 Err(error) => self.failed(key, &ready, unreadable(error)).await,
             },
             ended => self.not_returned(key, &ready, ended).await,
@@ -89,24 +96,25 @@ impl Inner {
     }
 
     /// What a successful update writes: everything that it changes, at once.
-    fn updated(&self, ready: &Ready, state: StoredState) -> Result<OutcomeWrite, SealError> {
+    fn updated(&self, ready: &Ready, made: Made) -> Result<(OutcomeWrite, InstanceBody), SealError> {
         let (stored, facts) = (&ready.stored, &ready.operation.facts);
         let before: Option<InstanceBody> = objects::outputs(&self.keys, stored)?;
         let before = before.unwrap_or_default();
         let dashboard_url = ready.found.registration.service.dashboard_url(&ready.operation);
         let body = InstanceBody {
             dashboard_url: dashboard_url.or(before.dashboard_url),
-            ..before
+            metadata: made.metadata.or(before.metadata),
         };
         let plan_id = stored.running().and_then(|running| running.plan_id.as_ref());
         debug_assert_eq!(plan_id.map(PlanId::as_str), Some(facts.plan.id.as_str()));
         let plan_id = plan_id.unwrap_or(&stored.spec.plan_id);
-        Ok(OutcomeWrite {
-            data: Some(state),
+        let write = OutcomeWrite {
+            data: Some(made.state),
             outputs: Some(objects::to_vec(&body)),
             drop_steps: true,
             spec: Some(objects::updated_spec(&self.keys, stored, plan_id, &ready.known)?),
-        })
+        };
+        Ok((write, body))
     }
 
     pub(super) async fn deprovision_now(self: &Arc<Self>, turn: Turn<'_>, stored: Stored) -> Result<(), HomeError> {

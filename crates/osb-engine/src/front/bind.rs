@@ -24,7 +24,7 @@ use crate::objects::{self, MakeError};
 use crate::removal::AcceptError;
 use crate::resource::{Kind, Request, Stored, Verb};
 use crate::services::Found;
-use crate::waiters::Settled;
+use crate::waiters::{Output, Settled};
 
 impl Inner {
     pub(super) async fn bind(
@@ -165,8 +165,8 @@ impl Inner {
         {
             Some(Settled::Succeeded(body)) => {
                 let body = match body {
-                    Some(body) => Arc::unwrap_or_clone(body),
-                    None => self.binding_body(&namespace, &name).await?,
+                    Some(Output::Binding(body)) => Arc::unwrap_or_clone(body),
+                    _ => self.binding_body(&namespace, &name).await?,
                 };
                 Ok(if begun {
                     Bound::Created(body)

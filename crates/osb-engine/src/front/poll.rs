@@ -1,6 +1,6 @@
 //! `GET …/last_operation`: linearizable reads, never a cache.
 
-use osb_api::answer::{LastOperation, Polled};
+use osb_api::answer::{LastOperation, Polled, State};
 use osb_api::error::PollError;
 use osb_api::id::{BindingId, InstanceId, OperationId};
 use osb_api::request::PollQuery;
@@ -29,6 +29,10 @@ impl Inner {
             Some(existing) if self.is_gone(&existing).await.map_err(fault)? => None,
             existing => existing,
         };
+        let since = existing
+            .as_ref()
+            .and_then(|existing| existing.running()?.accepted_at)
+            .map(|since| self.now().duration_since(since).as_secs());
         let answer = match existing {
             Some(existing) => {
                 let same_ids = existing.spec.instance_id == *instance && existing.spec.binding_id.as_ref() == binding;
@@ -50,7 +54,7 @@ impl Inner {
             }
         };
         match answer {
-            OnPoll::State(body) => Ok(polled(body)),
+            OnPoll::State(body) => Ok(polled(body, since.unwrap_or_default())),
             OnPoll::Gone => Err(PollError::Gone),
             OnPoll::NotFound => Err(PollError::NotFound),
             OnPoll::UnknownOperation => Err(PollError::Invalid(
@@ -75,10 +79,39 @@ impl Inner {
     }
 }
 
-fn polled(mut body: LastOperation) -> Polled {
+fn polled(mut body: LastOperation, age_secs: i64) -> Polled {
     body.description = body.description.filter(|text| !text.is_empty());
-    Polled {
-        body,
-        retry_after_secs: None,
+    let retry_after_secs = retry_after(age_secs).filter(|_| body.state == State::InProgress);
+    Polled { body, retry_after_secs }
+}
+
+/// What has run for long is likely to run on: it is polled less and less often (OSB-LOI-10). What has just begun is left
+/// to the platform's own interval.
+fn retry_after(age_secs: i64) -> Option<u32> {
+    const YOUNG: i64 = 30;
+    const LONGEST: i64 = 60;
+    if age_secs < YOUNG {
+        return None;
+    }
+    u32::try_from((age_secs / 10).min(LONGEST)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// OSB-LOI-10
+    #[test]
+    fn what_runs_for_long_is_polled_less_often() {
+        let pauses = [0, 29, 30, 100, 599, 600, 1_000_000].map(retry_after);
+        assert_eq!(pauses, [None, None, Some(3), Some(10), Some(59), Some(60), Some(60)]);
+        let told = |state| LastOperation {
+            state,
+            description: None,
+            instance_usable: None,
+            update_repeatable: None,
+        };
+        assert_eq!(polled(told(State::InProgress), 100).retry_after_secs, Some(10));
+        assert_eq!(polled(told(State::Succeeded), 100).retry_after_secs, None);
     }
 }

@@ -144,8 +144,14 @@ impl Inner {
             .run_and_wait(&pending, ticket.map(|ticket| (accepted, ticket)), at_once, incomplete)
             .await?;
         match settled {
-            Some(Settled::Succeeded(_)) if begun => Ok(Provisioned::Created(body)),
-            Some(Settled::Succeeded(_)) => Ok(Provisioned::Exists(body)),
+            Some(Settled::Succeeded(output)) => {
+                let body = self.output_of(&pending, output).await?;
+                Ok(if begun {
+                    Provisioned::Created(body)
+                } else {
+                    Provisioned::Exists(body)
+                })
+            }
             Some(Settled::Failed(text)) => Err(failed(text).into()),
             Some(Settled::Superseded) => Err(failed(None).into()),
             None if incomplete == Incomplete::Accepted => Ok(Provisioned::Accepted(pending.operation, body)),

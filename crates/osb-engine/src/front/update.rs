@@ -182,7 +182,7 @@ impl Inner {
             .run_and_wait(&pending, ticket.map(|ticket| (accepted, ticket)), at_once, incomplete)
             .await?;
         match settled {
-            Some(Settled::Succeeded(_)) => Ok(Updated::Done(body)),
+            Some(Settled::Succeeded(output)) => Ok(Updated::Done(self.output_of(&pending, output).await?)),
             Some(Settled::Failed(text)) => Err(self.failed_update(&pending, text).await),
             Some(Settled::Superseded) => Err(super::failed(None).into()),
             None if incomplete == Incomplete::Accepted => Ok(Updated::Accepted(pending.operation, body)),

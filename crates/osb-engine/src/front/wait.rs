@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use osb_api::answer::State;
+use osb_api::answer::{InstanceBody, State};
 use osb_api::error::Fault;
 use osb_api::id::OperationId;
 use osb_api::request::Incomplete;
@@ -16,7 +16,7 @@ use crate::lanes::{Accepted, Job, LaneKey, Ticket};
 use crate::objects::Order;
 use crate::removal::AcceptError;
 use crate::resource::{Kind, Stored, Verb};
-use crate::waiters::Settled;
+use crate::waiters::{Output, Settled};
 
 /// How often a request that waits for an operation of another request, or of another process, looks at it.
 const LOOK: Duration = Duration::from_millis(250);
@@ -111,6 +111,16 @@ impl Inner {
             },
             OnPoll::Gone | OnPoll::NotFound | OnPoll::UnknownOperation => Some(Settled::Superseded),
         })
+    }
+
+    /// What the platform gets of an instance whose operation has succeeded.
+    pub(super) async fn output_of(&self, pending: &Pending, output: Option<Output>) -> Result<InstanceBody, Fault> {
+        if let Some(Output::Instance(body)) = output {
+            return Ok(Arc::unwrap_or_clone(body));
+        }
+        let (namespace, name) = (&pending.key.namespace, &pending.name);
+        let found: Option<Stored> = self.home.get(Kind::Instance, namespace, name).await.map_err(fault)?;
+        found.map_or_else(|| Ok(InstanceBody::default()), |found| self.instance_body(&found))
     }
 
     /// Undoes what a request began that cannot wait any longer.

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use osb_api::catalog::{Offering, Plan};
-use osb_engine::{Binding, Broker, Change, Error, Execution, Operation, Policy, Result, Service, Updatable};
+use osb_engine::{
+    Binding, Broker, Change, Error, Execution, InstanceMetadata, Operation, Policy, Result, Service, Updatable,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -367,6 +369,14 @@ impl Service for Probe {
         self.journal.lock().names.remove(&op.stable_name("u"));
         self.journal.write(op, "end");
         Ok(())
+    }
+
+    fn metadata(&self, _: &Operation, state: &State) -> Option<InstanceMetadata> {
+        let labels = serde_json::json!({"size": state.size});
+        Some(InstanceMetadata {
+            labels: labels.as_object().cloned().unwrap_or_default(),
+            ..InstanceMetadata::default()
+        })
     }
 
     fn dashboard_url(&self, op: &Operation) -> Option<String> {

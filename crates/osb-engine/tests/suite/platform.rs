@@ -229,6 +229,19 @@ impl Platform {
             .await
     }
 
+    /// A poll that names offering and plan.
+    pub(crate) async fn poll_with_hints(&self, id: &str) -> Result<Polled, PollError> {
+        let RemovalQuery { service_id, plan_id } = self.removal();
+        let query = PollQuery {
+            service_id: Some(service_id),
+            plan_id: Some(plan_id),
+            operation: None,
+        };
+        self.engine
+            .instance_last_operation(self.caller(), instance_id(id), query)
+            .await
+    }
+
     pub(crate) async fn poll_binding(
         &self,
         id: &str,

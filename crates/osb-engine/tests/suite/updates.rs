@@ -1,6 +1,6 @@
 //! Changes of an instance: its plan, its parameters, its context, its maintenance version.
 
-use osb_api::answer::{Provisioned, State, Updated};
+use osb_api::answer::{InstanceMetadata, Provisioned, State, Updated};
 use osb_api::error::{BindError, ProvisionError, UpdateError};
 use osb_api::id::OperationId;
 use serde_json::json;
@@ -47,6 +47,34 @@ on_each_home! {
         let removal = accepted_removal(platform.on_plan(ASYNC).deprovision_if("a", ACCEPTS).await);
         assert_eq!(platform.wait("a", Some(&removal)).await, Ok(State::Succeeded));
         assert!(journal.names().is_empty());
+    }
+
+    /// OSB-META-01, OSB-META-03, OSB-UPD-20
+    async fn labels_are_told_with_what_they_belong_to(home: TestHome) {
+        let journal = Journal::default();
+        let process = home.broker(&journal).await;
+        let platform = Platform::new(&process.engine);
+        let size = |metadata: Option<InstanceMetadata>| metadata.and_then(|metadata| metadata.labels.get("size").cloned());
+        let answer = platform.provision("a", json!({"size": 5})).await;
+        let Ok(Provisioned::Created(body)) = answer else { panic!("{answer:?}") };
+        assert_eq!(size(body.metadata), Some(json!(5)));
+        let answer = platform.update("a", json!({"parameters": {"size": 7}})).await;
+        let Ok(Updated::Done(body)) = answer else { panic!("{answer:?}") };
+        assert_eq!(size(body.metadata), Some(json!(7)));
+        assert_eq!(size(platform.fetch("a").await.expect("fetched").metadata), Some(json!(7)));
+    }
+
+    /// OSB-LOI-03
+    async fn a_poll_may_name_the_plan_from_before_the_update(home: TestHome) {
+        let journal = Journal::default();
+        let process = home.broker(&journal).await;
+        let platform = Platform::new(&process.engine);
+        platform.provision("a", json!({})).await.expect("provisioned");
+        platform.update("a", json!({"plan_id": NARROW})).await.expect("updated");
+        for plan in [AUTO, NARROW] {
+            let polled = platform.on_plan(plan).poll_with_hints("a").await.expect("an answer");
+            assert_eq!(polled.body.state, State::Succeeded);
+        }
     }
 
     /// Two durable writes for an update.
@@ -101,7 +129,7 @@ on_each_home! {
         assert!(journal.keys("update", "a").is_empty());
     }
 
-    /// OSB-UPD-01, OSB-UPD-07, OSB-UPD-12, OSB-UPD-13, OSB-UPD-15, OSB-UPD-17, OSB-UPD-18, OSB-UPD-19, Amb-13, Amb-25
+    /// OSB-UPD-01, OSB-UPD-07, OSB-UPD-09, OSB-UPD-12, OSB-UPD-13, OSB-UPD-15, OSB-UPD-17, OSB-UPD-18, OSB-UPD-19, Amb-13, Amb-25
     async fn what_cannot_be_changed_is_refused_and_leaves_nothing(home: TestHome) {
         let journal = Journal::default();
         let process = home.broker(&journal).await;
@@ -128,7 +156,7 @@ on_each_home! {
         assert!(platform.other().update("a", json!({"plan_id": NARROW})).await == Err(UpdateError::NoInstance));
     }
 
-    /// OSB-UPD-19, OSB-UPD-21, OSB-UPD-22, OSB-LOI-09
+    /// OSB-ERR-08, OSB-UPD-19, OSB-UPD-21, OSB-UPD-22, OSB-LOI-09
     async fn a_failed_update_changes_nothing_and_says_what_is_left(home: TestHome) {
         let journal = Journal::default();
         let process = home.broker(&journal).await;

@@ -103,7 +103,7 @@ async fn users_and_tokens_of_the_file_belong_to_their_platforms() {
     host.stop().await;
 }
 
-/// OSB-AUTH-01, OSB-AUTH-02: tokens of an issuer whose keys are fetched over TLS.
+/// OSB-AUTH-01, OSB-AUTH-02, OSB-AUTH-06: tokens of an issuer whose keys are fetched over TLS.
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_an_issuer_are_believed_as_far_as_they_go() {
     let folder = tempfile::tempdir().unwrap();
@@ -216,7 +216,7 @@ async fn an_issuer_that_cannot_be_reached_keeps_nobody_else_out() {
     host.stop().await;
 }
 
-/// OSB-AUTH-01, OSB-AUTH-02, OSB-GEN-04
+/// OSB-AUTH-01, OSB-AUTH-02, OSB-AUTH-06, OSB-GEN-04
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_names_the_platform() {
     let folder = tempfile::tempdir().unwrap();
