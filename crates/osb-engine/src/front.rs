@@ -20,6 +20,7 @@ use osb_server::{Caller, ServedCatalog};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
+use crate::canonical::Canonical;
 use crate::engine::{Engine, Inner};
 use crate::home::HomeError;
 use crate::hooks::{Action, Draft, DraftRequest};
@@ -28,7 +29,6 @@ use crate::objects::{self, Known, New, Order};
 use crate::operation::Operation;
 use crate::removal::AcceptError;
 use crate::resource::{Kind, Stored, Verb};
-use crate::seal::Canonical;
 use crate::services::Found;
 use remove::{Refusal, Removal};
 

@@ -7,6 +7,7 @@
 //!
 //! The engine knows no HTTP and no storage: below it is the Kubernetes API, behind a `kube::Client` or in this process.
 
+mod canonical;
 mod clock;
 mod controller;
 mod decide;

@@ -12,6 +12,8 @@ use ring::hkdf::{HKDF_SHA256, Salt};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::canonical::Canonical;
+
 const FORMAT: u8 = 1;
 const KEY_ID_BYTES: usize = 8;
 const SALT_BYTES: usize = 16;
@@ -46,15 +48,6 @@ impl Place<'_> {
 
 /// Stands in a digest before the part that an update changes; base64 has no such character.
 const CHANGING: char = '.';
-
-/// What a request is recognised by, in one form for all requests that mean the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Canonical {
-    /// What stays for the life of the object.
-    pub(crate) fixed: Vec<u8>,
-    /// What an update may change.
-    pub(crate) changing: Option<Vec<u8>>,
-}
 
 /// Why a sealed value cannot be read or made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

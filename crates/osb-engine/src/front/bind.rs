@@ -14,6 +14,7 @@ use super::{
     Created, TRIES, Wrong, elsewhere, failed, fault, fault_of_accept, fault_of_seal, foreign, order, other_attributes,
     too_slow,
 };
+use crate::canonical;
 use crate::decide::{self, OnExisting, Usable};
 use crate::definition::Execution;
 use crate::engine::Inner;
@@ -40,7 +41,7 @@ impl Inner {
         let Some(epoch) = self.shards.epoch(&instance_name) else {
             return Err(elsewhere().into());
         };
-        let canonical = objects::canonical_bind(request);
+        let canonical = canonical::bind(request);
         let name = names::binding(instance_id, id);
         for _ in 0..TRIES {
             let ticket = self.ticket(namespace, &instance_name, Kind::Binding, &name);

@@ -13,6 +13,7 @@ use super::{
     Created, TRIES, Wrong, elsewhere, failed, fault, fault_of_accept, fault_of_seal, foreign, order, other_attributes,
     too_slow,
 };
+use crate::canonical;
 use crate::decide::{self, OnExisting};
 use crate::definition::Execution;
 use crate::engine::Inner;
@@ -58,7 +59,7 @@ impl Inner {
                 Wrong::Fault(fault) => fault.into(),
             });
         }
-        let canonical = objects::canonical_provision(request);
+        let canonical = canonical::provision(request);
         let name = names::instance(id);
         let Some(epoch) = self.shards.epoch(&name) else {
             return Err(elsewhere().into());

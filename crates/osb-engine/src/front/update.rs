@@ -10,6 +10,8 @@ use osb_server::Caller;
 
 use super::wait::Pending;
 use super::{TRIES, Wrong, elsewhere, fault, fault_of_accept, too_slow};
+use crate::canonical;
+use crate::canonical::Canonical;
 use crate::decide::{self, OnUpdate};
 use crate::definition::Execution;
 use crate::engine::Inner;
@@ -19,7 +21,6 @@ use crate::names;
 use crate::objects::{self, Change, Order};
 use crate::removal::AcceptError;
 use crate::resource::{Kind, Outcome, Stored, Update, Verb};
-use crate::seal::Canonical;
 use crate::services::Found;
 use crate::waiters::Settled;
 
@@ -50,7 +51,7 @@ impl Inner {
             let ids = (&existing.spec.service_id, target_plan(&existing, request));
             let action = Action::new(ActionVerb::Update, caller, (id, None), ids, context);
             self.services().hooks.authorize(&action).await?;
-            let canonical = objects::canonical_update(request, target_plan(&existing, request));
+            let canonical = canonical::update(request, target_plan(&existing, request));
             let is_same = |digest: &str| self.keys.same_digest(digest, &canonical);
             match decide::update(&existing, existing.spec.instance_id == *id, is_same) {
                 OnUpdate::Absent => return Err(UpdateError::NoInstance),
