@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn members_are_shown_plain() {
         let Value::Object(object) = serde_json::json!({"uri": "a://b", "port": 5}) else {
-            unreachable!()
+            panic!("an object")
         };
         assert_eq!(members(&object), "  port  5\n  uri   a://b\n");
     }

@@ -19,6 +19,18 @@ async fn count(server: &TestServer, prefix: &str) -> u64 {
     server.ours().store.count(keys, None).await.unwrap()
 }
 
+/// Waits until the index of `spec.planId` is complete.
+async fn until_complete(server: &TestServer) {
+    let marker = bytes::Bytes::from(format!("/indexed/{}/serviceinstances/spec.planId", server.group));
+    let state = async || {
+        let entry = server.ours().store.get(marker.clone(), None).await.unwrap();
+        entry.map(|entry| entry.value)
+    };
+    server
+        .until(state, |state| state.as_ref().is_some_and(|value| value == "complete"))
+        .await;
+}
+
 on_each_engine! {
     async fn a_field_costs_nothing_until_a_selector_asks_for_it(server: TestServer) {
         let server = server.with_own_group().with_instances().await;
@@ -37,19 +49,7 @@ on_each_engine! {
             ["a", "b"],
             "while there is no index"
         );
-        let marker = bytes::Bytes::from(format!("/indexed/{}/serviceinstances/spec.planId", server.group));
-        let state = async || {
-            server
-                .ours()
-                .store
-                .get(marker.clone(), None)
-                .await
-                .unwrap()
-                .map(|entry| entry.value)
-        };
-        server
-            .until(state, |state| state.as_ref().is_some_and(|value| value == "complete"))
-            .await;
+        until_complete(&server).await;
         assert_eq!(count(&server, "/indexed/").await, 1, "of this field alone");
         assert_eq!(count(&server, "/index/").await, 2, "objects from before");
 
@@ -67,19 +67,7 @@ on_each_engine! {
         let plan = format!("{instances}?fieldSelector=spec.planId%3Dp&limit=1");
         let first = server.get(&plan).await.ok();
         assert_eq!(names(&first), ["a"]);
-        let marker = bytes::Bytes::from(format!("/indexed/{}/serviceinstances/spec.planId", server.group));
-        let state = async || {
-            server
-                .ours()
-                .store
-                .get(marker.clone(), None)
-                .await
-                .unwrap()
-                .map(|entry| entry.value)
-        };
-        server
-            .until(state, |state| state.as_ref().is_some_and(|value| value == "complete"))
-            .await;
+        until_complete(&server).await;
         let changed = json!({"spec": {"planId": "other"}});
         server.merge(&format!("{instances}/b"), changed).await.ok();
         // The page shows the state that the first one showed.
@@ -112,14 +100,7 @@ on_each_engine! {
         };
         let select = async {
             assert_eq!(names(&server.get(&plan).await.ok()).len(), OBJECTS);
-            let marker = bytes::Bytes::from(format!("/indexed/{}/serviceinstances/spec.planId", server.group));
-            let state = async || {
-                let entry = server.ours().store.get(marker.clone(), None).await.unwrap();
-                entry.map(|entry| entry.value)
-            };
-            server
-                .until(state, |state| state.as_ref().is_some_and(|value| value == "complete"))
-                .await;
+            until_complete(&server).await;
             done.set(true);
         };
         futures::join!(futures::future::join_all(all.iter().map(write)), select);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use osb_api::answer::InstanceBody;
-use osb_api::id::PlanId;
 
 use super::bindings::Undone;
 use super::call::Called;
@@ -97,7 +96,7 @@ impl Inner {
 
     /// What a successful update writes: everything that it changes, at once.
     fn updated(&self, ready: &Ready, made: Made) -> Result<(OutcomeWrite, InstanceBody), SealError> {
-        let (stored, facts) = (&ready.stored, &ready.operation.facts);
+        let stored = &ready.stored;
         let before: Option<InstanceBody> = objects::outputs(&self.keys, stored)?;
         let before = before.unwrap_or_default();
         let dashboard_url = ready.found.registration.service.dashboard_url(&ready.operation);
@@ -106,7 +105,6 @@ impl Inner {
             metadata: made.metadata.or(before.metadata),
         };
         let plan_id = stored.running().and_then(|running| running.plan_id.as_ref());
-        debug_assert_eq!(plan_id.map(PlanId::as_str), Some(facts.plan.id.as_str()));
         let plan_id = plan_id.unwrap_or(&stored.spec.plan_id);
         let write = OutcomeWrite {
             data: Some(made.state),

@@ -62,21 +62,17 @@ impl Inner {
             self.services().hooks.authorize(&action).await?;
             let (predecessor, unknown) = match &request.predecessor_binding_id {
                 Some(id) if found.plan.plan.binding_rotatable => {
-                    let predecessor = self.predecessor(namespace, instance_id, id).await?;
-                    (predecessor.clone().ok(), predecessor.err())
+                    match self.predecessor(namespace, instance_id, id).await? {
+                        Ok(predecessor) => (Some(predecessor), None),
+                        Err(unknown) => (None, Some(unknown)),
+                    }
                 }
                 _ => (None, None),
             };
             let refusal = refuse_bind(&found, request, predecessor.as_ref(), usable, incomplete).or(unknown);
             let refusal = match refusal {
-                Some(refusal) => Some(refusal),
-                None => {
-                    let wrong = self.refuse_draft(&action, DraftRequest::Bind(request)).await;
-                    wrong.map(|wrong| match wrong {
-                        Wrong::Values(text) => BindError::Invalid(text),
-                        Wrong::Fault(fault) => fault.into(),
-                    })
-                }
+                None => self.refuse_bind_draft(&action, request).await,
+                refusal => refusal,
             };
             let existing: Option<Stored> = if refusal.is_some() {
                 self.home.get(Kind::Binding, namespace, &name).await.map_err(fault)?
@@ -146,6 +142,15 @@ impl Inner {
         Err(BindError::Concurrency)
     }
 
+    /// What the author's hooks have against a bind.
+    async fn refuse_bind_draft(&self, action: &Action<'_>, request: &BindRequest) -> Option<BindError> {
+        let wrong = self.refuse_draft(action, DraftRequest::Bind(request)).await?;
+        Some(match wrong {
+            Wrong::Values(text) => BindError::Invalid(text),
+            Wrong::Fault(fault) => fault.into(),
+        })
+    }
+
     /// Answers for a bind that runs.
     async fn binding(
         self: &Arc<Self>,
@@ -154,10 +159,8 @@ impl Inner {
         incomplete: Incomplete,
         ticket: Option<Ticket>,
     ) -> Result<Bound, BindError> {
-        let stored = &accepted.stored;
-        let pending = Pending::of(stored)?;
+        let pending = Pending::of(&accepted.stored)?;
         let begun = ticket.is_some();
-        let (namespace, name) = (stored.metadata.namespace.clone(), stored.metadata.name.clone());
         let incomplete = bind_mode(found, incomplete);
         let at_once = incomplete == Incomplete::Accepted && (!begun || found.plan.policy.bind == Execution::Async);
         match self
@@ -167,7 +170,7 @@ impl Inner {
             Some(Settled::Succeeded(body)) => {
                 let body = match body {
                     Some(Output::Binding(body)) => Arc::unwrap_or_clone(body),
-                    _ => self.binding_body(&namespace, &name).await?,
+                    _ => self.binding_body(&pending.key.namespace, &pending.name).await?,
                 };
                 Ok(if begun {
                     Bound::Created(body)

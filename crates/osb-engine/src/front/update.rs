@@ -21,6 +21,7 @@ use crate::names;
 use crate::objects::{self, Change, Order};
 use crate::removal::AcceptError;
 use crate::resource::{Kind, Outcome, Stored, Update, Verb};
+use crate::seal::MAX_SEALED_BYTES;
 use crate::services::Found;
 use crate::waiters::Settled;
 
@@ -53,7 +54,7 @@ impl Inner {
             self.services().hooks.authorize(&action).await?;
             let canonical = canonical::update(request, target_plan(&existing, request));
             let is_same = |digest: &str| self.keys.same_digest(digest, &canonical);
-            match decide::update(&existing, existing.spec.instance_id == *id, is_same) {
+            match decide::update(&existing, true, is_same) {
                 OnUpdate::Absent => return Err(UpdateError::NoInstance),
                 OnUpdate::Busy => return Err(UpdateError::Concurrency),
                 OnUpdate::Failed => {
@@ -78,6 +79,13 @@ impl Inner {
                 None => {}
                 Some(Wrong::Values(text)) => return Err(UpdateError::Invalid(text)),
                 Some(Wrong::Fault(fault)) => return Err(fault.into()),
+            }
+            let sealed = request
+                .parameters
+                .as_ref()
+                .map_or(0, |parameters| objects::to_vec(parameters).len());
+            if sealed > MAX_SEALED_BYTES {
+                return Err(UpdateError::Invalid(objects::MakeError::TooLarge.to_string()));
             }
             self.admit()?;
             let order = self.update_order(caller, epoch, &existing, request, &canonical);

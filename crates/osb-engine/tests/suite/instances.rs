@@ -54,6 +54,17 @@ on_each_home! {
         assert_eq!((journal.steps("first"), journal.steps("second")), (1, 1));
     }
 
+    /// OSB-DEP-12, OSB-LOI-09
+    async fn a_failed_deprovision_says_whether_the_instance_can_be_used(home: TestHome) {
+        let journal = Journal::default();
+        let process = home.broker(&journal).await;
+        let platform = Platform::new(&process.engine);
+        platform.provision("a", json!({"deprovision": "ruin"})).await.expect("provisioned");
+        assert!(platform.deprovision("a").await.is_err());
+        let polled = platform.poll("a", None).await.expect("an answer").body;
+        assert_eq!((polled.state, polled.instance_usable, polled.update_repeatable), (State::Failed, Some(false), None));
+    }
+
     /// OSB-ASY-02, OSB-BLK-05, OSB-PROV-13, OSB-PROV-17, OSB-ASY-05, OSB-LOI-04, OSB-LOI-11
     async fn an_asynchronous_instance_is_polled(home: TestHome) {
         let journal = Journal::default();

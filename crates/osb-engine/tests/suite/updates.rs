@@ -148,6 +148,8 @@ on_each_home! {
         invalid(platform.update("f", json!({"parameters": {"size": 10}})).await);
         assert!(unsupported(&platform.update("n", json!({"plan_id": AUTO})).await));
         assert_eq!(platform.update("a", json!({"plan_id": ASYNC})).await, Err(UpdateError::AsyncRequired));
+        let large = "x".repeat(600_000);
+        invalid(platform.update("a", json!({"parameters": {"secret": large}})).await);
         let maintenance = json!({"maintenance_info": {"version": "9.9.9"}});
         assert_eq!(platform.update("a", maintenance).await, Err(UpdateError::MaintenanceInfoConflict));
         assert_eq!(process.faults.take_writes(), Vec::<String>::new());

@@ -161,7 +161,7 @@ async fn what_belongs_to_nothing_in_the_backend_is_found() {
     assert_eq!(backend.names.lock().expect("no test panics here").len(), 4);
 }
 
-/// OSB-CAT-03, OSB-CAT-04, OSB-DEP-12: what is not offered any more is served as long as there is something of it.
+/// OSB-CAT-03, OSB-CAT-04: what is not offered any more is served as long as there is something of it.
 #[tokio::test(start_paused = true)]
 async fn a_plan_that_is_not_offered_any_more_is_served_as_before() {
     const NEW_PLAN: &str = "9d5b0f57-1c6c-4f2f-8a34-6f7e5d1c0b44";
