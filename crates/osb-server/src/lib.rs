@@ -46,6 +46,7 @@ mod respond;
 mod route;
 mod server;
 mod trace;
+mod unstoppable;
 
 pub use auth::jwt::{Algorithm, KeySet};
 pub use auth::keys::{Fetch, IssuerKeys, Refresh};

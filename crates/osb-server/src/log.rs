@@ -141,7 +141,7 @@ pub(crate) fn refused(method: &'static str, route: &'static str, seen: &Seen, re
             )
         };
     }
-    let failed = matches!(refusal, FrontError::Panicked | FrontError::Stopping);
+    let failed = matches!(refusal, FrontError::Panicked);
     let changes = matches!(method, "PUT" | "PATCH" | "DELETE");
     match (changes, failed) {
         (true, true) => line!(warn, AUDIT, "failed"),

@@ -65,8 +65,6 @@ pub(crate) enum FrontError {
     Busy,
     #[error("the broker failed on this request")]
     Panicked,
-    #[error("the broker is stopping")]
-    Stopping,
 }
 
 impl FrontError {
@@ -86,7 +84,6 @@ impl FrontError {
             | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

@@ -33,6 +33,7 @@ use crate::query::Query;
 use crate::respond::{FrontError, REQUEST_IDENTITY, Reply, ResponseBody};
 use crate::route::{Probe, Route, RouteError, Segments, method_label};
 use crate::trace::Trace;
+use crate::unstoppable::Unstoppable;
 
 /// How much of `X-Broker-API-Request-Identity` the broker sees, in bytes. The response carries all of it.
 const REQUEST_IDENTITY_BYTES: usize = 256;
@@ -372,8 +373,8 @@ impl<B: Broker> Front<B> {
         self.mutate(log, None, work).await
     }
 
-    /// Runs a call in a task of its own: it goes on when the client hangs up. Takes a place among the calls that change
-    /// something, and keeps it and its share of the memory for bodies until the call is done.
+    /// Runs a call to its end, also when the client hangs up. Takes a place among the calls that change something, and
+    /// keeps it and its share of the memory for bodies until the call is done.
     async fn mutate<T, E, F>(
         &self,
         log: Mutation,
@@ -402,9 +403,7 @@ impl<B: Broker> Front<B> {
             log.done(&reply);
             reply
         };
-        tokio::spawn(work.in_current_span())
-            .await
-            .map_err(|_| FrontError::Stopping)
+        Ok(Unstoppable::new(work.in_current_span()).await)
     }
 }
 

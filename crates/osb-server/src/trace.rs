@@ -35,6 +35,11 @@ impl Trace {
         format!("00-{}-{}-{flags:02x}", self.trace_id, self.parent_id)
     }
 
+    /// What [`traceparent`](Self::traceparent) has said.
+    pub fn parse(traceparent: &str) -> Option<Self> {
+        Self::of_w3c(traceparent)
+    }
+
     /// Later versions may have more parts behind the four that are known.
     fn of_w3c(text: &str) -> Option<Self> {
         let mut parts = text.trim().split('-');
@@ -71,8 +76,8 @@ impl Trace {
         })
     }
 
-    /// What the log lines of the request stand in.
-    pub(crate) fn span(&self) -> tracing::Span {
+    /// What the log lines of the request, and of the work that it begins, stand in.
+    pub fn span(&self) -> tracing::Span {
         tracing::info_span!("request", trace_id = %self.trace_id, parent_id = %self.parent_id)
     }
 }
@@ -105,6 +110,15 @@ mod tests {
             parent_id: SPAN.into(),
             sampled,
         })
+    }
+
+    #[test]
+    fn what_is_told_is_read_again() {
+        for sampled in [true, false] {
+            let trace = trace(sampled);
+            assert_eq!(trace.as_ref().and_then(|trace| Trace::parse(&trace.traceparent())), trace);
+        }
+        assert_eq!(Trace::parse("nonsense"), None);
     }
 
     #[test]
