@@ -266,7 +266,7 @@ pub(crate) const TABLE: &[Builtin] = &[
         properties: || {
             json!({"spec": {"type": "object", "default": {}, "properties": {
                 "holderIdentity": {"type": "string"}, "leaseDurationSeconds": {"type": "integer", "format": "int32", "minimum": 1},
-                "acquireTime": time(), "renewTime": time(), "leaseTransitions": {"type": "integer", "format": "int32", "minimum": 0},
+                "acquireTime": optional_time(), "renewTime": optional_time(), "leaseTransitions": {"type": "integer", "format": "int32", "minimum": 0},
                 "strategy": {"type": "string"}, "preferredHolder": {"type": "string"},
             }}})
         },
@@ -300,8 +300,14 @@ fn list_of(items: Value) -> Value {
     json!({"type": "array", "items": items})
 }
 
+/// A time that is served as null when there is none.
 fn time() -> Value {
     json!({"type": "string", "format": "date-time", "nullable": true})
+}
+
+/// A time that is left out when there is none.
+fn optional_time() -> Value {
+    json!({"type": "string", "format": "date-time"})
 }
 
 fn conditions() -> Value {

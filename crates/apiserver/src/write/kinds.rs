@@ -71,7 +71,7 @@ pub(crate) fn prepare_create(server: &Server, target: &Target, new: &mut Value) 
             More::default()
         }
         Special::Secret => secret(new, None)?.into(),
-        Special::ConfigMap => config_map(new, None).into(),
+        Special::ConfigMap => config_map(new, None)?.into(),
         Special::Event => event(new).into(),
         Special::Definition => new_definition(server, new)?,
     })
@@ -96,7 +96,7 @@ pub(crate) fn prepare_update(
             More::default()
         }
         Special::Secret => secret(new, Some(old))?.into(),
-        Special::ConfigMap => config_map(new, Some(old)).into(),
+        Special::ConfigMap => config_map(new, Some(old))?.into(),
         Special::Event => event(new).into(),
         Special::Definition if target.subresource == Subresource::None => changed_definition(server, old, new)?,
         Special::Definition => More::default(),
@@ -212,7 +212,9 @@ fn name_label(namespace: &mut Value) -> Result<(), Failure> {
 
 fn secret(new: &mut Value, old: Option<&Value>) -> Result<Vec<FieldError>, Failure> {
     let members = new.as_object_mut().ok_or(Damaged)?;
-    if let Some(Value::Object(plain)) = members.remove("stringData") {
+    if let Some(Value::Object(plain)) = members.remove("stringData")
+        && !plain.is_empty()
+    {
         let data = members.entry("data").or_insert_with(|| json!({}));
         for (name, value) in plain {
             if let (Some(data), Some(text)) = (data.as_object_mut(), value.as_str()) {
@@ -221,8 +223,8 @@ fn secret(new: &mut Value, old: Option<&Value>) -> Result<Vec<FieldError>, Failu
         }
     }
     if members.get("type").and_then(Value::as_str).is_none_or(str::is_empty) {
-        let before = old.and_then(|old| old.get("type")).cloned();
-        members.insert("type".to_owned(), before.unwrap_or_else(|| "Opaque".into()));
+        // Also where the old one has another type, which is a change then.
+        members.insert("type".to_owned(), "Opaque".into());
     }
     let mut errors = Vec::new();
     let mut bytes = 0;
@@ -238,7 +240,20 @@ fn secret(new: &mut Value, old: Option<&Value>) -> Result<Vec<FieldError>, Failu
         }
         immutable(old, new, &["data"], &mut errors);
     }
+    // To an immutable Secret it was a change.
+    leave_out_empty(new, &["data"])?;
     Ok(errors)
+}
+
+/// A map without members is not stored.
+fn leave_out_empty(object: &mut Value, maps: &[&str]) -> Result<(), Damaged> {
+    let members = object.as_object_mut().ok_or(Damaged)?;
+    for map in maps {
+        if members.get(*map).and_then(Value::as_object).is_some_and(Map::is_empty) {
+            members.remove(*map);
+        }
+    }
+    Ok(())
 }
 
 /// What a Secret of a well-known type must hold.
@@ -261,7 +276,8 @@ fn required_keys(secret: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn config_map(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+fn config_map(new: &mut Value, old: Option<&Value>) -> Result<Vec<FieldError>, Failure> {
+    leave_out_empty(new, &["data"])?;
     let mut errors = Vec::new();
     let mut bytes = 0;
     for map in ["data", "binaryData"] {
@@ -284,7 +300,9 @@ fn config_map(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     if let Some(old) = old {
         immutable(old, new, &["data", "binaryData"], &mut errors);
     }
-    errors
+    // To an immutable ConfigMap it was a change, other than empty texts.
+    leave_out_empty(new, &["binaryData"])?;
+    Ok(errors)
 }
 
 fn entries<'v>(object: &'v Value, map: &str) -> impl Iterator<Item = (&'v String, &'v Value)> {

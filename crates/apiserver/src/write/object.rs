@@ -137,9 +137,17 @@ pub(crate) fn validate(
     let resource = &target.resource;
     let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
     if kind != resource.kind.kind {
-        let name = meta::of(object).map_or("", |metadata| meta::text(metadata, "name"));
-        let error = FieldError::invalid("kind", kind, format!("must be {}", resource.kind.kind));
-        return Err(Status::invalid(&gvk::Kind::new(&resource.id.group, kind), name, vec![error]).into());
+        let metadata = meta::of(object).ok_or(Damaged)?;
+        // The rules of the kind are not looked at then, those for a change of any object are.
+        let mut errors = more;
+        errors.extend(old.map_or_else(Vec::new, |old| meta::validate_metadata_update(old, metadata)));
+        errors.push(FieldError::invalid(
+            "kind",
+            kind,
+            format!("must be {}", resource.kind.kind),
+        ));
+        let name = meta::text(metadata, "name");
+        return Err(Status::invalid(&gvk::Kind::new(&resource.id.group, kind), name, errors).into());
     }
     let mut errors = target.version().schema.validate(object);
     errors.extend(more);

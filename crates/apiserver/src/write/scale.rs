@@ -39,6 +39,10 @@ pub(crate) fn edit(target: &Target, mut object: Value, revision: Revision, edit:
     let had_replicas = at_path(&scale.spec_replicas_path, &object).is_some();
     let (is_patch, came) = (matches!(edit, Edit::Patch(_)), edit.came());
     let after = edit.apply(before)?;
+    if is_patch {
+        check_type(&after)
+            .map_err(|_| object::undecodable(target, "it is no Scale of autoscaling/v1 any more", came))?;
+    }
     let metadata = meta::of(&after).ok_or_else(|| Status::bad_request("the scale has no metadata"))?;
     meta::decode(&mut metadata.clone(), "metadata")
         .map_err(|error| object::undecodable(target, &error.to_string(), came))?;

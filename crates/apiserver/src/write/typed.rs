@@ -1,10 +1,10 @@
 //! Built-in kinds as the types of a real server read them: what does not fit a type is no object at all, whatever else is wrong
-//! with it, and what is empty is not there.
+//! with it.
 
 use apimachinery::field::FieldErrorKind;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::builtin::Special;
 use crate::target::Target;
@@ -42,7 +42,7 @@ pub(crate) fn read(target: &Target, object: &Value) -> Result<(), String> {
     }
 }
 
-/// A null in a map of texts is the empty text; a map without members is left out.
+/// A null in a map of texts is the empty text; a null for the map is none.
 fn maps_of_text(object: &mut Value, names: &[&str]) {
     let Some(members) = object.as_object_mut() else { return };
     for name in names {
@@ -51,10 +51,7 @@ fn maps_of_text(object: &mut Value, names: &[&str]) {
                 .filter(|value| value.is_null())
                 .for_each(|value| *value = "".into());
         }
-        if members
-            .get(*name)
-            .is_some_and(|map| map.is_null() || map.as_object().is_some_and(Map::is_empty))
-        {
+        if members.get(*name).is_some_and(Value::is_null) {
             members.remove(*name);
         }
     }

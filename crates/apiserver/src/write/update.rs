@@ -194,9 +194,10 @@ fn next(server: &Server, target: &Target, entry: &Entry, mut edit: Edit, write: 
     object::check_type(target, &mut new, came)?;
     let mut warnings = object::shape(target, &mut new, &duplicates, write.validation, came)?;
     let requested = requested_revision(&new)?;
-    settle(target, &old, &mut new, came)?;
+    let other_uid = settle(target, &old, &mut new, came)?;
     check_revision(target, requested, entry.modified)?;
-    let more = kinds::prepare_update(server, target, old.object.as_ref(), &mut new)?;
+    let mut more = kinds::prepare_update(server, target, old.object.as_ref(), &mut new)?;
+    more.errors.extend(other_uid);
     object::validate(target, &new, more.errors, Some(&old.metadata))?;
     warnings.extend(object::metadata_warnings(resource, &new, Some(&old.metadata)));
     let draft = Draft::new(object::members(&new)?);
@@ -240,8 +241,9 @@ fn next(server: &Server, target: &Target, entry: &Entry, mut edit: Edit, write: 
     })
 }
 
-/// Restores what this path may not change.
-fn settle(target: &Target, old: &Old, new: &mut Value, came: Came) -> Result<(), Failure> {
+/// Restores what this path may not change. In a patch another uid is one more error of the object; in a body it is a
+/// precondition that fails.
+fn settle(target: &Target, old: &Old, new: &mut Value, came: Came) -> Result<Option<FieldError>, Failure> {
     let resource = &target.resource;
     let only = match target.subresource {
         Subresource::None | Subresource::Scale => None,
@@ -266,12 +268,13 @@ fn settle(target: &Target, old: &Old, new: &mut Value, came: Came) -> Result<(),
     }
     let metadata = object::metadata_mut(new)?;
     let uid = meta::text(metadata, "uid");
-    if came == Came::Patched && !uid.is_empty() && uid != meta::text(&old.metadata, "uid") {
-        let error = FieldError::invalid("metadata.uid", uid, "field is immutable");
-        return Err(Status::invalid(&resource.kind, &target.name, vec![error]).into());
+    let other_uid = (came == Came::Patched && !uid.is_empty() && uid != meta::text(&old.metadata, "uid"))
+        .then(|| FieldError::invalid("metadata.uid", uid, "field is immutable"));
+    if other_uid.is_some() {
+        metadata.remove("uid");
     }
     meta::prepare_update(&resource.id, &old.metadata, metadata)?;
-    Ok(())
+    Ok(other_uid)
 }
 
 /// The revision that the client says it has seen; none for the empty one and "0".

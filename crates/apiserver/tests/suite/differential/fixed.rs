@@ -54,6 +54,8 @@ pub(crate) fn scripts() -> Vec<Vec<Template>> {
         deletions(),
         watches(),
         bodies(),
+        secrets(),
+        immutables(),
         events(),
         discovery(),
         elsewhere(),
@@ -180,6 +182,9 @@ fn scales() -> Vec<Template> {
         get("<widgets>/w"),
         put("<widgets>/w/scale", scale(json!(-1))),
         put("<widgets>/w/scale", widget("w")),
+        merge("<widgets>/w/scale", json!({"kind": "Other"})),
+        merge("<widgets>/w/scale", json!({"apiVersion": "v2"})),
+        merge("<widgets>/w/scale", json!({"kind": null})),
         merge("<widgets>/w/scale", json!({"spec": {"replicas": 0}})),
         merge("<widgets>/w", json!({"spec": {"replicas": -3}})),
         merge("<widgets>/w", json!({"spec": {"replicas": null}})),
@@ -211,6 +216,10 @@ fn versions() -> Vec<Template> {
         get("<oldwidgets>"),
         merge("<oldwidgets>/w", json!({"spec": {"color": "blue"}})),
         put("<oldwidgets>/w", widget("w")),
+        merge(
+            "<widgets>/w",
+            json!({"kind": "Other", "metadata": {"deletionGracePeriodSeconds": 5, "uid": "other"}}),
+        ),
         post("<oldwidgets>", widget("v")),
         watch("<oldwidgets>?watch=1&resourceVersion=<list>&timeoutSeconds=60"),
     ]
@@ -233,6 +242,14 @@ fn deletions() -> Vec<Template> {
         merge(
             "<maps>/a",
             json!({"metadata": {"finalizers": ["ex.io/hold", "ex.io/new"]}}),
+        ),
+        merge(
+            "<maps>/a",
+            json!({"metadata": {"uid": "other", "finalizers": ["ex.io/hold", "ex.io/new"], "labels": {"a": "!"}}}),
+        ),
+        merge(
+            "<maps>/a",
+            json!({"metadata": {"uid": "other", "resourceVersion": "1"}}),
         ),
         merge(
             "<maps>/a",
@@ -299,8 +316,62 @@ fn bodies() -> Vec<Template> {
         put("<leases>/made", json!({"metadata": {"name": "made"}, "spec": {"holderIdentity": "a"}})),
         put("<leases>/made", json!({"metadata": {"name": "made"}, "spec": {"holderIdentity": "b"}})),
         put("<leases>/made", json!({"metadata": {"name": "made", "resourceVersion": "<rv made>"}, "spec": {"holderIdentity": "b"}})),
+        put("<leases>/none", json!({"metadata": {"name": "none"}, "spec": {"renewTime": null, "acquireTime": null}})),
+        put("<leases>/none", json!({"metadata": {"name": "none", "resourceVersion": "<rv none>"}, "spec": {}})),
         put("<leases>/other", json!({"metadata": {"name": "other", "uid": "some"}, "spec": {"holderIdentity": "a"}})),
     ]
+}
+
+/// A type that is left out is the usual one, whatever it was.
+fn secrets() -> Vec<Template> {
+    let named = |name: &str, mut more: Value| {
+        more["metadata"] = json!({"name": name});
+        more
+    };
+    vec![
+        post(
+            "<secrets>",
+            named("own", json!({"type": "ex.io/own", "data": {"k": ""}})),
+        ),
+        put("<secrets>/own", named("own", json!({"data": {"k": "dg=="}}))),
+        merge("<secrets>/own", json!({"type": null})),
+        merge("<secrets>/own", json!({"type": ""})),
+        merge("<secrets>/own", json!({"stringData": {}})),
+        put(
+            "<secrets>/own",
+            named("own", json!({"type": "ex.io/own", "data": {}, "stringData": {}})),
+        ),
+        get("<secrets>/own"),
+        post("<secrets>", named("b", json!({"stringData": {}}))),
+    ]
+}
+
+/// Empty bytes are other data than none, empty texts are not.
+fn immutables() -> Vec<Template> {
+    let fixed = json!({"metadata": {"name": "f"}, "immutable": true});
+    let with = |more: Value| {
+        let mut object = fixed.clone();
+        object
+            .as_object_mut()
+            .unwrap()
+            .append(&mut more.as_object().unwrap().clone());
+        object
+    };
+    let mut script = vec![post("<secrets>", fixed.clone()), post("<maps>", fixed.clone())];
+    for of in ["<secrets>/f", "<maps>/f"] {
+        script.extend([
+            put(of, with(json!({"data": {}}))),
+            put(of, with(json!({"data": null}))),
+            merge(of, json!({"data": {}})),
+            merge(of, json!({"immutable": null, "data": {"k": "dg=="}})),
+        ]);
+    }
+    script.extend([
+        put("<secrets>/f", with(json!({"data": {}, "type": "kubernetes.io/tls"}))),
+        put("<secrets>/f", with(json!({"stringData": {}}))),
+        put("<maps>/f", with(json!({"binaryData": {}}))),
+    ]);
+    script
 }
 
 fn events() -> Vec<Template> {
@@ -389,6 +460,19 @@ fn parting() -> Vec<Vec<Template>> {
         post("<leases>", json!({"metadata": {"name": "a"}})),
         merge("<leases>/a?dryRun=All", json!({"metadata": {"selfLink": "x"}})),
     ];
+    let held = |name: &str| json!({"metadata": {"name": name, "finalizers": ["ex.io/hold"]}});
+    let marked_lease = vec![
+        post("<leases>", held("a")),
+        delete("<leases>/a"),
+        post("<secrets>", json!({"metadata": {"name": "later"}})),
+        merge("<leases>/a", json!({"apiVersion": null})),
+    ];
+    let last_of_a_secret = vec![
+        post("<secrets>", held("s")),
+        delete("<secrets>/s"),
+        put("<secrets>/s", json!({"metadata": {"name": "s"}, "data": {"k": null}})),
+        get("<secrets>/s"),
+    ];
     let on_map = of_a_map.map(|last| vec![post("<maps>", map("a")), last]);
     let on_widget = of_a_widget.map(|last| vec![post("<widgets>", widget("a")), last]);
     let alone = of_nothing.map(|last| vec![last]);
@@ -396,6 +480,6 @@ fn parting() -> Vec<Vec<Template>> {
         .into_iter()
         .chain(on_widget)
         .chain(alone)
-        .chain([lease])
+        .chain([lease, marked_lease, last_of_a_secret])
         .collect()
 }
