@@ -78,6 +78,22 @@ const RUNS: &[LongRun] = &[
         oracle: false,
     },
     LongRun {
+        name: "store-faults",
+        about: "each operation of a run of the durable store on its files fails once, in each way",
+        tests: &["-p", "objectstore", "--test", "suite", "faults::"],
+        cases: Some(("OSB_STORE_FAULTS", 1000)),
+        seed: None,
+        oracle: false,
+    },
+    LongRun {
+        name: "store-flips",
+        about: "one bit of one file of the durable store is changed, so many in each file",
+        tests: &["-p", "objectstore", "--test", "suite", "flips::"],
+        cases: Some(("OSB_STORE_FLIPS", 250)),
+        seed: Some("OSB_STORE_SEED"),
+        oracle: false,
+    },
+    LongRun {
         name: "differential",
         about: "random requests to our Kubernetes API and to a real one",
         tests: &["-p", "apiserver", "--test", "suite", "differential::"],

@@ -1,6 +1,7 @@
 //! Tasks of the project: `cargo xtask help`.
 
 mod check;
+mod fuzz;
 mod long;
 mod metadata;
 mod oracle;
@@ -8,6 +9,7 @@ mod run;
 mod spec;
 mod test;
 mod tools;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -22,8 +24,10 @@ Tasks of the project: cargo xtask TASK
   test ARGS          what ARGS of cargo test choose (-p CRATE NAME), with real servers
   oracle             build etcd, kube-apiserver, kube-controller-manager and kubectl; print their folder
   bench [ARGS]       the load generator (tools/loadgen), release build
-  torture [ARGS]     kill and restart a broker under load (tools/torture), release build
+  torture [ARGS]     kill and restart a broker under load (tools/torture), release build; --power: take its power
+  upgrade [ARGS]     leave data folders with an older commit's broker (--from REV), and go on with this one
   long [NAME]        play tests longer than CI does, from a seed; without NAME: which there are
+  fuzz [TARGET...]   run the fuzz targets (fuzz/), each for 60 s or as --seconds says; --minimise, --list
   proof [NAME]       repeat the run that proofs/NAME.json records; without NAME: which there are
   spec [PART...]     which tests prove which requirements of the specification (spec/osb-2.17.tsv)
   spec --strict      the same; fails when a requirement is cited by no test
@@ -57,7 +61,9 @@ fn run_task(task: &str, args: &[String]) -> Result<()> {
             Ok(())
         }
         "bench" | "torture" => tools::tool(task, args),
+        "upgrade" => upgrade::upgrade(args),
         "long" => long::long(args),
+        "fuzz" => fuzz::fuzz(args),
         "proof" => tools::proof(args),
         "spec" => spec::spec(args),
         "help" | "--help" | "-h" => {

@@ -8,7 +8,10 @@ use anyhow::{Context as _, Result};
 use crate::{oracle, run, tools};
 
 /// What CI runs after the tests: name of the task and its arguments.
-const LONG_RUNS: &[&[&str]] = &[&["torture", "--kills", "50"]];
+const LONG_RUNS: &[&[&str]] = &[
+    &["torture", "--kills", "50"],
+    &["torture", "--power", "--moments", "50"],
+];
 
 /// Runs the tests: all, or what `args` (arguments of `cargo test`) choose, and then no long runs.
 ///
@@ -60,6 +63,7 @@ impl Parts {
             "parts of the tests",
             "install what the message names; cargo test runs without any of it",
             || {
+                strace()?;
                 parts = Some(Self {
                     postgres: postgres()?,
                     oracle: oracle::ensure()?,
@@ -81,8 +85,18 @@ impl Parts {
 
 /// PostgreSQL's programs, installed from Debian's package where that is possible.
 fn postgres() -> Result<PathBuf> {
-    let missing = match testparts::postgres_bin() {
-        Ok(folder) => return Ok(folder),
+    installed(testparts::postgres_bin, "postgresql")
+}
+
+/// The program that watches what a process does with files, likewise.
+fn strace() -> Result<PathBuf> {
+    installed(testparts::strace, "strace")
+}
+
+/// What `find` finds, after an installation of the package if that is needed and possible.
+fn installed(find: fn() -> Result<PathBuf, testparts::Error>, package: &str) -> Result<PathBuf> {
+    let missing = match find() {
+        Ok(found) => return Ok(found),
         Err(missing) => missing,
     };
     if !can_install()? {
@@ -97,8 +111,8 @@ fn postgres() -> Result<PathBuf> {
         )
     };
     apt(&["update", "--quiet"])?;
-    apt(&["install", "--yes", "--quiet", "--no-install-recommends", "postgresql"])?;
-    Ok(testparts::postgres_bin()?)
+    apt(&["install", "--yes", "--quiet", "--no-install-recommends", package])?;
+    Ok(find()?)
 }
 
 /// Whether this is root on a Debian.

@@ -5,7 +5,7 @@ use std::io;
 use anyhow::{Context as _, Result, bail};
 
 use crate::metadata::Metadata;
-use crate::{long, run};
+use crate::{fuzz, long, run, upgrade};
 
 /// The package behind a task.
 fn package(task: &str) -> Option<&'static str> {
@@ -56,6 +56,8 @@ pub(crate) fn proof(args: &[String]) -> Result<()> {
     match recorded.args.split_first() {
         Some((task, args)) if package(task).is_some() => tool(task, args),
         Some((task, args)) if task == "long" => long::long(args),
+        Some((task, args)) if task == "upgrade" => upgrade::upgrade(args),
+        Some((task, args)) if task == "fuzz" => fuzz::fuzz(args),
         _ => bail!(
             "proofs/{name}.json records no run that can be repeated: {:?}",
             recorded.args

@@ -7,6 +7,18 @@ use crate::id::{OfferingId, OperationId, PlanId};
 use crate::request::MaintenanceVersion;
 
 /// `metadata` of an instance (OSB-META-01, -02).
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{Object, answer::*}; }
+/// use osb_sdk::{InstanceMetadata, Object};
+///
+/// let metadata = InstanceMetadata {
+///     labels: Object::from_iter([("team".to_owned(), "blue".into())]),
+///     ..InstanceMetadata::default()
+/// };
+/// assert_eq!(serde_json::to_value(&metadata)?, serde_json::json!({"labels": {"team": "blue"}}));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InstanceMetadata {
     /// User-facing attributes.
@@ -104,6 +116,24 @@ pub enum Removed {
 }
 
 /// A volume to mount (OSB-BIND-25, -26).
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{Object, answer::*}; }
+/// use osb_sdk::{Device, DeviceType, Object, VolumeMode, VolumeMount};
+///
+/// let mount = VolumeMount {
+///     driver: "nfsv3driver".to_owned(),
+///     container_dir: "/data".to_owned(),
+///     mode: VolumeMode::ReadWrite,
+///     device_type: DeviceType::Shared,
+///     device: Device {
+///         volume_id: "vol_1".to_owned(),
+///         mount_config: Some(Object::from_iter([("source".to_owned(), "nfs://nfs.example.com/vol_1".into())])),
+///     },
+/// };
+/// assert_eq!(serde_json::to_value(&mount)?["device"]["volume_id"], "vol_1");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VolumeMount {
     /// The name of the volume driver.
@@ -119,6 +149,16 @@ pub struct VolumeMount {
 }
 
 /// `mode` of a volume mount.
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{answer::*}; }
+/// use osb_sdk::VolumeMode;
+///
+/// let read_only = true;
+/// let mode = if read_only { VolumeMode::Read } else { VolumeMode::ReadWrite };
+/// assert_eq!(serde_json::to_value(mode)?, "r");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VolumeMode {
     /// `r`
@@ -130,6 +170,12 @@ pub enum VolumeMode {
 }
 
 /// `device_type` of a volume mount.
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{answer::*}; }
+/// assert_eq!(serde_json::to_value(osb_sdk::DeviceType::Shared)?, "shared");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceType {
@@ -138,6 +184,15 @@ pub enum DeviceType {
 }
 
 /// `device` of a volume mount.
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{answer::*}; }
+/// use osb_sdk::Device;
+///
+/// let device = Device { volume_id: "vol_1".to_owned(), mount_config: None };
+/// assert_eq!(serde_json::to_value(&device)?, serde_json::json!({"volume_id": "vol_1"}));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Device {
     /// The volume.
@@ -148,6 +203,19 @@ pub struct Device {
 }
 
 /// A network endpoint of the service (OSB-BIND-28).
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{answer::*}; }
+/// use osb_sdk::{Endpoint, Protocol};
+///
+/// let endpoint = Endpoint {
+///     host: "db.example.com".to_owned(),
+///     ports: vec!["5432".to_owned(), "9000-9010".to_owned()],
+///     protocol: Some(Protocol::Tcp),
+/// };
+/// assert_eq!(serde_json::to_value(&endpoint)?["protocol"], "tcp");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// A host name or one IP address.
@@ -160,6 +228,12 @@ pub struct Endpoint {
 }
 
 /// `protocol` of an endpoint.
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{answer::*}; }
+/// assert_eq!(serde_json::to_value(osb_sdk::Protocol::All)?, "all");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
@@ -172,6 +246,17 @@ pub enum Protocol {
 }
 
 /// `metadata` of a binding: when it ends (OSB-BIND-29, -30). Times are `yyyy-mm-ddThh:mm:ss.sZ`.
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{answer::*}; }
+/// use osb_sdk::BindingMetadata;
+///
+/// // As a platform, or a test, reads it.
+/// let metadata: BindingMetadata = serde_json::from_str(r#"{"expires_at": "2026-12-31T00:00:00.0Z"}"#)?;
+/// assert_eq!(metadata.expires_at.as_deref(), Some("2026-12-31T00:00:00.0Z"));
+/// assert_eq!(metadata.renew_before, None);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BindingMetadata {
     /// From then on the binding is not valid any more.

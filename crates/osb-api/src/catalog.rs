@@ -43,6 +43,23 @@ pub struct Catalog {
 }
 
 /// A service offering (OSB-SVC-01 to -13).
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{catalog::*}; }
+/// use osb_sdk::{Offering, Plan, Requires};
+///
+/// let offering = Offering::new("1f7ddf0e-6d7c-4b3c-9c0e-2f0b1a5d3b11", "postgres", "A database of your own")
+///     .bindable(true)
+///     .plan_updateable(true)
+///     .instances_retrievable(true)
+///     .bindings_retrievable(true)
+///     .requires(Requires::SyslogDrain)
+///     .tags(["sql", "relational"])
+///     .metadata("displayName", "PostgreSQL")
+///     .plan(Plan::new("5a0d6f3c-5a55-4f56-8a3a-6c8b7d1f0a01", "small", "10 connections"))
+///     .plan(Plan::new("5a0d6f3c-5a55-4f56-8a3a-6c8b7d1f0a02", "large", "200 connections").free(false));
+/// assert_eq!(offering.plans[1].name, "large");
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Offering {
     /// Unique in the world and for ever; a GUID is best. Ids are checked by [`Catalog::check`], not before.
@@ -84,6 +101,15 @@ pub struct Offering {
 }
 
 /// A permission that the platform has to give (OSB-SVC-05).
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{catalog::*}; }
+/// use osb_sdk::{Offering, Requires};
+///
+/// let offering = Offering::new("c0a4", "volume", "Shared folders").requires(Requires::VolumeMount);
+/// assert_eq!(serde_json::to_value(&offering)?["requires"], serde_json::json!(["volume_mount"]));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Requires {
@@ -96,6 +122,19 @@ pub enum Requires {
 }
 
 /// `dashboard_client` (OSB-SVC-11).
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{catalog::*}; }
+/// use osb_sdk::{DashboardClient, Offering};
+///
+/// let client = DashboardClient {
+///     id: "log-archive".to_owned(),
+///     secret: "from the environment".to_owned(),
+///     redirect_uri: Some("https://logs.example.com/login".to_owned()),
+/// };
+/// let offering = Offering::new("6f1b", "log-archive", "Keeps logs").dashboard_client(client);
+/// assert!(!format!("{offering:?}").contains("environment"), "the secret is not printed");
+/// ```
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct DashboardClient {
     /// The id of the OAuth2 client.
@@ -116,6 +155,20 @@ impl fmt::Debug for DashboardClient {
 }
 
 /// A plan (OSB-PLAN-01 to -12).
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{catalog::*}; }
+/// use std::time::Duration;
+/// use osb_sdk::Plan;
+///
+/// let plan = Plan::new("5a0d6f3c-5a55-4f56-8a3a-6c8b7d1f0a02", "large", "200 connections")
+///     .free(false)
+///     .binding_rotatable(true)
+///     .maintenance_version("1.2.0")
+///     .maximum_polling_duration(Duration::from_secs(60 * 60))
+///     .metadata("bullets", serde_json::json!(["200 connections", "daily backups"]));
+/// assert_eq!(plan.maximum_polling_duration, Some(3600));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
     /// Unique in the world and for ever; a GUID is best.
@@ -153,6 +206,18 @@ pub struct Plan {
 }
 
 /// `maintenance_info` of a plan (OSB-MNT-01, -02).
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{catalog::*}; }
+/// use osb_sdk::{MaintenanceInfo, Plan};
+///
+/// let newest = MaintenanceInfo {
+///     version: "1.2.0".to_owned(),
+///     description: Some("Brings the extensions to their newest versions".to_owned()),
+/// };
+/// let plan = Plan { maintenance_info: Some(newest), ..Plan::new("5a0d", "small", "10 connections") };
+/// assert_eq!(plan.maintenance_info.unwrap().version, "1.2.0");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MaintenanceInfo {
     /// A semantic version.
@@ -164,6 +229,20 @@ pub struct MaintenanceInfo {
 
 /// The JSON Schemas of a plan's parameters (OSB-SCH-01). On the wire each one is nested:
 /// `{"service_instance": {"create": {"parameters": {…}}}}`.
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{catalog::*}; }
+/// use osb_sdk::{Plan, Schemas};
+/// use serde_json::json;
+///
+/// // Instead of the schema that comes from the type of the parameters.
+/// let of_this_plan = json!({"type": "object", "properties": {"size_gb": {"type": "integer", "maximum": 10}}});
+/// let schemas = Schemas { instance_create: of_this_plan.as_object().cloned(), ..Schemas::default() };
+/// let plan = Plan::new("5a0d", "small", "At most 10 gigabytes").schemas(schemas);
+/// let served = serde_json::to_value(&plan)?;
+/// assert_eq!(served["schemas"]["service_instance"]["create"]["parameters"], of_this_plan);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Schemas {
     /// `service_instance.create.parameters`

@@ -9,11 +9,38 @@ use crate::Object;
 ///
 /// The views never fail: a member that is missing or of another type is `None`. Which members are there depends on the
 /// platform and on the version that it speaks (OSB-PROF-04).
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{context::*}; }
+/// use osb_sdk::{Context, ContextView};
+///
+/// # let json = r#"{"platform": "kubernetes", "namespace": "shop", "clusterid": "c1", "instance_name": "db"}"#;
+/// let context: Context = serde_json::from_str(json)?;
+/// assert_eq!(context.platform(), Some("kubernetes"));
+/// assert_eq!(context.instance_name(), Some("db"));
+/// let owner = match context.view() {
+///     ContextView::CloudFoundry(cf) => cf.space_guid(),
+///     ContextView::Kubernetes(kubernetes) => kubernetes.namespace(),
+///     ContextView::Other(_) => None,
+/// };
+/// assert_eq!(owner, Some("shop"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Context(pub Object);
 
 /// A context seen as what its platform sends.
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{context::*}; }
+/// use osb_sdk::{Context, ContextView};
+///
+/// let context: Context = serde_json::from_str(r#"{"platform": "sapcp", "subaccount_id": "s1"}"#)?;
+/// let ContextView::Other(members) = context.view() else { panic!("no platform of the specification's profile") };
+/// assert_eq!(members["subaccount_id"], "s1");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ContextView<'a> {
     /// `platform: cloudfoundry`.
@@ -25,10 +52,31 @@ pub enum ContextView<'a> {
 }
 
 /// The context of Cloud Foundry (OSB-PROF-02). GUIDs are the identity; names and annotations may change.
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{context::*}; }
+/// use osb_sdk::{Context, ContextView};
+///
+/// let json = r#"{"platform": "cloudfoundry", "organization_guid": "o1", "space_guid": "s1", "space_name": "dev"}"#;
+/// let context: Context = serde_json::from_str(json)?;
+/// let ContextView::CloudFoundry(cf) = context.view() else { panic!("it is Cloud Foundry's") };
+/// assert_eq!((cf.space_guid(), cf.space_name(), cf.organization_name()), (Some("s1"), Some("dev"), None));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CloudFoundryContext<'a>(&'a Object);
 
 /// The context of Kubernetes (OSB-PROF-03).
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{context::*}; }
+/// use osb_sdk::{Context, ContextView};
+///
+/// let context: Context = serde_json::from_str(r#"{"platform": "kubernetes", "namespace": "shop", "clusterid": "c1"}"#)?;
+/// let ContextView::Kubernetes(kubernetes) = context.view() else { panic!("it is Kubernetes'") };
+/// assert_eq!((kubernetes.namespace(), kubernetes.clusterid()), (Some("shop"), Some("c1")));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KubernetesContext<'a>(&'a Object);
 

@@ -11,6 +11,14 @@ pub const MAX_ID_BYTES: usize = 1024;
 pub const MAX_OPERATION_CHARS: usize = 10_000;
 
 /// Why a text is no identifier.
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{id::*}; }
+/// use osb_sdk::{IdError, InstanceId};
+///
+/// assert_eq!(InstanceId::new(""), Err(IdError::Empty));
+/// assert_eq!(InstanceId::new("x".repeat(2_000)), Err(IdError::TooLong));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// Identifiers are non-empty strings.
@@ -108,18 +116,51 @@ macro_rules! id {
 
 id! {
     /// `instance_id`: chosen by the platform, globally unique.
+    ///
+    /// ```
+    /// # mod osb_sdk { pub use osb_api::{id::*}; }
+    /// use osb_sdk::InstanceId;
+    ///
+    /// let id = InstanceId::new("crn:v1:bluemix:a/4b::")?;
+    /// assert_eq!(id.as_str(), "crn:v1:bluemix:a/4b::");
+    /// assert!(InstanceId::new("").is_err());
+    /// # Ok::<(), osb_sdk::IdError>(())
+    /// ```
     InstanceId, check_id
 }
 id! {
     /// `binding_id`: chosen by the platform, globally unique.
+    ///
+    /// ```
+    /// # mod osb_sdk { pub use osb_api::{id::*}; }
+    /// assert_eq!(osb_sdk::BindingId::new("app-1")?.to_string(), "app-1");
+    /// # Ok::<(), osb_sdk::IdError>(())
+    /// ```
     BindingId, check_id
 }
 id! {
     /// `service_id`: the id of a service offering in the catalog.
+    ///
+    /// ```
+    /// # mod osb_sdk { pub use osb_api::{id::*}; }
+    /// let id: osb_sdk::OfferingId = "1f7ddf0e-6d7c-4b3c-9c0e-2f0b1a5d3b11".parse()?;
+    /// assert!(id.as_str().starts_with("1f7d"));
+    /// # Ok::<(), osb_sdk::IdError>(())
+    /// ```
     OfferingId, check_id
 }
 id! {
     /// `plan_id`: the id of a plan in the catalog.
+    ///
+    /// ```
+    /// # mod osb_sdk { pub use osb_api::{id::*}; }
+    /// use osb_sdk::PlanId;
+    ///
+    /// const LARGE: &str = "5a0d6f3c-5a55-4f56-8a3a-6c8b7d1f0a02";
+    /// let id = PlanId::new(LARGE)?;
+    /// assert_eq!(id.as_str(), LARGE);
+    /// # Ok::<(), osb_sdk::IdError>(())
+    /// ```
     PlanId, check_id
 }
 id! {

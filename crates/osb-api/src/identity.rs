@@ -17,6 +17,21 @@ pub const MAX_IDENTITY_BYTES: usize = 16 * 1024;
 ///
 /// The accessors look at the members that the profile of the specification names (OSB-PROF-08) and answer `None` for
 /// one that is missing or of another type: platforms may send what they like (OSB-OID-03).
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{identity::*}; }
+/// use osb_sdk::OriginatingIdentity;
+///
+/// // In a test, what `TestBroker::set_user` takes.
+/// let value = serde_json::json!({"username": "ann", "uid": "u1", "groups": ["admins"]});
+/// let identity = OriginatingIdentity {
+///     platform: "kubernetes".to_owned(),
+///     value: value.as_object().cloned().unwrap_or_default(),
+/// };
+/// assert_eq!(identity.user(), Some("ann"));
+/// assert!(identity.groups().any(|group| group == "admins"));
+/// assert_eq!(OriginatingIdentity::decode(&identity.encode()), Ok(identity));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct OriginatingIdentity {
     /// `cloudfoundry`, `kubernetes` or any other name.
@@ -31,6 +46,17 @@ pub struct OriginatingIdentity {
 pub struct IdentityError;
 
 /// A user of a platform in the form that Kubernetes has for one, whatever the platform.
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{identity::*, Object}; }
+/// use osb_sdk::{Object, OriginatingIdentity};
+///
+/// # let user_id = Object::from_iter([("user_id".to_owned(), "683ea748".into())]);
+/// # let identity = OriginatingIdentity { platform: "cloudfoundry".to_owned(), value: user_id };
+/// let user = identity.user_info();
+/// assert_eq!((user.name.as_str(), user.uid.as_str()), ("683ea748", "683ea748"));
+/// assert!(user.groups.is_empty(), "only Kubernetes tells them");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserInfo {
     /// What the user is called: `username`, `user_name`, else the id; empty when the platform says nothing of it.

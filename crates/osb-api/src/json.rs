@@ -15,6 +15,10 @@ use crate::id::IdError;
 /// The deepest nesting that is read: objects and arrays within each other, the body itself being the first.
 pub const MAX_DEPTH: usize = 64;
 
+/// How names start that mean something to serde_json: what was taken with one would be read as something else, or not at
+/// all, when it comes back from where it was stored.
+const RESERVED: &str = "$serde_json::private::";
+
 /// How much of one member's name an error shows, in characters.
 const SHOWN_NAME: usize = 64;
 
@@ -68,7 +72,8 @@ pub enum BodyError {
 /// Reads one JSON value and nothing after it.
 ///
 /// # Errors
-/// [`BodyError::Syntax`], [`BodyError::TooDeep`], [`BodyError::Duplicate`].
+/// [`BodyError::Syntax`], [`BodyError::TooDeep`], [`BodyError::Duplicate`]; [`BodyError::Unusable`] for a member whose name
+/// serde_json keeps for itself.
 pub fn read(bytes: &[u8]) -> Result<Value, BodyError> {
     let mut failure = None;
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
@@ -97,6 +102,7 @@ struct Failure {
 enum FailureKind {
     TooDeep,
     Duplicate,
+    Reserved,
 }
 
 enum Step {
@@ -110,6 +116,10 @@ impl Failure {
             FailureKind::TooDeep => BodyError::TooDeep,
             FailureKind::Duplicate => BodyError::Duplicate {
                 path: path_of(self.way.iter().rev()),
+            },
+            FailureKind::Reserved => BodyError::Unusable {
+                path: path_of(self.way.iter().rev()),
+                reason: "has a name that cannot be used".to_owned(),
             },
         }
     }
@@ -231,12 +241,15 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut object = Object::new();
         self.inner::<A::Error>()?;
         while let Some(name) = map.next_key::<String>()? {
-            if object.contains_key(&name) {
-                *self.failure = Some(Failure {
-                    kind: FailureKind::Duplicate,
-                    way: vec![Step::Name(name)],
-                });
-                return Err(A::Error::custom("duplicate"));
+            let refused = if object.contains_key(&name) {
+                Some(FailureKind::Duplicate)
+            } else {
+                name.starts_with(RESERVED).then_some(FailureKind::Reserved)
+            };
+            if let Some(kind) = refused {
+                let way = vec![Step::Name(name)];
+                *self.failure = Some(Failure { kind, way });
+                return Err(A::Error::custom("refused"));
             }
             match map.next_value_seed(self.inner::<A::Error>()?) {
                 Ok(value) => object.insert(name, value),
@@ -492,6 +505,24 @@ mod tests {
             panic!()
         };
         assert!(error.to_string().len() < 100, "{error}");
+    }
+
+    #[test]
+    fn a_name_that_serde_json_keeps_for_itself_is_refused() {
+        for (text, path) in [
+            (
+                r#"{"a":{"$serde_json::private::RawValue":"[1"}}"#,
+                "a.$serde_json::private::RawValue",
+            ),
+            (
+                r#"[{"\u0024serde_json::private::Number":"1"}]"#,
+                "[0].$serde_json::private::Number",
+            ),
+        ] {
+            let reason = "has a name that cannot be used".to_owned();
+            let path = path.to_owned();
+            assert_eq!(read(text.as_bytes()), Err(BodyError::Unusable { path, reason }));
+        }
     }
 
     #[test]

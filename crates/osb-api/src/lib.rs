@@ -27,4 +27,12 @@ pub mod request;
 pub mod version;
 
 /// A JSON object.
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{Object}; }
+/// use osb_sdk::Object;
+///
+/// let labels = Object::from_iter([("team".to_owned(), "blue".into())]);
+/// assert_eq!(labels["team"], "blue");
+/// ```
 pub type Object = serde_json::Map<String, serde_json::Value>;

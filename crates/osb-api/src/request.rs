@@ -30,6 +30,15 @@ pub enum MissingOrganization {
 }
 
 /// `maintenance_info` of a request: only the version counts (OSB-MNT-03).
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{request::*}; }
+/// use osb_sdk::MaintenanceVersion;
+///
+/// let wanted: MaintenanceVersion = serde_json::from_str(r#"{"version": "1.2.0"}"#)?;
+/// assert_eq!(wanted.version, "1.2.0");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MaintenanceVersion {
     /// Compared as an exact string (OSB-MNT-04).
@@ -37,6 +46,24 @@ pub struct MaintenanceVersion {
 }
 
 /// The body of `PUT /v2/service_instances/:instance_id` (OSB-PROV-01 to -07).
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{request::*}; }
+/// use osb_sdk::ProvisionRequest;
+/// use serde_json::json;
+///
+/// /// Who pays: a part of a hook for `Broker::validate`.
+/// fn cost_centre(request: &ProvisionRequest) -> Option<&str> {
+///     request.context.as_ref()?.object("namespace_annotations")?.get("example.com/cost-centre")?.as_str()
+/// }
+///
+/// let request: ProvisionRequest = serde_json::from_value(json!({
+///     "service_id": "1f7d", "plan_id": "5a0d", "organization_guid": "o", "space_guid": "s",
+///     "context": {"platform": "kubernetes", "namespace_annotations": {"example.com/cost-centre": "4711"}},
+/// }))?;
+/// assert_eq!(cost_centre(&request), Some("4711"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProvisionRequest {
     /// An offering of the catalog.
@@ -105,6 +132,18 @@ fn maintenance_info(body: &mut Members) -> Result<Option<MaintenanceVersion>, Bo
 }
 
 /// `bind_resource` (OSB-BIND-05, OSB-PROF-05).
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{request::*}; }
+/// use osb_sdk::BindResource;
+///
+/// let of_a_route: BindResource = serde_json::from_str(r#"{"route": "shop.example.com"}"#)?;
+/// assert_eq!(of_a_route.route.as_deref(), Some("shop.example.com"));
+/// let of_an_application: BindResource = serde_json::from_str(r#"{"app_guid": "a1", "space_guid": "s1"}"#)?;
+/// assert_eq!(of_an_application.app_guid.as_deref(), Some("a1"));
+/// assert_eq!(of_an_application.other["space_guid"], "s1");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BindResource {
     /// The application that will use the binding.
@@ -122,6 +161,19 @@ pub struct BindResource {
 ///
 /// `service_id` and `plan_id` are optional here because a rotation may leave them out (OSB-ROT-03); a plain bind
 /// without them is refused by [`BindRequest::check`].
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{request::*}; }
+/// use osb_sdk::BindRequest;
+/// use serde_json::json;
+///
+/// let request: BindRequest = serde_json::from_value(json!({
+///     "service_id": "1f7d", "plan_id": "5a0d", "bind_resource": {"app_guid": "a1"}, "parameters": {"valid_days": 30},
+/// }))?;
+/// assert_eq!(request.app_guid(), Some("a1"));
+/// assert!(request.predecessor_binding_id.is_none(), "it is no rotation");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct BindRequest {
     /// The offering of the instance.
@@ -207,6 +259,15 @@ fn bind_resource(body: &mut Members) -> Result<Option<BindResource>, BodyError> 
 }
 
 /// `previous_values` of an update: information only, any subset (OSB-UPD-05).
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{request::*}; }
+/// use osb_sdk::PreviousValues;
+///
+/// let before: PreviousValues = serde_json::from_str(r#"{"plan_id": "5a0d"}"#)?;
+/// assert_eq!(before.plan_id.as_ref().map(|plan| plan.as_str()), Some("5a0d"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PreviousValues {
     /// The plan before the update.
@@ -218,6 +279,19 @@ pub struct PreviousValues {
 }
 
 /// The body of `PATCH /v2/service_instances/:instance_id` (OSB-UPD-01 to -06).
+///
+/// ```
+/// # mod osb_sdk { pub use osb_api::{request::*}; }
+/// use osb_sdk::UpdateRequest;
+/// use serde_json::json;
+///
+/// let request: UpdateRequest = serde_json::from_value(json!({
+///     "service_id": "1f7d", "plan_id": "5a0e", "maintenance_info": {"version": "1.2.0"},
+/// }))?;
+/// assert!(request.parameters.is_none(), "they stay as they are");
+/// assert_eq!(request.maintenance_info.map(|info| info.version).as_deref(), Some("1.2.0"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct UpdateRequest {
     /// The offering of the instance.

@@ -24,6 +24,9 @@ mod answer;
 mod call;
 mod checker;
 mod cleanup;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ledger;
 mod life;
 mod options;

@@ -10,6 +10,7 @@ mod orphans;
 mod outcome;
 mod ready;
 mod run;
+mod updates;
 mod watch;
 
 pub use orphans::{Orphan, OrphanError};

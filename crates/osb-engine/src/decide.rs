@@ -17,7 +17,7 @@
 use osb_api::answer::{LastOperation, State};
 use osb_api::id::OperationId;
 
-use crate::resource::{Ended, Outcome, Stored, Verb};
+use crate::resource::{Bound, Ended, Outcome, Running, Stored, Verb};
 
 /// What a PUT finds when its create met an object of that name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub(crate) fn update(existing: &Stored, same_ids: bool, is_same: impl Fn(&str) -
     let is_same = |digest: Option<&String>| digest.is_some_and(|digest| is_same(digest));
     let deleted = existing.metadata.deletion_timestamp.is_some();
     match &record.operation {
-        Some(running) if running.verb == Verb::Update && !deleted && is_same(running.digest.as_ref()) => {
+        Some(running) if is_going_on(running) && !deleted && is_same(running.digest.as_ref()) => {
             OnUpdate::Join(running.id.clone())
         }
         Some(_) => OnUpdate::Busy,
@@ -93,6 +93,11 @@ pub(crate) fn update(existing: &Stored, same_ids: bool, is_same: impl Fn(&str) -
             _ => OnUpdate::Accept,
         },
     }
+}
+
+/// Whether it is an update that may still succeed; one that was given up is only being undone.
+fn is_going_on(running: &Running) -> bool {
+    running.verb == Verb::Update && running.bound != Some(Bound::GivenUp)
 }
 
 /// What a DELETE finds.

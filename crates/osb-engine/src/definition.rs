@@ -7,8 +7,9 @@ use std::time::Duration;
 use futures::stream::{BoxStream, Stream, StreamExt as _};
 use osb_api::Object;
 use osb_api::catalog::{Catalog, CatalogProblem, CheckedCatalog, Offering, Plan};
-use tokio::sync::Semaphore;
 
+use crate::custom::definitions::Additions;
+use crate::custom::{Controller, CustomKind, ErasedController, Fields, FieldsType, KindType, Kinds};
 use crate::erased::{Erased, ErasedUpdate, Typed};
 use crate::hooks::Hooks;
 use crate::schema::{ParameterSchema, SchemaError};
@@ -16,10 +17,20 @@ use crate::service::{Service, Updatable};
 use crate::services::{PlanRuntime, Services};
 
 /// When a verb answers.
+///
+/// ```
+/// # use osb_engine as osb_sdk;
+/// use osb_sdk::{Execution, Policy};
+///
+/// // A provision that always takes minutes: no request waits for it.
+/// let policy = Policy { provision: Execution::Async, ..Policy::default() };
+/// assert_eq!(policy.bind, Execution::Auto);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Execution {
     /// With the outcome when the work ends within the budget, else 202. A platform that does not accept a 202 gets a
-    /// 5xx when its longer budget ends; a creation is then cancelled and cleaned up.
+    /// 5xx when its longer budget ends; a creation is then cancelled and cleaned up, an update stopped and taken back
+    /// ([`Updatable::undo_update`](crate::Updatable::undo_update)).
     #[default]
     Auto,
     /// Always 202; a platform that does not accept that is refused before anything is written
@@ -30,8 +41,9 @@ pub enum Execution {
 /// How the operations of a plan are run.
 ///
 /// ```
+/// # use osb_engine as osb_sdk;
 /// use std::time::Duration;
-/// use osb_engine::{Broker, Execution, Policy};
+/// use osb_sdk::{Broker, Execution, Policy};
 ///
 /// let slow = Policy {
 ///     provision: Execution::Async,
@@ -84,10 +96,56 @@ impl Default for Policy {
 /// A broker: a name, and the services that it offers.
 ///
 /// The name is part of the API group of its resources (`<name>.osb.internal`), so it is a DNS label.
+///
+/// ```
+/// # mod osb_sdk { pub use osb_engine::*; pub use osb_api::catalog::{Offering, Plan}; }
+/// # struct Mailboxes;
+/// # impl osb_sdk::Service for Mailboxes {
+/// #     type Parameters = osb_sdk::NoParameters;
+/// #     type BindParameters = osb_sdk::NoParameters;
+/// #     type State = String;
+/// #     type Credentials = osb_sdk::NoParameters;
+/// #     async fn provision(&self, op: &osb_sdk::Operation, _: osb_sdk::NoParameters) -> osb_sdk::Result<String> {
+/// #         Ok(op.stable_name("mailbox"))
+/// #     }
+/// #     async fn deprovision(&self, _: &osb_sdk::Operation, _: Option<String>) -> osb_sdk::Result<()> { Ok(()) }
+/// #     async fn bind(
+/// #         &self, _: &osb_sdk::Operation, _: &String, _: osb_sdk::NoParameters,
+/// #     ) -> osb_sdk::Result<osb_sdk::Binding<osb_sdk::NoParameters>> {
+/// #         Ok(osb_sdk::Binding::new(osb_sdk::NoParameters {}))
+/// #     }
+/// #     async fn unbind(&self, _: &osb_sdk::Operation, _: &String, _: Option<osb_sdk::NoParameters>) -> osb_sdk::Result<()> {
+/// #         Ok(())
+/// #     }
+/// # }
+/// use std::time::Duration;
+/// use osb_sdk::{Action, Broker, Offering, Plan, Policy, Refused};
+///
+/// const SMALL: &str = "7a2f6f0e-8a7b-4a51-9a76-5f2a7d7f0a11";
+///
+/// fn somebody_asks(action: &Action<'_>) -> Result<(), Refused> {
+///     action.user.as_ref().map(|_| ()).ok_or_else(|| Refused::because("Say who you are."))
+/// }
+///
+/// let offering = Offering::new("0f9d2f0c-3c4e-4c40-8f6a-0c1d5f7e2b33", "mailbox", "Mailboxes")
+///     .bindable(true)
+///     .plan(Plan::new(SMALL, "small", "One gigabyte of mail"));
+/// let broker = Broker::new("mail")
+///     .service(offering, Mailboxes)
+///     .policy(SMALL, Policy { parallelism: 4, deadline: Duration::from_secs(600), ..Policy::default() })
+///     .authorize(somebody_asks);
+/// assert_eq!((broker.name(), broker.group().as_str()), ("mail", "mail.osb.internal"));
+/// ```
 pub struct Broker {
     name: String,
     services: Vec<(Offering, Result<Registration, SchemaError>)>,
+    /// Offerings of earlier versions, by id, with what serves their instances.
+    withdrawn: Vec<(String, Result<Registration, SchemaError>)>,
     policies: HashMap<String, Policy>,
+    /// By the offering's id.
+    fields: Vec<(String, Result<Arc<FieldsType>, String>)>,
+    kinds: Vec<Result<Arc<KindType>, String>>,
+    controllers: Vec<Arc<dyn ErasedController>>,
     pub(crate) hooks: Hooks,
     changes: Option<BoxStream<'static, Broker>>,
 }
@@ -99,6 +157,8 @@ pub(crate) struct Registration {
     bind: ParameterSchema,
     /// For a service whose instances can be changed.
     pub(crate) update: Option<UpdateRegistration>,
+    /// The author's fields of its instances.
+    pub(crate) fields: Option<Arc<FieldsType>>,
 }
 
 /// How instances of an offering are changed.
@@ -124,6 +184,12 @@ pub enum DefinitionError {
         /// What is wrong.
         error: SchemaError,
     },
+    /// The author's fields or kinds cannot stand in resources.
+    #[error("the resources cannot be defined: {0}")]
+    Resources(String),
+    /// Fields are declared for an offering that the catalog does not have.
+    #[error("there are fields for the offering {0:?}, but the catalog has no such offering")]
+    UnknownOffering(String),
     /// A policy is given for a plan that the catalog does not have.
     #[error("there is a policy for the plan {0:?}, but the catalog has no such plan")]
     UnknownPlan(String),
@@ -151,7 +217,11 @@ impl Broker {
         Self {
             name: name.into(),
             services: Vec::new(),
+            withdrawn: Vec::new(),
             policies: HashMap::new(),
+            fields: Vec::new(),
+            kinds: Vec::new(),
+            controllers: Vec::new(),
             hooks: Hooks::default(),
             changes: None,
         }
@@ -181,9 +251,45 @@ impl Broker {
         self
     }
 
+    /// Keeps the service of an offering that the catalog does not have any more: nothing new is sold, and what there is
+    /// of it is polled, fetched, bound and removed as before. A broker remembers the catalog that it served last, so a
+    /// plan that is left out of an offering needs nothing of the kind.
+    ///
+    /// ```
+    /// # use osb_engine as osb_sdk;
+    /// use osb_sdk::{Broker, Service};
+    ///
+    /// fn without_mailboxes(mailboxes: impl Service) -> Broker {
+    ///     Broker::new("mail").withdrawn("0f9d2f0c-3c4e-4c40-8f6a-0c1d5f7e2b33", mailboxes)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn withdrawn<S: Service>(mut self, offering_id: impl Into<String>, service: S) -> Self {
+        let registration = Registration::of(Arc::new(Typed(service)));
+        self.withdrawn.push((offering_id.into(), registration));
+        self
+    }
+
     /// Offers something else from time to time: each broker that the stream brings takes the place of the one before,
     /// with its catalog, services, policies and hooks. A wrong one is reported and not served. What there is of plans
-    /// that are not offered any more is served as before. The name stays.
+    /// that are not offered any more is served as before, also after a restart. The name stays.
+    ///
+    /// ```
+    /// # use osb_engine as osb_sdk;
+    /// use futures::stream;
+    /// use osb_sdk::Broker;
+    ///
+    /// /// What a file says, which somebody may edit.
+    /// fn offer(text: &str) -> Broker {
+    ///     // … an offering with a plan for each line …
+    ///     # let _ = text;
+    ///     Broker::new("mail")
+    /// }
+    ///
+    /// // Most often a stream that waits for the file to change, and then brings `offer` of what it says.
+    /// let later = stream::unfold("small\nlarge", |text| async move { Some((offer(text), text)) });
+    /// let broker = offer("small").changing(later);
+    /// ```
     #[must_use]
     pub fn changing(mut self, definitions: impl Stream<Item = Broker> + Send + 'static) -> Self {
         self.changes = Some(definitions.boxed());
@@ -200,6 +306,72 @@ impl Broker {
     pub fn policy(mut self, plan_id: impl Into<String>, policy: Policy) -> Self {
         self.policies.insert(plan_id.into(), policy);
         self
+    }
+
+    /// Shows fields of the author's own on each instance of an offering, under `ext` of its `ServiceInstance`, and in
+    /// columns of `kubectl get`. The service tells them with
+    /// [`Operation::set_fields`](crate::Operation::set_fields).
+    ///
+    /// Offerings may share a type or have one each; a field that two types have in common has the same type in both.
+    #[must_use]
+    pub fn fields<F: Fields>(mut self, offering_id: impl Into<String>) -> Self {
+        let fields = FieldsType::of::<F>();
+        let fields = fields.map_err(|what| format!("{}: {what}", std::any::type_name::<F>()));
+        self.fields.push((offering_id.into(), fields.map(Arc::new)));
+        self
+    }
+
+    /// Serves a further kind of resources in the broker's API group.
+    #[must_use]
+    pub fn kind<K: CustomKind>(mut self) -> Self {
+        self.kinds.push(KindType::of::<K>().map(Arc::new));
+        self
+    }
+
+    /// Has a controller look after the objects of its kind, in the namespaces of all platforms, for as long as the
+    /// broker runs. The kind is declared with it.
+    #[must_use]
+    pub fn controller<C: Controller>(mut self, controller: C) -> Self {
+        self.controllers.push(Arc::new(controller));
+        self.kind::<C::Kind>()
+    }
+
+    /// The controllers, which start with the engine.
+    pub(crate) fn take_controllers(&mut self) -> Vec<Arc<dyn ErasedController>> {
+        std::mem::take(&mut self.controllers)
+    }
+
+    /// The definitions of the broker's resources (`CustomResourceDefinition`), as an operator may apply them.
+    ///
+    /// # Errors
+    /// [`DefinitionError`] with what is wrong and how to mend it.
+    pub fn definitions(&self) -> Result<Vec<serde_json::Value>, DefinitionError> {
+        self.definitions_in(&self.group())
+    }
+
+    /// As [`definitions`](Self::definitions), in another API group.
+    pub(crate) fn definitions_in(&self, group: &str) -> Result<Vec<serde_json::Value>, DefinitionError> {
+        let additions = self.additions()?;
+        additions.definitions(group).map_err(DefinitionError::Resources)
+    }
+
+    /// What the author adds to the resources.
+    pub(crate) fn additions(&self) -> Result<Additions, DefinitionError> {
+        let mut types = Vec::new();
+        for (offering, fields) in &self.fields {
+            let fields = fields
+                .as_ref()
+                .map_err(|what| DefinitionError::Resources(what.clone()))?;
+            types.push((offering.clone(), fields.as_ref()));
+        }
+        let kinds: Vec<Arc<KindType>> = self
+            .kinds
+            .iter()
+            .cloned()
+            .collect::<Result<_, _>>()
+            .map_err(DefinitionError::Resources)?;
+        let kinds = Kinds::of(kinds).map_err(DefinitionError::Resources)?;
+        Additions::of(&types, kinds).map_err(DefinitionError::Resources)
     }
 
     /// The broker's name.
@@ -227,10 +399,22 @@ impl Broker {
         if !is_label(&self.name) {
             return Err(DefinitionError::Name(self.name));
         }
+        self.additions()?;
+        let mut fields: HashMap<String, Arc<FieldsType>> = HashMap::new();
+        for (offering, declared) in self.fields {
+            fields.insert(offering, declared.map_err(DefinitionError::Resources)?);
+        }
         let mut catalog = Catalog::new();
         let mut registered = HashMap::new();
+        for (id, registration) in self.withdrawn {
+            let wrong = |error| DefinitionError::Schema {
+                offering: id.clone(),
+                error,
+            };
+            registered.insert(id.clone(), Arc::new(registration.map_err(wrong)?));
+        }
         for (mut offering, registration) in self.services {
-            let registration = registration.map_err(|error| DefinitionError::Schema {
+            let mut registration = registration.map_err(|error| DefinitionError::Schema {
                 offering: offering.name.clone(),
                 error,
             })?;
@@ -238,8 +422,12 @@ impl Broker {
             for plan in &mut offering.plans {
                 publish_schemas(plan, plan.bindable.unwrap_or(bindable), &registration);
             }
+            registration.fields = fields.remove(&offering.id);
             registered.insert(offering.id.clone(), Arc::new(registration));
             catalog = catalog.offering(offering);
+        }
+        if let Some(unknown) = fields.into_keys().next() {
+            return Err(DefinitionError::UnknownOffering(unknown));
         }
         let catalog = catalog.check().map_err(DefinitionError::Catalog)?;
         if let Some(plan) = catalog.plans().find(|found| {
@@ -280,27 +468,12 @@ fn plans(
         if policy.bind == Execution::Async && found.bindable() && !found.offering.bindings_retrievable {
             return Err(DefinitionError::AsyncBindNotRetrievable(found.plan.name.clone()));
         }
-        let runtime = PlanRuntime {
-            plan: Arc::new(found.plan.clone()),
-            bindable: found.bindable(),
-            slots: Semaphore::new(policy.parallelism.clamp(1, Semaphore::MAX_PERMITS)),
-            deadline: shorter(policy.deadline, found.plan.maximum_polling_duration),
-            removal_deadline: shorter(policy.removal_deadline, found.plan.maximum_polling_duration),
-            policy,
-        };
+        let runtime = PlanRuntime::new(found.offering, found.plan, policy);
         plans.insert(found.plan.id.clone(), Arc::new(runtime));
     }
     match policies.into_keys().next() {
         Some(unknown) => Err(DefinitionError::UnknownPlan(unknown)),
         None => Ok(plans),
-    }
-}
-
-/// Operations end a little before the platform stops polling (OSB-POLL-02).
-fn shorter(deadline: Duration, maximum_polling_secs: Option<u64>) -> Duration {
-    match maximum_polling_secs {
-        Some(secs) => deadline.min(Duration::from_secs(secs) * 9 / 10),
-        None => deadline,
     }
 }
 
@@ -311,6 +484,7 @@ impl Registration {
             create: ParameterSchema::of::<S::Parameters>()?,
             bind: ParameterSchema::of::<S::BindParameters>()?,
             update: None,
+            fields: None,
         })
     }
 

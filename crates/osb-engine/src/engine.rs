@@ -2,25 +2,30 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
+use osb_api::id::InstanceId;
 use osb_server::Platform;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::controller::{self, Orphan, OrphanError};
+use crate::custom::definitions::Additions;
+use crate::custom::{self, CustomKind, Fields, Kinds, ResourceError, Resources};
 use crate::definition::{Broker, DefinitionError};
 use crate::home::{Home, HomeError};
 use crate::lanes::{Job, LaneKey, Lanes, Target, Ticket};
 use crate::metrics::Metrics;
+use crate::names;
 use crate::own_writes::OwnWrites;
-use crate::resource::Kind;
+use crate::resource::{Kind, Stored};
 use crate::seal::Keys;
+use crate::served::{self, Before, CatalogChange};
 use crate::services::Services;
 use crate::shards::Shards;
 use crate::waiters::Waiters;
@@ -64,7 +69,8 @@ pub struct Config {
     pub tenants: Tenants,
     /// A request that accepts a 202 is answered with one after that time.
     pub budget_incomplete: Duration,
-    /// A request that does not accept a 202 is answered with a 5xx after that time.
+    /// A request that does not accept a 202 is answered with a 5xx after that time. An update is stopped, and taken
+    /// back, twice the grace period before (at half of the time at the earliest).
     pub budget_complete: Duration,
     /// So long a cancelled function of the author may take to stop, before it is dropped.
     pub grace: Duration,
@@ -78,6 +84,14 @@ pub struct Config {
     pub longest_retry: Duration,
     /// The clock of what is stored and of deadlines.
     pub clock: Clock,
+}
+
+impl Config {
+    /// So long an update may take whose platform takes no 202, so that there is time to take it back and to say so.
+    pub(crate) fn bounded_time(&self) -> Duration {
+        let whole = self.budget_complete;
+        whole.saturating_sub(2 * self.grace).max(whole / 2)
+    }
 }
 
 impl Default for Config {
@@ -103,6 +117,11 @@ pub enum StartError {
     /// The broker as its author declared it cannot be run.
     #[error(transparent)]
     Definition(#[from] DefinitionError),
+    /// The author has changed the type of a field in a resource, and stored objects might not fit any more.
+    #[error(
+        "the resource {0}, and what is stored may have it so: keep that field as it was, and give the new one another name"
+    )]
+    NotAdditive(String),
     /// The home does not let the engine work.
     #[error("the home of the broker's state cannot be used, while {doing}: {error}")]
     Home {
@@ -124,11 +143,15 @@ pub(crate) struct Inner {
     pub(crate) keys: Arc<Keys>,
     pub(crate) config: Config,
     services: RwLock<Arc<Services>>,
+    /// Of the start, until somebody wants to know.
+    catalog_change: Mutex<Option<CatalogChange>>,
     pub(crate) own: Arc<OwnWrites>,
     pub(crate) shards: Shards,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) waiters: Waiters,
     pub(crate) metrics: Metrics,
+    /// The author's own.
+    pub(crate) kinds: Arc<Kinds>,
     /// Operations that wait for their next attempt.
     pub(crate) retrying: AtomicUsize,
     pub(crate) ready: AtomicBool,
@@ -144,8 +167,10 @@ impl Engine {
     /// [`StartError`] with what to mend.
     pub async fn start(mut broker: Broker, home: Home, keys: Keys, config: Config) -> Result<Self, StartError> {
         let changes = broker.take_changes();
+        let controllers = broker.take_controllers();
+        let additions = broker.additions()?;
         let name = broker.name().to_owned();
-        let services = broker.check()?;
+        let mut services = broker.check()?;
         let shards = Shards::take(&home, &config.system_namespace)
             .await
             .map_err(|error| StartError::Home {
@@ -153,16 +178,30 @@ impl Engine {
                 error,
             })?;
         let metrics = Metrics::new(config.clock);
+        let kinds = additions.kinds.clone();
+        let before = served::read(&home, &keys, &config.system_namespace).await;
+        let before = before.map_err(|error| StartError::Home {
+            doing: "reading the catalog served last",
+            error,
+        })?;
+        let mut change = None;
+        if let Before::Found(served) = &before {
+            let withdrawn = served::forget_unused(&home, served.withdrawn(&services.catalog)).await;
+            change = served.change(&services.catalog);
+            services = services.retiring(withdrawn);
+        }
         let inner = Arc::new(Inner {
             home,
             keys: Arc::new(keys),
             config,
             services: RwLock::new(Arc::new(services)),
+            catalog_change: Mutex::new(change),
             own: Arc::default(),
             shards,
             lanes: Arc::default(),
             waiters: Waiters::default(),
             metrics,
+            kinds,
             retrying: AtomicUsize::new(0),
             ready: AtomicBool::new(false),
             stopping: CancellationToken::new(),
@@ -172,11 +211,29 @@ impl Engine {
             doing: "looking for work",
             error,
         })?;
+        if let Before::Unreadable = before {
+            tracing::error!("the catalog served last cannot be read: plans that are not offered any more are unknown");
+        } else {
+            inner.remember_catalog().await;
+        }
+        for controller in controllers {
+            if let Some(kind) = inner.kinds.by_id(controller.kind()) {
+                inner.tasks.spawn(custom::run(inner.clone(), kind, controller));
+            }
+        }
         if let Some(changes) = changes {
-            inner.tasks.spawn(inner.clone().follow_changes(name, changes));
+            inner
+                .tasks
+                .spawn(inner.clone().follow_changes(name, additions, changes));
         }
         inner.ready.store(true, Ordering::Release);
         Ok(Self { inner })
+    }
+
+    /// What has changed in the catalog since the last start; told once.
+    pub fn catalog_change(&self) -> Option<CatalogChange> {
+        let mut change = self.inner.catalog_change.lock().unwrap_or_else(PoisonError::into_inner);
+        change.take()
     }
 
     /// Says on `/readyz` that requests had better go elsewhere; everything is still served.
@@ -192,13 +249,41 @@ impl Engine {
         self.inner.tasks.wait().await;
     }
 
-    /// What the services list in their backends and belongs to no instance and no binding
-    /// ([`Service::list_backend`](crate::Service::list_backend)).
+    /// Looks now for what the services list in their backends and belongs to no instance and no binding
+    /// ([`Service::list_backend`](crate::Service::list_backend)), and reports it as the look of each hour does.
     ///
     /// # Errors
     /// [`OrphanError`] when a backend or the home does not answer.
     pub async fn orphans(&self) -> Result<Vec<Orphan>, OrphanError> {
-        self.inner.orphans().await
+        self.inner.look_for_orphans().await
+    }
+
+    /// The author's fields of an instance, as they stand in its resource; `None` when there is no such instance, or
+    /// nothing was told of it, or it has another form.
+    ///
+    /// # Errors
+    /// [`HomeError`] when the home does not say.
+    pub async fn fields<F: Fields>(&self, platform: &Platform, instance: &InstanceId) -> Result<Option<F>, HomeError> {
+        let Some(namespace) = self.inner.namespace(platform) else {
+            return Ok(None);
+        };
+        let name = names::instance(instance);
+        let found: Option<Stored> = self.inner.home.get(Kind::Instance, namespace, &name).await?;
+        let found = found.filter(|found| found.spec.instance_id == *instance);
+        let fields = found.and_then(|found| found.ext);
+        Ok(fields.and_then(|fields| F::deserialize(serde_json::Value::Object(fields)).ok()))
+    }
+
+    /// The objects of a kind of the author's own, in the namespace of a platform.
+    ///
+    /// # Errors
+    /// [`ResourceError::NotDeclared`] when the broker has no such kind or no such platform.
+    pub fn resources<K: CustomKind>(&self, platform: &Platform) -> Result<Resources<K>, ResourceError> {
+        let namespace = self
+            .inner
+            .namespace(platform)
+            .ok_or(ResourceError::NotDeclared(K::KIND))?;
+        Resources::new(&self.inner.home, &self.inner.kinds, namespace)
     }
 
     /// Waits until nothing is pending. Operations that wait for their next attempt count as pending.
@@ -216,7 +301,12 @@ impl Inner {
     }
 
     /// Offers what `definitions` bring, one after the other.
-    async fn follow_changes(self: Arc<Self>, name: String, mut definitions: BoxStream<'static, Broker>) {
+    async fn follow_changes(
+        self: Arc<Self>,
+        name: String,
+        additions: Additions,
+        mut definitions: BoxStream<'static, Broker>,
+    ) {
         loop {
             let next = tokio::select! {
                 () = self.stopping.cancelled() => return,
@@ -231,15 +321,27 @@ impl Inner {
                 );
                 continue;
             }
+            let known = broker.additions().map(|new| additions.cover(&new));
+            if known.is_ok_and(|known| !known) {
+                tracing::error!("fields and kinds are made known at the start of a broker; the catalog before stays");
+                continue;
+            }
             match broker.check() {
                 Ok(services) => {
                     let services = services.after(&self.services());
                     *self.services.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(services);
                     tracing::info!("the catalog has changed");
+                    self.remember_catalog().await;
                 }
                 Err(error) => tracing::error!(%error, "the new catalog is wrong; the one before stays"),
             }
         }
+    }
+
+    /// Remembers for the next start what is served.
+    async fn remember_catalog(&self) {
+        let namespace = &self.config.system_namespace;
+        served::remember(&self.home, &self.keys, namespace, &self.services()).await;
     }
 
     pub(crate) fn now(&self) -> Timestamp {

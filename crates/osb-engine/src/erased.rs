@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::operation::Operation;
-use crate::service::{Binding, Change, Error, Result, Service, Updatable};
+use crate::service::{Binding, Change, Error, Result, Service, Undone, Updatable};
 
 /// An author's state as it is stored, before it is sealed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +28,12 @@ pub(crate) trait ErasedUpdate: Send + Sync {
         state: StoredState,
         change: Change<Object>,
     ) -> BoxFuture<'a, Result<Made>>;
+    fn undo<'a>(
+        &'a self,
+        op: &'a Operation,
+        state: StoredState,
+        change: Change<Object>,
+    ) -> BoxFuture<'a, Result<Undone>>;
 }
 
 impl<S: Updatable> ErasedUpdate for Typed<S> {
@@ -42,17 +48,34 @@ impl<S: Updatable> ErasedUpdate for Typed<S> {
         change: Change<Object>,
     ) -> BoxFuture<'a, Result<Made>> {
         async move {
-            let parameters = change.parameters.map(|parameters| read_parameters(&parameters));
-            let change = Change {
-                parameters: parameters.transpose().map_err(Error::failed)?,
-                previous_plan: change.previous_plan,
-                maintenance: change.maintenance,
-            };
+            let change = typed(change)?;
             let state = self.0.update(op, self.state(state).await?, change).await?;
             self.made(op, &state)
         }
         .boxed()
     }
+
+    fn undo<'a>(
+        &'a self,
+        op: &'a Operation,
+        state: StoredState,
+        change: Change<Object>,
+    ) -> BoxFuture<'a, Result<Undone>> {
+        async move {
+            let change = typed(change)?;
+            self.0.undo_update(op, self.state(state).await?, change).await
+        }
+        .boxed()
+    }
+}
+
+fn typed<P: DeserializeOwned>(change: Change<Object>) -> Result<Change<P>> {
+    let parameters = change.parameters.map(|parameters| read_parameters(&parameters));
+    Ok(Change {
+        parameters: parameters.transpose().map_err(Error::failed)?,
+        previous_plan: change.previous_plan,
+        maintenance: change.maintenance,
+    })
 }
 
 /// A [`Service`] with its types erased: states travel as JSON text, as they are stored.
@@ -60,6 +83,8 @@ pub(crate) trait Erased: Send + Sync {
     fn reads_parameters(&self, parameters: &Object) -> Result<(), String>;
     fn reads_bind_parameters(&self, parameters: &Object) -> Result<(), String>;
     fn dashboard_url(&self, op: &Operation) -> Option<String>;
+    fn shown_parameters(&self, parameters: Object) -> Option<Object>;
+    fn shown_bind_parameters(&self, parameters: Object) -> Option<Object>;
     fn list_backend(&self) -> BoxFuture<'_, Result<Option<Vec<String>>>>;
     fn provision<'a>(&'a self, op: &'a Operation, parameters: Object) -> BoxFuture<'a, Result<Made>>;
     fn deprovision<'a>(&'a self, op: &'a Operation, state: Option<StoredState>) -> BoxFuture<'a, Result<()>>;
@@ -123,6 +148,14 @@ impl<S: Service> Erased for Typed<S> {
 
     fn dashboard_url(&self, op: &Operation) -> Option<String> {
         self.0.dashboard_url(op)
+    }
+
+    fn shown_parameters(&self, parameters: Object) -> Option<Object> {
+        self.0.shown_parameters(parameters)
+    }
+
+    fn shown_bind_parameters(&self, parameters: Object) -> Option<Object> {
+        self.0.shown_bind_parameters(parameters)
     }
 
     fn list_backend(&self) -> BoxFuture<'_, Result<Option<Vec<String>>>> {

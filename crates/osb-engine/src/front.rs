@@ -217,6 +217,7 @@ impl Inner {
             epoch,
             digest: self.keys.digest(canonical),
             identity: caller.identity.as_ref(),
+            trace: caller.trace.as_deref(),
             now: self.now(),
         }
     }
@@ -292,6 +293,7 @@ impl Inner {
             facts: Arc::new(facts),
             attempt: 1,
             cancelled: CancellationToken::new(),
+            undoes: false,
             recorder: None,
         };
         found.registration.service.dashboard_url(&operation)
@@ -304,6 +306,7 @@ fn order(verb: Verb, epoch: u64, caller: &Caller) -> Order<'_> {
         verb,
         epoch,
         identity: caller.identity.as_deref(),
+        trace: caller.trace.as_deref(),
         change: None,
     }
 }

@@ -14,14 +14,23 @@ use kube::client::Body;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::resource::{self, Kind, Meta, VERSION};
+use crate::resource::{Kind, Meta, VERSION};
 use crate::transport::{InProcess, Incoming, Transport};
+
+mod install;
 
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 const WRITE: &str = "fieldManager=osb&fieldValidation=Strict";
 
 /// Why the home did not do as it was asked.
+///
+/// ```
+/// # use osb_engine as osb_sdk;
+/// use osb_sdk::HomeError;
+///
+/// assert!(HomeError::Busy.is_passing() && !HomeError::Conflict.is_passing());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HomeError {
     /// There is no such object, or no such namespace.
@@ -183,99 +192,6 @@ impl Home {
         &self.group
     }
 
-    /// Makes the definitions of our kinds known to the home, in the form of this version of the broker, and waits
-    /// until they are served. Needs rights on `customresourcedefinitions`; an operator may apply them instead.
-    ///
-    /// # Errors
-    /// [`HomeError`] when the home does not take them.
-    pub async fn install(&self) -> Result<(), HomeError> {
-        const PATH: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-        for definition in resource::definitions(&self.group) {
-            let name = definition["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            self.put_cluster_object(PATH, &name, definition).await?;
-        }
-        for kind in [
-            Kind::Instance,
-            Kind::Binding,
-            Kind::Tombstone,
-            Kind::Replica,
-            Kind::ShardTable,
-        ] {
-            self.wait_until_served(kind).await?;
-        }
-        Ok(())
-    }
-
-    /// Makes a namespace if it is not there.
-    ///
-    /// # Errors
-    /// [`HomeError`] when the home does not take it.
-    pub async fn ensure_namespace(&self, name: &str) -> Result<(), HomeError> {
-        let namespace = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        let body = serde_json::to_vec(&namespace).map_err(|_| HomeError::Refused(0))?;
-        let request = json(Method::POST, "/api/v1/namespaces", METADATA, "application/json", body);
-        match self.call::<MetaOnly>(request).await {
-            Ok(_) | Err(HomeError::AlreadyExists) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Creates an object, or replaces its `spec` when that differs.
-    async fn put_cluster_object(&self, path: &str, name: &str, object: serde_json::Value) -> Result<(), HomeError> {
-        let object_path = format!("{path}/{name}");
-        let found = self
-            .call::<serde_json::Value>(empty(Method::GET, &object_path, "application/json"))
-            .await;
-        let request = match found {
-            Err(HomeError::NotFound) => {
-                let body = serde_json::to_vec(&object).map_err(|_| HomeError::Refused(0))?;
-                json(Method::POST, path, METADATA, "application/json", body)
-            }
-            Err(error) => return Err(error),
-            Ok(found) if contains(&found["spec"], &object["spec"]) => return Ok(()),
-            Ok(found) => {
-                let version = &found["metadata"]["resourceVersion"];
-                let patch =
-                    serde_json::json!({"metadata": {"resourceVersion": version}, "spec": object["spec"].clone()});
-                let body = serde_json::to_vec(&patch).map_err(|_| HomeError::Refused(0))?;
-                json(
-                    Method::PATCH,
-                    &object_path,
-                    METADATA,
-                    "application/merge-patch+json",
-                    body,
-                )
-            }
-        };
-        match self.call::<MetaOnly>(request).await {
-            // Another replica is doing the same.
-            Ok(_) | Err(HomeError::AlreadyExists | HomeError::Conflict) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn wait_until_served(&self, kind: Kind) -> Result<(), HomeError> {
-        const LOOKS: usize = 600;
-        const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
-        for _ in 0..LOOKS {
-            match self
-                .list_metadata(
-                    kind,
-                    Selection {
-                        limit: Some(1),
-                        ..Selection::default()
-                    },
-                )
-                .await
-            {
-                Ok(_) => return Ok(()),
-                Err(HomeError::NotFound | HomeError::Busy) => tokio::time::sleep(PAUSE).await,
-                Err(error) => return Err(error),
-            }
-        }
-        Err(HomeError::NotFound)
-    }
-
     /// Creates an object; the answer is its metadata.
     pub(crate) async fn create(&self, kind: Kind, namespace: &str, object: &impl Serialize) -> Result<Meta, HomeError> {
         let path = format!("{}?{WRITE}", self.collection(kind, Some(namespace)));
@@ -390,22 +306,97 @@ impl Home {
         kind: Kind,
         resource_version: &str,
     ) -> Result<impl Stream<Item = Result<WatchLine, HomeError>> + use<>, HomeError> {
+        let lines = self
+            .watch_at(&self.collection(kind, None), METADATA, resource_version)
+            .await?;
+        Ok(lines.and_then(|line| async move { serde_json::from_str(&line).map_err(|_| HomeError::Unknown) }))
+    }
+
+    /// The lines of a watch of any kind.
+    pub(crate) async fn watch_at(
+        &self,
+        path: &str,
+        accept: &str,
+        resource_version: &str,
+    ) -> Result<impl Stream<Item = Result<String, HomeError>> + use<>, HomeError> {
         let query = query(&[
             ("watch", "true"),
             ("allowWatchBookmarks", "true"),
             ("resourceVersion", resource_version),
         ]);
-        let path = format!("{}{query}", self.collection(kind, None));
-        let request = empty(Method::GET, &path, METADATA);
+        let request = empty(Method::GET, &format!("{path}{query}"), accept);
         let response = self.transport.send(request).await.map_err(|_| HomeError::Unknown)?;
         if !response.status().is_success() {
             return Err(refusal(response).await);
         }
         let bytes = response.into_body().into_data_stream().map_err(std::io::Error::other);
         let lines = futures::io::BufReader::new(bytes.into_async_read()).lines();
-        Ok(lines
-            .map_err(|_| HomeError::Unknown)
-            .and_then(|line| async move { serde_json::from_str(&line).map_err(|_| HomeError::Unknown) }))
+        Ok(lines.map_err(|_| HomeError::Unknown))
+    }
+
+    /// Reads an object of any kind.
+    pub(crate) async fn get_at<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, HomeError> {
+        match self.call(empty(Method::GET, path, "application/json")).await {
+            Ok(object) => Ok(Some(object)),
+            Err(HomeError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A page of the objects of any kind.
+    pub(crate) async fn list_at<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        labels: Option<&str>,
+        limit: u32,
+        next: Option<&str>,
+    ) -> Result<List<T>, HomeError> {
+        let limit = limit.to_string();
+        let pairs = [
+            ("labelSelector", labels),
+            ("limit", Some(limit.as_str())),
+            ("continue", next),
+        ];
+        let pairs: Vec<_> = pairs
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect();
+        let path = format!("{path}{}", query(&pairs));
+        self.call(empty(Method::GET, &path, "application/json")).await
+    }
+
+    /// Creates an object of any kind.
+    pub(crate) async fn post_at<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        object: &impl Serialize,
+    ) -> Result<T, HomeError> {
+        let body = serde_json::to_vec(object).map_err(|_| HomeError::Refused(0))?;
+        let path = format!("{path}?{WRITE}");
+        self.call(json(Method::POST, &path, "application/json", "application/json", body))
+            .await
+    }
+
+    /// Merges a patch, which names the resource version that it changes, into an object of any kind.
+    pub(crate) async fn patch_at<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        patch: &impl Serialize,
+    ) -> Result<T, HomeError> {
+        let body = serde_json::to_vec(patch).map_err(|_| HomeError::Refused(0))?;
+        let path = format!("{path}?{WRITE}");
+        let merge = "application/merge-patch+json";
+        self.call(json(Method::PATCH, &path, "application/json", merge, body))
+            .await
+    }
+
+    /// Deletes an object of any kind, if it is there.
+    pub(crate) async fn delete_at(&self, path: &str) -> Result<(), HomeError> {
+        let request = empty(Method::DELETE, path, "application/json");
+        match self.call::<serde::de::IgnoredAny>(request).await {
+            Ok(_) | Err(HomeError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn call<T: DeserializeOwned>(&self, request: Request<Body>) -> Result<T, HomeError> {
@@ -499,20 +490,6 @@ fn empty(method: Method, path: &str, accept: &str) -> Request<Body> {
         .header(header::ACCEPT, accept)
         .body(Body::empty())
         .expect("paths are made of checked names and escaped queries")
-}
-
-/// Whether everything that is wanted stands in what was found; a server adds defaults of its own.
-fn contains(found: &serde_json::Value, wanted: &serde_json::Value) -> bool {
-    use serde_json::Value;
-    match (found, wanted) {
-        (Value::Object(found), Value::Object(wanted)) => wanted
-            .iter()
-            .all(|(name, wanted)| found.get(name).is_some_and(|found| contains(found, wanted))),
-        (Value::Array(found), Value::Array(wanted)) => {
-            found.len() == wanted.len() && found.iter().zip(wanted).all(|(found, wanted)| contains(found, wanted))
-        }
-        (found, wanted) => found == wanted,
-    }
 }
 
 /// `?a=b&c=d`, escaped; empty when there are no pairs.

@@ -21,6 +21,17 @@ use crate::definition::Broker;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// What somebody wants to do.
+///
+/// ```
+/// # use osb_engine as osb_sdk;
+/// use osb_sdk::ActionVerb;
+///
+/// /// What only administrators may do.
+/// fn is_dangerous(verb: ActionVerb) -> bool {
+///     matches!(verb, ActionVerb::Deprovision | ActionVerb::FetchBinding)
+/// }
+/// assert!(is_dangerous(ActionVerb::Deprovision) && !is_dangerous(ActionVerb::Bind));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ActionVerb {
     /// Make an instance.
@@ -40,6 +51,22 @@ pub enum ActionVerb {
 }
 
 /// What somebody wants to do, to what, and who it is.
+///
+/// ```
+/// # use osb_engine as osb_sdk;
+/// use osb_sdk::{Action, ActionVerb, Broker, Refused};
+///
+/// const PRODUCTION: &str = "5a0d6f3c-5a55-4f56-8a3a-6c8b7d1f0a02";
+///
+/// fn production_is_removed_by_people(action: &Action<'_>) -> Result<(), Refused> {
+///     if action.verb == ActionVerb::Deprovision && action.plan.as_str() == PRODUCTION && action.user.is_none() {
+///         return Err(Refused::because(format!("{} does not say who wants that.", action.platform.0)));
+///     }
+///     Ok(())
+/// }
+///
+/// let broker = Broker::new("databases").authorize(production_is_removed_by_people);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Action<'a> {
     /// What is to be done.
@@ -61,6 +88,18 @@ pub struct Action<'a> {
 }
 
 /// A request whose parameters fit the schema.
+///
+/// ```
+/// # use osb_engine as osb_sdk;
+/// use osb_sdk::{Broker, Draft, Refused};
+///
+/// fn somebody_asks(draft: &Draft<'_>) -> Result<(), Refused> {
+///     let user = draft.action.user.as_ref();
+///     user.map(|_| ()).ok_or_else(|| Refused::because("Nothing is made for nobody."))
+/// }
+///
+/// let broker = Broker::new("databases").validate(somebody_asks);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Draft<'a> {
     /// What it is to do.
@@ -70,6 +109,20 @@ pub struct Draft<'a> {
 }
 
 /// What a request brings, by its verb.
+///
+/// ```
+/// # use osb_engine as osb_sdk;
+/// use osb_sdk::{Broker, Draft, DraftRequest, Refused};
+///
+/// fn applications_only(draft: &Draft<'_>) -> Result<(), Refused> {
+///     match draft.request {
+///         DraftRequest::Bind(bind) if bind.app_guid().is_none() => Err(Refused::because("Name an application.")),
+///         DraftRequest::Provision(_) | DraftRequest::Update(_) | DraftRequest::Bind(_) => Ok(()),
+///     }
+/// }
+///
+/// let broker = Broker::new("databases").validate(applications_only);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum DraftRequest<'a> {
     /// Of a provision.
@@ -98,6 +151,22 @@ impl Draft<'_> {
 }
 
 /// Why a hook does not let a request through.
+///
+/// ```
+/// # use osb_engine as osb_sdk;
+/// use osb_sdk::Refused;
+///
+/// /// What a directory of users said of somebody.
+/// fn decide(answer: std::io::Result<bool>) -> Result<(), Refused> {
+///     match answer {
+///         Ok(true) => Ok(()),
+///         Ok(false) => Err(Refused::because("Your account is closed.")),
+///         Err(_) => Err(Refused::undecided()),
+///     }
+/// }
+/// assert_eq!(decide(Ok(true)), Ok(()));
+/// assert_eq!(decide(Err(std::io::ErrorKind::TimedOut.into())), Err(Refused::undecided()));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused(Reason);
 
@@ -127,6 +196,30 @@ impl Refused {
 /// something, again for each repeat. What is not there is not asked about. It is not asked about what the broker does on
 /// its own, such as the removal of what nobody waited for, and not about polls. A refused deprovision or unbind leaves
 /// what there is; a platform that cleans up comes without a user.
+///
+/// ```
+/// # use osb_engine as osb_sdk;
+/// use std::collections::HashSet;
+/// use std::sync::Arc;
+/// use osb_sdk::{Action, Authorize, Broker, Refused};
+/// use tokio::sync::RwLock;
+///
+/// /// Who has been locked out; something else keeps the list.
+/// struct LockedOut(Arc<RwLock<HashSet<String>>>);
+///
+/// impl Authorize for LockedOut {
+///     async fn authorize(&self, action: &Action<'_>) -> Result<(), Refused> {
+///         let names = self.0.read().await;
+///         match &action.user {
+///             Some(user) if names.contains(&user.name) => Err(Refused::because("You are locked out.")),
+///             _ => Ok(()),
+///         }
+///     }
+/// }
+///
+/// let list = Arc::new(RwLock::new(HashSet::new()));
+/// let broker = Broker::new("databases").authorize(LockedOut(list));
+/// ```
 pub trait Authorize: Send + Sync + 'static {
     /// Lets the action through, or says why not. After 10 seconds it counts as undecided.
     ///
@@ -146,6 +239,26 @@ impl<F: Fn(&Action<'_>) -> Result<(), Refused> + Send + Sync + 'static> Authoriz
 ///
 /// It is asked about each provision, update and bind after all other checks and before anything is written. The answer
 /// to a repeat of what is there already does not depend on it.
+///
+/// ```
+/// # use osb_engine as osb_sdk;
+/// use osb_sdk::{Broker, Draft, DraftRequest, Refused, Validate};
+/// use tokio::sync::Semaphore;
+///
+/// /// So many disks are left.
+/// struct Disks(Semaphore);
+///
+/// impl Validate for Disks {
+///     async fn validate(&self, draft: &Draft<'_>) -> Result<(), Refused> {
+///         match draft.request {
+///             DraftRequest::Provision(_) if self.0.available_permits() == 0 => Err(Refused::because("All disks are sold.")),
+///             _ => Ok(()),
+///         }
+///     }
+/// }
+///
+/// let broker = Broker::new("databases").validate(Disks(Semaphore::new(12)));
+/// ```
 pub trait Validate: Send + Sync + 'static {
     /// Lets the request through, or says why not. After 10 seconds it counts as undecided.
     ///
@@ -191,7 +304,8 @@ impl Broker {
     /// Has a hook decide who may do what. Several have all to agree.
     ///
     /// ```
-    /// use osb_engine::{Action, ActionVerb, Broker, Refused};
+    /// # use osb_engine as osb_sdk;
+    /// use osb_sdk::{Action, ActionVerb, Broker, Refused};
     ///
     /// fn only_admins_remove(action: &Action<'_>) -> Result<(), Refused> {
     ///     let is_admin = action.user.as_ref().is_some_and(|user| user.groups.iter().any(|group| group == "admins"));
@@ -212,7 +326,8 @@ impl Broker {
     /// Has a hook look at the values of requests. Several have all to agree.
     ///
     /// ```
-    /// use osb_engine::{Broker, Draft, DraftRequest, Refused};
+    /// # use osb_engine as osb_sdk;
+    /// use osb_sdk::{Broker, Draft, DraftRequest, Refused};
     ///
     /// #[derive(serde::Deserialize)]
     /// struct NewDatabase { min_gb: u32, max_gb: u32 }

@@ -298,6 +298,8 @@ mod tests {
             plan_id: None,
             digest: None,
             request: None,
+            bound: None,
+            trace: None,
         };
         Stored {
             api_version: String::new(),
@@ -324,6 +326,7 @@ mod tests {
                 ..Record::default()
             }),
             status: None,
+            ext: None,
         }
     }
 

@@ -10,11 +10,15 @@
 mod canonical;
 mod clock;
 mod controller;
+mod custom;
 mod decide;
 mod definition;
 mod engine;
 mod erased;
 mod front;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod home;
 mod hooks;
 mod lanes;
@@ -28,6 +32,7 @@ mod removal;
 pub mod resource;
 mod schema;
 mod seal;
+mod served;
 mod service;
 mod services;
 mod shards;
@@ -36,14 +41,19 @@ mod waiters;
 
 pub use clock::Clock;
 pub use controller::{Orphan, OrphanError};
+pub use custom::{
+    Column, Controller, Custom, CustomKind, Fields, MAX_FIELDS_BYTES, Next, NoStatus, Reconcile, ResourceError, Resources,
+    Scope, Watched,
+};
 pub use definition::{Broker, DefinitionError, Execution, Policy};
 pub use engine::{Config, Engine, StartError, Tenants};
 pub use home::{Home, HomeError};
 pub use hooks::{Action, ActionVerb, Authorize, Draft, DraftRequest, Refused, Validate};
 pub use operation::Operation;
 pub use schema::SchemaError;
+pub use served::CatalogChange;
 pub use seal::{KEY_BYTES, Keys, SealError};
 pub use service::{
-    Binding, BindingMetadata, Change, Endpoint, Error, InstanceMetadata, NoParameters, Result, Service, Updatable,
-    VolumeMount,
+    Binding, BindingMetadata, Change, Endpoint, Error, InstanceMetadata, NoParameters, Result, Service, Undone,
+    Updatable, VolumeMount,
 };

@@ -7,7 +7,7 @@ use osb_api::Object;
 use osb_api::id::{BindingId, InstanceId, OperationId, PlanId};
 use osb_api::identity::OriginatingIdentity;
 use osb_api::request::{BindRequest, BindResource, ProvisionRequest};
-use osb_server::Platform;
+use osb_server::{Platform, Trace};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -17,8 +17,8 @@ use crate::home::Home;
 use crate::names;
 use crate::operation::Facts;
 use crate::resource::{
-    Asked, EXPIRES_LABEL, Ended, FINALIZER, INSTANCE_LABEL, Kind, Meta, Outcome, Record, Request, Requester, Running,
-    Spec, Status, Stored, Tombstone, TombstoneSpec, Update, Verb, conditions,
+    Asked, Bound, EXPIRES_LABEL, Ended, FINALIZER, INSTANCE_LABEL, Kind, Meta, Outcome, Record, Request, Requester,
+    Running, Spec, Status, Stored, Tombstone, TombstoneSpec, Update, Verb, conditions,
 };
 use crate::seal::{Keys, MAX_SEALED_BYTES, Place, SealError};
 
@@ -59,6 +59,7 @@ pub(crate) struct New<'a> {
     pub(crate) epoch: u64,
     pub(crate) digest: String,
     pub(crate) identity: Option<&'a Arc<OriginatingIdentity>>,
+    pub(crate) trace: Option<&'a Trace>,
     pub(crate) now: Timestamp,
 }
 
@@ -158,18 +159,18 @@ impl New<'_> {
             spec.parameters = Some(self.keys.seal(place, &plain)?);
         }
         let counter = 1;
+        let order = Order {
+            verb,
+            epoch: self.epoch,
+            identity: self.identity.map(Arc::as_ref),
+            trace: self.trace,
+            change: None,
+        };
+        let operation = running(self.keys, (&name, &spec.incarnation), counter, order, self.now)?;
         let record = Record {
             epoch: self.epoch,
             counter,
-            operation: Some(running(
-                self.keys,
-                (&name, &spec.incarnation),
-                counter,
-                verb,
-                self.identity.map(Arc::as_ref),
-                None,
-                self.now,
-            )?),
+            operation: Some(operation),
             ..Record::default()
         };
         let object = Stored {
@@ -184,6 +185,7 @@ impl New<'_> {
             spec,
             record: Some(record),
             status: Some(conditions(self.now, None, (false, reason(verb, None), None), None)),
+            ext: None,
         };
         let known = Known {
             request,
@@ -199,16 +201,15 @@ fn running(
     keys: &Keys,
     (object, incarnation): (&str, &str),
     counter: u64,
-    verb: Verb,
-    identity: Option<&OriginatingIdentity>,
-    change: Option<Change>,
+    order: Order<'_>,
     now: Timestamp,
 ) -> Result<Running, SealError> {
-    let (plan_id, digest, update) = match change {
+    let bound = order.change.as_ref().and_then(|change| change.bound);
+    let (plan_id, digest, update) = match order.change {
         Some(change) => (Some(change.plan_id), Some(change.digest), Some(change.update)),
         None => (None, None, None),
     };
-    let requester = identity.map(|identity| Requester {
+    let requester = order.identity.map(|identity| Requester {
         platform: identity.platform.clone(),
         value: identity.value.clone(),
     });
@@ -223,12 +224,14 @@ fn running(
         .transpose()?;
     Ok(Running {
         id: Record::operation_id(incarnation, counter),
-        verb,
+        verb: order.verb,
         accepted_at: Some(now),
         progress: None,
         plan_id,
         digest,
         request,
+        bound,
+        trace: order.trace.map(Trace::traceparent),
     })
 }
 
@@ -237,6 +240,8 @@ pub(crate) struct Order<'a> {
     pub(crate) verb: Verb,
     pub(crate) epoch: u64,
     pub(crate) identity: Option<&'a OriginatingIdentity>,
+    /// Where the request stands in a trace of the platform's.
+    pub(crate) trace: Option<&'a Trace>,
     /// Of an update.
     pub(crate) change: Option<Change>,
 }
@@ -248,6 +253,7 @@ impl Order<'static> {
             verb,
             epoch,
             identity: None,
+            trace: None,
             change: None,
         }
     }
@@ -259,6 +265,8 @@ pub(crate) struct Change {
     pub(crate) plan_id: PlanId,
     /// The keyed digest of the request.
     pub(crate) digest: String,
+    /// Whether it has to end while its request waits.
+    pub(crate) bound: Option<Bound>,
     /// The rest, to be sealed.
     pub(crate) update: Update,
 }
@@ -270,12 +278,7 @@ pub(crate) fn with_operation(
     order: Order<'_>,
     now: Timestamp,
 ) -> Result<(Stored, Value), SealError> {
-    let Order {
-        verb,
-        epoch,
-        identity,
-        change,
-    } = order;
+    let (verb, epoch) = (order.verb, order.epoch);
     let mut next = stored.clone();
     let mut record = next.record.take().unwrap_or_default();
     let (object, incarnation) = (&stored.metadata.name, &stored.spec.incarnation);
@@ -294,10 +297,10 @@ pub(crate) fn with_operation(
     }
     record.epoch = epoch;
     record.counter += 1;
-    let running = running(keys, (object, incarnation), record.counter, verb, identity, change, now)?;
+    let running = running(keys, (object, incarnation), record.counter, order, now)?;
     // A merge patch merges: what the operation before had and this one has not is removed by name.
     let mut operation = to_value(&running);
-    for optional in ["progress", "planId", "digest", "request"] {
+    for optional in ["progress", "planId", "digest", "request", "bound", "trace"] {
         if let Some(members) = operation.as_object_mut() {
             members.entry(optional).or_insert(Value::Null);
         }
@@ -342,7 +345,7 @@ pub(crate) fn updated_spec(keys: &Keys, stored: &Stored, plan_id: &PlanId, known
 }
 
 /// The merge patch that makes one object of another: what is not there any more is removed by name.
-fn replacing(before: &Object, after: Object) -> Value {
+pub(crate) fn replacing(before: &Object, after: Object) -> Value {
     let mut patch: Object = before
         .keys()
         .filter(|name| !after.contains_key(*name))
@@ -495,6 +498,7 @@ pub(crate) fn facts(
             .or(instance.spec.context.as_ref())
             .cloned(),
         identity: known.identity.clone(),
+        fields: instance.ext.clone(),
         bind_resource: known.request.bind_resource.clone(),
     }
 }

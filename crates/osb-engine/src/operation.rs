@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use osb_api::Object;
 use osb_api::catalog::Plan;
 use osb_api::context::Context;
 use osb_api::id::{BindingId, InstanceId, OfferingId, OperationId};
@@ -13,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use crate::custom::{CustomKind, Fields, ResourceError, Resources};
 use crate::names;
 use crate::recorder::Recorder;
 use crate::resource::Verb;
@@ -32,12 +34,15 @@ pub(crate) struct Facts {
     pub(crate) context: Option<Context>,
     pub(crate) identity: Option<Arc<OriginatingIdentity>>,
     pub(crate) bind_resource: Option<BindResource>,
+    /// The author's fields of the instance, as they stood there when it began.
+    pub(crate) fields: Option<Object>,
 }
 
 /// One call of an author's function: who wants what, under which key, and the means to record progress.
 ///
 /// ```
-/// use osb_engine::{Operation, Result};
+/// # use osb_engine as osb_sdk;
+/// use osb_sdk::{Operation, Result};
 /// # async fn make_disk(_: &str) -> std::io::Result<u64> { Ok(1) }
 /// # async fn make_database(_: &str, _: u64) -> std::io::Result<()> { Ok(()) }
 ///
@@ -54,6 +59,8 @@ pub struct Operation {
     pub(crate) facts: Arc<Facts>,
     pub(crate) attempt: u32,
     pub(crate) cancelled: CancellationToken,
+    /// Whether what the operation has done is taken back.
+    pub(crate) undoes: bool,
     /// Absent where nothing runs yet and there is nothing to record.
     pub(crate) recorder: Option<Arc<Recorder>>,
 }
@@ -135,6 +142,16 @@ impl Operation {
         names::backend(prefix, &self.facts.instance_incarnation)
     }
 
+    /// As [`stable_name`](Self::stable_name), with `-` where that has `_`: a name for objects of the author's kinds
+    /// ([`Operation::resources`]), when the prefix is made of lower-case letters and digits.
+    pub fn object_name(&self, prefix: &str) -> String {
+        let incarnation = match &self.facts.binding {
+            Some((_, incarnation)) => incarnation,
+            None => &self.facts.instance_incarnation,
+        };
+        format!("{prefix}-{incarnation}")
+    }
+
     /// The epoch of this process: grows with every restart or change of hands. A backend that can compare numbers
     /// refuses calls with a lower fence than it has seen, and so shuts out a process that was declared dead but still
     /// runs.
@@ -160,6 +177,40 @@ impl Operation {
         }
     }
 
+    /// Tells the author's fields of the instance, all of them: what stood there before goes. They are stored with the
+    /// next write of the operation, at the latest with its outcome; a [`progress`](Self::progress) text shows them at
+    /// once. When the operation fails, what has not been stored until then is forgotten. They are **not secret**, see
+    /// [`Fields`].
+    ///
+    /// # Errors
+    /// A final one when the fields are of another type than declared, larger than
+    /// [`MAX_FIELDS_BYTES`](crate::MAX_FIELDS_BYTES), or do not fit their own schema; and in bind and unbind, which
+    /// write no instance.
+    pub fn set_fields<F: Fields>(&self, fields: &F) -> Result<()> {
+        let Some(recorder) = self.recorder.as_ref().filter(|_| self.facts.binding.is_none()) else {
+            return Err(Error::failed("Only an operation on an instance sets its fields."));
+        };
+        recorder.set_fields(fields)
+    }
+
+    /// The author's fields of the instance, as they were when the operation began or as it has told them since.
+    /// `None` when there are none or they have another form.
+    pub fn fields<F: Fields>(&self) -> Option<F> {
+        let told = self.recorder.as_ref().and_then(|recorder| recorder.fields());
+        let fields = told.or_else(|| self.facts.fields.clone())?;
+        F::deserialize(serde_json::Value::Object(fields)).ok()
+    }
+
+    /// The objects of a kind of the author's own, in the namespace of the instance. They live on their own: a
+    /// [`deprovision`](crate::Service::deprovision) deletes those that belong to the instance.
+    ///
+    /// # Errors
+    /// [`ResourceError::NotDeclared`]; also in [`dashboard_url`](crate::Service::dashboard_url), while nothing runs.
+    pub fn resources<K: CustomKind>(&self) -> Result<Resources<K>, ResourceError> {
+        let recorder = self.recorder.as_ref();
+        recorder.ok_or(ResourceError::NotDeclared(K::KIND))?.resources()
+    }
+
     /// Runs a part of the work whose result is stored: when the operation is tried again, after an error or a crash,
     /// a step that has a stored result is not run again, the stored result is returned.
     ///
@@ -176,6 +227,12 @@ impl Operation {
         let Some(recorder) = &self.recorder else {
             return run().await;
         };
+        // What is taken back has steps of its own.
+        let name = &if self.undoes {
+            format!("{UNDO}{name}")
+        } else {
+            name.to_owned()
+        };
         if let Some(stored) = recorder.step(name)? {
             return serde_json::from_slice(&stored).map_err(|_| not_readable(name));
         }
@@ -186,12 +243,16 @@ impl Operation {
     }
 
     /// The stored result of a step of an earlier operation on the same object: in deprovision and unbind, of the
-    /// interrupted or failed operation that is being cleaned up. `None` when there is none or it has another form.
+    /// interrupted or failed operation that is being cleaned up; in
+    /// [`undo_update`](crate::Updatable::undo_update), of the update. `None` when there is none or it has another form.
     pub fn earlier_step<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        let stored = self.recorder.as_ref()?.earlier_step(name)?;
+        let stored = self.recorder.as_ref()?.earlier_step(name, self.undoes)?;
         serde_json::from_slice(&stored).ok()
     }
 }
+
+/// In front of the names of steps by which an operation is taken back.
+const UNDO: &str = "undo.";
 
 fn not_readable(step: &str) -> Error {
     Error::failed(format!(

@@ -8,16 +8,19 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use osb_api::Object;
 use osb_api::id::OperationId;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::custom::{CustomKind, Fields, FieldsType, Kinds, ResourceError, Resources};
 use crate::erased::StoredState;
 use crate::home::{Home, HomeError};
+use crate::objects::replacing;
 use crate::own_writes::OwnWrites;
-use crate::resource::{Ended, Kind, MAX_PROGRESS_CHARS, MAX_STEPS, Meta, Record, Status, Stored, Verb};
+use crate::resource::{Bound, Ended, Kind, MAX_PROGRESS_CHARS, MAX_STEPS, Meta, Outcome, Record, Status, Stored, Verb};
 use crate::seal::{Keys, MAX_SEALED_BYTES, Place, SealError};
 use crate::service::{Error, Result};
 
@@ -35,6 +38,9 @@ pub(crate) enum RecordError {
     /// All sealed fields together would be too large.
     #[error("state, credentials and step results of one object may have {MAX_SEALED_BYTES} bytes together")]
     TooLarge,
+    /// The request of this update was answered with an error, so that it must not succeed any more.
+    #[error("the update was given up")]
+    GivenUp,
     /// Too many steps.
     #[error("an operation may have {MAX_STEPS} steps")]
     TooManySteps,
@@ -59,6 +65,13 @@ pub(crate) struct OutcomeWrite {
     pub(crate) drop_steps: bool,
 }
 
+/// What the author has declared of the resources.
+pub(crate) struct Author {
+    /// Of the fields of such an instance.
+    pub(crate) fields: Option<Arc<FieldsType>>,
+    pub(crate) kinds: Arc<Kinds>,
+}
+
 /// See the module.
 pub(crate) struct Recorder {
     home: Home,
@@ -72,6 +85,8 @@ pub(crate) struct Recorder {
     epoch: u64,
     counter: u64,
     cancelled: CancellationToken,
+    author: Author,
+    namespace: String,
     /// The newest version that we know; writes go one after the other.
     meta: tokio::sync::Mutex<Meta>,
     shared: Mutex<Shared>,
@@ -90,8 +105,22 @@ struct Shared {
     step_bytes: usize,
     /// Not stored yet.
     progress: Option<String>,
+    /// The author's fields as they stand in the newest version that we know.
+    fields: Object,
+    /// The author's fields that are not stored yet.
+    told: Option<Object>,
     /// Nothing can be written any more.
     lost: bool,
+    /// No success can be written any more.
+    given_up: bool,
+}
+
+/// Whether a write ends the operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    Not,
+    WithSuccess,
+    WithFailure,
 }
 
 impl Recorder {
@@ -100,6 +129,7 @@ impl Recorder {
         keys: Arc<Keys>,
         own: Arc<OwnWrites>,
         stored: &Stored,
+        author: Author,
         cancelled: CancellationToken,
     ) -> Option<Self> {
         let record = stored.record.as_ref()?;
@@ -110,6 +140,8 @@ impl Recorder {
             data_bytes: plain_bytes(record.data.iter()),
             outputs_bytes: plain_bytes(record.outputs.iter()),
             step_bytes: plain_bytes(record.steps.values()),
+            fields: stored.ext.clone().unwrap_or_default(),
+            given_up: running.bound == Some(Bound::GivenUp),
             ..Shared::default()
         };
         Some(Self {
@@ -124,6 +156,8 @@ impl Recorder {
             epoch: record.epoch,
             counter: record.counter,
             cancelled,
+            author,
+            namespace: stored.metadata.namespace.clone(),
             meta: tokio::sync::Mutex::new(stored.metadata.clone()),
             shared: Mutex::new(shared),
             progress_changed: Notify::new(),
@@ -148,12 +182,35 @@ impl Recorder {
         self.progress_changed.notify_one();
     }
 
+    /// The author's objects beside this one.
+    pub(crate) fn resources<K: CustomKind>(&self) -> std::result::Result<Resources<K>, ResourceError> {
+        Resources::new(&self.home, &self.author.kinds, &self.namespace)
+    }
+
+    /// Has the next write store the author's fields.
+    pub(crate) fn set_fields<F: Fields>(&self, fields: &F) -> Result<()> {
+        let Some(declared) = &self.author.fields else {
+            return Err(Error::failed("Broker::fields declares no fields for this offering."));
+        };
+        let told = declared.to_stored(fields);
+        let told = told.map_err(|error| Error::failed("The fields of the instance are wrong.").caused_by(error))?;
+        self.shared().told = Some(told);
+        Ok(())
+    }
+
+    /// The author's fields, as they were told last; `None` when nothing was told.
+    pub(crate) fn fields(&self) -> Option<Object> {
+        let shared = self.shared();
+        let stored = || (!shared.fields.is_empty()).then(|| shared.fields.clone());
+        shared.told.clone().or_else(stored)
+    }
+
     /// Stores the last progress text, if there is one that is not stored.
     pub(crate) async fn flush_progress(&self) -> std::result::Result<(), RecordError> {
         let Some(text) = self.shared().progress.take() else {
             return Ok(());
         };
-        self.write(&json!({"record": {"operation": {"progress": text}}}), false)
+        self.write(&json!({"record": {"operation": {"progress": text}}}), Ends::Not)
             .await
     }
 
@@ -168,8 +225,10 @@ impl Recorder {
             .map_err(|error| Error::retry("A stored step cannot be read.").caused_by(error))
     }
 
-    /// The stored result of a step of an earlier operation, the newest first.
-    pub(crate) fn earlier_step(&self, name: &str) -> Option<Vec<u8>> {
+    /// The stored result of a step of an earlier operation, the newest first; when this operation is being taken back,
+    /// its own steps count.
+    pub(crate) fn earlier_step(&self, name: &str, undoes: bool) -> Option<Vec<u8>> {
+        let last = self.counter.saturating_sub(u64::from(!undoes));
         let candidates: Vec<(u64, String, String)> = self
             .shared()
             .steps
@@ -177,7 +236,7 @@ impl Recorder {
             .filter_map(|(key, sealed)| {
                 let (counter, step) = key.split_once('.')?;
                 let counter: u64 = counter.parse().ok()?;
-                (step == name && counter < self.counter).then(|| (counter, key.clone(), sealed.clone()))
+                (step == name && counter <= last).then(|| (counter, key.clone(), sealed.clone()))
             })
             .collect();
         let (_, key, sealed) = candidates.into_iter().max()?;
@@ -210,7 +269,7 @@ impl Recorder {
         if let Some(text) = self.shared().progress.take() {
             patch["record"]["operation"] = json!({"progress": text});
         }
-        self.write(&patch, false).await?;
+        self.write(&patch, Ends::Not).await?;
         self.shared().steps.insert(key, sealed);
         Ok(())
     }
@@ -223,6 +282,13 @@ impl Recorder {
         status: &Status,
         outcome: &OutcomeWrite,
     ) -> std::result::Result<(), RecordError> {
+        let ends = match ended.outcome {
+            Outcome::Succeeded => Ends::WithSuccess,
+            Outcome::Failed | Outcome::Superseded => Ends::WithFailure,
+        };
+        if ends == Ends::WithFailure {
+            self.shared().told = None;
+        }
         let adds = outcome.data.is_some() || outcome.outputs.is_some();
         if adds && self.bytes_after(outcome) > MAX_SEALED_BYTES {
             return Err(RecordError::TooLarge);
@@ -243,7 +309,7 @@ impl Recorder {
             record,
             status,
         };
-        self.write(&patch, true).await
+        self.write(&patch, ends).await
     }
 
     /// Bytes of the sealed fields of the object with this outcome, before base64.
@@ -258,31 +324,55 @@ impl Recorder {
         shared.request_bytes + steps + data + outputs
     }
 
-    /// Writes a patch on top of the newest version, as long as the operation is ours. `ends` says whether the patch
-    /// ends it.
-    async fn write(&self, patch: &impl Serialize, ends: bool) -> std::result::Result<(), RecordError> {
+    fn may_write(&self, ends: Ends) -> std::result::Result<(), RecordError> {
+        let shared = self.shared();
+        match ends {
+            _ if shared.lost => Err(RecordError::Lost),
+            Ends::WithSuccess if shared.given_up => Err(RecordError::GivenUp),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a patch on top of the newest version, as long as the operation is ours.
+    async fn write(&self, patch: &impl Serialize, ends: Ends) -> std::result::Result<(), RecordError> {
         let mut meta = self.meta.lock().await;
         let mut tries = 0;
         loop {
-            if self.shared().lost {
-                return Err(RecordError::Lost);
-            }
-            match self.home.patch(self.kind, &meta, patch).await {
+            self.may_write(ends)?;
+            let told = self.shared().told.clone();
+            let written = match &told {
+                None => self.home.patch(self.kind, &meta, patch).await,
+                Some(told) => {
+                    let ext = replacing(&self.shared().fields, told.clone());
+                    self.home.patch(self.kind, &meta, &WithFields { ext, patch }).await
+                }
+            };
+            match written {
                 Ok(new) => {
                     self.own.add(&new.resource_version);
                     *meta = new;
+                    self.fields_are_stored(told);
                     return Ok(());
                 }
                 Err(HomeError::NotFound) => return Err(self.lose()),
                 Err(HomeError::Conflict) => match self.look_again(ends, &meta).await? {
-                    Look::Mine(new) => *meta = new,
+                    Look::Mine(new, fields) => {
+                        *meta = new;
+                        self.shared().fields = fields;
+                    }
                     Look::Written(new) => {
                         *meta = new;
                         return Ok(());
                     }
                     Look::Lost => return Err(self.lose()),
                 },
-                Err(error) if error.is_passing() && tries < TRIES => {
+                // A server that has just learnt of new fields may need a moment. Beyond that an outcome matters more.
+                Err(HomeError::Refused(status)) if told.is_some() && tries >= TRIES => {
+                    tracing::error!(object = %self.object, status,
+                        "the home does not take the author's fields; they are left out: is its definition older?");
+                    self.shared().told = None;
+                }
+                Err(error) if tries < TRIES && (error.is_passing() || is_refused(error) && told.is_some()) => {
                     tokio::time::sleep(FIRST_PAUSE * 2u32.pow(tries)).await;
                     tries += 1;
                 }
@@ -291,7 +381,7 @@ impl Recorder {
         }
     }
 
-    async fn look_again(&self, ends: bool, known: &Meta) -> std::result::Result<Look, RecordError> {
+    async fn look_again(&self, ends: Ends, known: &Meta) -> std::result::Result<Look, RecordError> {
         let found: Option<Stored> = self.home.get(self.kind, &known.namespace, &known.name).await?;
         let Some(found) = found else { return Ok(Look::Lost) };
         let Some(record) = found
@@ -301,19 +391,30 @@ impl Recorder {
         else {
             return Ok(Look::Lost);
         };
-        if ends && has_ended(record, &self.operation) {
+        if ends != Ends::Not && has_ended(record, &self.operation) {
             return Ok(Look::Written(found.metadata));
         }
-        let same_operation = record
-            .operation
-            .as_ref()
-            .is_some_and(|running| running.id == self.operation);
+        let running = record.operation.as_ref();
+        let same_operation = running.is_some_and(|running| running.id == self.operation);
+        if running.is_some_and(|running| running.bound == Some(Bound::GivenUp)) {
+            self.shared().given_up = true;
+        }
         let deleted = found.metadata.deletion_timestamp.is_some() && !self.verb.removes();
         if same_operation && record.epoch == self.epoch && !deleted {
-            Ok(Look::Mine(found.metadata))
+            Ok(Look::Mine(found.metadata, found.ext.unwrap_or_default()))
         } else {
             Ok(Look::Lost)
         }
+    }
+
+    /// What was told has been written; something newer may have been told meanwhile.
+    fn fields_are_stored(&self, told: Option<Object>) {
+        let Some(stored) = told else { return };
+        let mut shared = self.shared();
+        if shared.told.as_ref() == Some(&stored) {
+            shared.told = None;
+        }
+        shared.fields = stored;
     }
 
     fn lose(&self) -> RecordError {
@@ -336,8 +437,8 @@ impl Recorder {
 }
 
 enum Look {
-    /// Still ours: write again on top of this version.
-    Mine(Meta),
+    /// Still ours: write again on top of this version, with these author's fields in it.
+    Mine(Meta, Object),
     /// Our outcome stands there already: the answer to the write was lost.
     Written(Meta),
     Lost,
@@ -347,6 +448,14 @@ enum Look {
 fn has_ended(record: &Record, operation: &OperationId) -> bool {
     record.operation.as_ref().is_none_or(|running| running.id != *operation)
         && record.history.iter().any(|ended| ended.id == *operation)
+}
+
+/// A write that brings the author's fields along.
+#[derive(Serialize)]
+struct WithFields<'a, T> {
+    ext: Value,
+    #[serde(flatten)]
+    patch: &'a T,
 }
 
 /// The one write of an outcome. `()` is `null`, which removes a member.
@@ -371,6 +480,10 @@ struct OutcomeRecord {
     outputs: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<()>,
+}
+
+fn is_refused(error: HomeError) -> bool {
+    matches!(error, HomeError::Refused(_))
 }
 
 /// The key of a step in `record.steps`.

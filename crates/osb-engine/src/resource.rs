@@ -1,7 +1,7 @@
 //! The stored resources: `ServiceInstance`, `ServiceBinding`, `Tombstone`, `ShardTable`.
 //!
 //! `spec` is what the object is, `record` is what the engine must not lose, `status` is a view for people and tools,
-//! `ext` is the author's. `record.operation` present means busy. The CRDs lie in `crds/`; they are written by hand,
+//! `ext` is the author's, where he declares fields of his own. `record.operation` present means busy. The CRDs lie in `crds/`; they are written by hand,
 //! because there is no status subresource and `record` must be known to the server.
 
 use std::collections::BTreeMap;
@@ -44,6 +44,7 @@ pub fn definitions(group: &str) -> Vec<serde_json::Value> {
         include_str!("../crds/tombstones.json"),
         include_str!("../crds/replicas.json"),
         include_str!("../crds/shardtables.json"),
+        include_str!("../crds/catalogrecords.json"),
     ]
     .into_iter()
     .map(|text| {
@@ -65,6 +66,8 @@ pub enum Kind {
     Replica,
     /// Who owns which shard.
     ShardTable,
+    /// The catalog that was served last.
+    CatalogRecord,
 }
 
 impl Kind {
@@ -76,6 +79,7 @@ impl Kind {
             Self::Tombstone => "Tombstone",
             Self::Replica => "Replica",
             Self::ShardTable => "ShardTable",
+            Self::CatalogRecord => "CatalogRecord",
         }
     }
 
@@ -87,11 +91,20 @@ impl Kind {
             Self::Tombstone => "tombstones",
             Self::Replica => "replicas",
             Self::ShardTable => "shardtables",
+            Self::CatalogRecord => "catalogrecords",
         }
     }
 }
 
 /// What an operation does.
+///
+/// ```
+/// # mod osb_sdk { pub use osb_engine::resource::Verb; }
+/// use osb_sdk::Verb;
+///
+/// assert!(Verb::Unbind.removes() && !Verb::Update.removes());
+/// assert_eq!(Verb::Provision.as_str(), "provision");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Verb {
     /// Makes an instance.
@@ -179,6 +192,9 @@ pub struct Stored {
     /// A view.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
+    /// Of an instance: the author's fields, in the clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ext: Option<Object>,
 }
 
 /// What an instance or binding is.
@@ -279,6 +295,22 @@ pub struct Running {
     /// Sealed [`Asked`]; absent when there is nothing in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
+    /// Of an update that has to end while its request waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<Bound>,
+    /// Where the request stands in a trace of the platform's: its `traceparent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+}
+
+/// What an update is bound to whose platform takes no 202: with an error as its answer nothing of it may be applied
+/// (OSB-UPD-19).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bound {
+    /// It is over when the budget of its request is.
+    Sync,
+    /// Its request was answered with an error: it does not succeed any more, and what it did is undone.
+    GivenUp,
 }
 
 /// What of the request of an operation is sealed: personal data, and what an update changes.
@@ -443,6 +475,27 @@ pub struct Shard {
     pub next: Option<String>,
 }
 
+/// The `CatalogRecord`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CatalogRecord {
+    /// `<group>/v1`
+    pub api_version: String,
+    /// `CatalogRecord`
+    pub kind: String,
+    /// Name and resource version.
+    pub metadata: Meta,
+    /// What was served.
+    pub spec: CatalogRecordSpec,
+}
+
+/// What was served.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CatalogRecordSpec {
+    /// The catalog and the plans of earlier ones, sealed.
+    pub catalog: String,
+}
+
 impl Stored {
     /// Which of our two kinds with operations it is.
     pub fn which(&self) -> Kind {
@@ -530,7 +583,7 @@ mod tests {
     #[test]
     fn the_definitions_are_json_with_the_group_in_place() {
         let definitions = definitions("reference.osb.internal");
-        assert_eq!(definitions.len(), 5);
+        assert_eq!(definitions.len(), 6);
         for definition in definitions {
             assert_eq!(definition["spec"]["group"], "reference.osb.internal");
             assert!(!definition.to_string().contains("__GROUP__"));

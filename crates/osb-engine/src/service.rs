@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use osb_api::Object;
 use osb_api::id::PlanId;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -26,7 +27,8 @@ pub use osb_api::answer::{BindingMetadata, Endpoint, InstanceMetadata, VolumeMou
 ///   failed or was interrupted half-way; then there is no state, and they clean up what the stable names may have made.
 ///
 /// ```
-/// use osb_engine::{Binding, NoParameters, Operation, Result, Service};
+/// # use osb_engine as osb_sdk;
+/// use osb_sdk::{Binding, NoParameters, Operation, Result, Service};
 /// # use schemars::JsonSchema;
 /// # use serde::{Deserialize, Serialize};
 /// #[derive(Deserialize, JsonSchema)]
@@ -176,6 +178,28 @@ pub trait Service: Send + Sync + 'static {
         None
     }
 
+    /// What of its parameters a platform may see that fetches an instance (OSB-GETI-06), of the `parameters` as they are
+    /// after all updates. `None`, as without an implementation: nothing, for they may be secret. Take out what is, or
+    /// name what is not:
+    ///
+    /// ```
+    /// # use osb_api::Object;
+    /// fn shown_parameters(mut parameters: Object) -> Option<Object> {
+    ///     parameters.remove("admin_password");
+    ///     Some(parameters)
+    /// }
+    /// ```
+    fn shown_parameters(&self, parameters: Object) -> Option<Object> {
+        drop(parameters);
+        None
+    }
+
+    /// As [`shown_parameters`](Self::shown_parameters), of a binding (OSB-GETB-03, OSB-GETB-05).
+    fn shown_bind_parameters(&self, parameters: Object) -> Option<Object> {
+        drop(parameters);
+        None
+    }
+
     /// Where the user manages the instance. It is part of the first answer, even of a 202, so it can depend only on
     /// what is known before the work begins (OSB-PROV-17).
     fn dashboard_url(&self, op: &Operation) -> Option<String> {
@@ -188,8 +212,9 @@ pub trait Service: Send + Sync + 'static {
 /// Offered with [`Broker::updatable`](crate::Broker::updatable).
 ///
 /// ```
-/// use osb_engine::{Change, Operation, Result, Updatable};
-/// # use osb_engine::{Binding, NoParameters, Service};
+/// # use osb_engine as osb_sdk;
+/// use osb_sdk::{Change, Operation, Result, Updatable};
+/// # use osb_sdk::{Binding, NoParameters, Service};
 /// # use schemars::JsonSchema;
 /// # use serde::{Deserialize, Serialize};
 /// # #[derive(Serialize, Deserialize)]
@@ -247,12 +272,70 @@ pub trait Updatable: Service {
         state: Self::State,
         change: Change<Self::Update>,
     ) -> impl Future<Output = Result<Self::State>> + Send;
+
+    /// Takes back what [`update`](Self::update) may have done of a change that does not succeed any more: it has
+    /// failed, or was stopped at its deadline. With a platform that takes no 202 that deadline is near, because nothing
+    /// of an update may be applied that is answered with an error (OSB-UPD-19).
+    ///
+    /// `state` is that from before, which the instance keeps; [`Operation::earlier_step`] has the stored steps of the
+    /// update, and [`Operation::plan`] is the plan that the instance would have had. It is called again after a crash.
+    /// Without an implementation nothing is taken back, which is right for an update that is one step in the backend,
+    /// and the platform is told that parts of a stopped one may be in effect.
+    ///
+    /// # Errors
+    /// See [`Error`]. When it fails, the platform is told that the instance is not usable (OSB-UPD-21); another update
+    /// may repair it.
+    fn undo_update(
+        &self,
+        op: &Operation,
+        state: Self::State,
+        change: Change<Self::Update>,
+    ) -> impl Future<Output = Result<Undone>> + Send {
+        let _ = (op, state, change);
+        std::future::ready(Ok(Undone::Nothing))
+    }
+}
+
+/// What [`Updatable::undo_update`] has taken back.
+///
+/// ```
+/// # use osb_engine as osb_sdk;
+/// use osb_sdk::{Result, Undone};
+///
+/// /// A disk that grows can be made small again only while nothing lies on the new part.
+/// fn shrink(used_gb: u32, before_gb: u32) -> Result<Undone> {
+///     if used_gb > before_gb {
+///         return Ok(Undone::Nothing);
+///     }
+///     // … shrink it …
+///     Ok(Undone::Everything)
+/// }
+/// assert_eq!(shrink(3, 5).ok(), Some(Undone::Everything));
+/// ```
+///
+/// ```
+/// # use osb_engine as osb_sdk;
+/// use osb_sdk::{Result, Undone};
+///
+/// /// The end of an `undo_update`: what the backend says of the size that was there before.
+/// fn undone(size_before: u32, size_now: u32) -> Result<Undone> {
+///     Ok(if size_now == size_before { Undone::Everything } else { Undone::Nothing })
+/// }
+/// assert_eq!(undone(5, 5).unwrap(), Undone::Everything);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undone {
+    /// The instance is as it was before the update.
+    Everything,
+    /// What the update has done stays.
+    Nothing,
 }
 
 /// What an update is to change.
 ///
 /// ```
-/// # use osb_engine::Change;
+/// # use osb_engine as osb_sdk;
+/// # use osb_sdk::Change;
 /// # struct Resize { size_gb: u32 }
 /// let change = Change { parameters: Some(Resize { size_gb: 5 }), previous_plan: None, maintenance: None };
 /// assert!(!change.plan_changed());
@@ -278,8 +361,9 @@ impl<P> Change<P> {
 /// A binding as [`Service::bind`] returns it: the credentials, and what else the platform may need.
 ///
 /// ```
+/// # use osb_engine as osb_sdk;
 /// use std::time::{Duration, SystemTime};
-/// use osb_engine::Binding;
+/// use osb_sdk::Binding;
 /// # #[derive(serde::Serialize)]
 /// # struct Login { user: String, password: String }
 ///
@@ -367,7 +451,9 @@ fn timestamp(time: SystemTime) -> String {
 /// For services that take no parameters: any object is accepted and ignored.
 ///
 /// ```
-/// # use osb_engine::NoParameters;
+/// # use osb_engine as osb_sdk;
+/// use osb_sdk::NoParameters;
+///
 /// assert_eq!(serde_json::from_str::<NoParameters>(r#"{"anything": 1}"#)?, NoParameters {});
 /// # Ok::<(), serde_json::Error>(())
 /// ```
@@ -375,6 +461,21 @@ fn timestamp(time: SystemTime) -> String {
 pub struct NoParameters {}
 
 /// The result of an author's function.
+///
+/// ```
+/// # use osb_engine as osb_sdk;
+/// use osb_sdk::{Error, Result};
+///
+/// async fn free_address(addresses: &[(&str, bool)]) -> Result<String> {
+///     let free = addresses.iter().find(|(_, taken)| !taken);
+///     let (address, _) = free.ok_or_else(|| Error::retry("All addresses are taken."))?;
+///     Ok(address.to_string())
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// assert_eq!(free_address(&[("10.0.0.1", true), ("10.0.0.2", false)]).await.unwrap(), "10.0.0.2");
+/// # }
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why an author's function did not succeed.
@@ -384,8 +485,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// that the user sees.
 ///
 /// ```
+/// # use osb_engine as osb_sdk;
 /// use std::time::Duration;
-/// use osb_engine::{Error, Result};
+/// use osb_sdk::{Error, Result};
 ///
 /// fn read_size(text: &str) -> Result<u32> {
 ///     match text.parse::<u32>()? {

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use osb_api::catalog::{CheckedCatalog, Plan};
+use osb_api::answer::BindingBody;
+use osb_api::catalog::{Catalog, CheckedCatalog, Offering, Plan, Requires};
 use osb_api::id::{OfferingId, PlanId};
 use osb_server::ServedCatalog;
 use tokio::sync::Semaphore;
 
 use crate::definition::{Policy, Registration};
 use crate::hooks::Hooks;
-use crate::names;
+use crate::{names, served};
 
 /// The checked catalog and what stands behind it.
 pub(crate) struct Services {
@@ -23,12 +24,16 @@ pub(crate) struct Services {
     plans: HashMap<String, Arc<PlanRuntime>>,
     /// Plans of earlier catalogs: nothing new is made of them, what there is of them is served.
     retired: HashMap<(OfferingId, PlanId), Found>,
+    /// As they were offered.
+    pub(crate) withdrawn: Catalog,
 }
 
 /// A plan with how it is run.
 pub(crate) struct PlanRuntime {
     pub(crate) plan: Arc<Plan>,
     pub(crate) bindable: bool,
+    /// What the offering requires of the platform.
+    pub(crate) requires: Vec<Requires>,
     pub(crate) policy: Policy,
     pub(crate) slots: Semaphore,
     pub(crate) deadline: Duration,
@@ -43,6 +48,55 @@ pub(crate) struct Found {
     pub(crate) instances_retrievable: bool,
     pub(crate) bindings_retrievable: bool,
     pub(crate) allow_context_updates: bool,
+}
+
+impl PlanRuntime {
+    /// A plan of an offering, run as the policy says.
+    pub(crate) fn new(offering: &Offering, plan: &Plan, policy: Policy) -> Self {
+        Self {
+            plan: Arc::new(plan.clone()),
+            bindable: plan.bindable.unwrap_or(offering.bindable),
+            requires: offering.requires.clone(),
+            slots: Semaphore::new(policy.parallelism.clamp(1, Semaphore::MAX_PERMITS)),
+            deadline: shorter(policy.deadline, plan.maximum_polling_duration),
+            removal_deadline: shorter(policy.removal_deadline, plan.maximum_polling_duration),
+            policy,
+        }
+    }
+
+    /// A member of a binding that needs a permission of the platform which the offering does not require, and that
+    /// permission (OSB-BIND-22 to OSB-BIND-24).
+    pub(crate) fn forbidden(&self, body: &BindingBody) -> Option<(&'static str, &'static str)> {
+        let given = [
+            (
+                body.syslog_drain_url.is_some(),
+                Requires::SyslogDrain,
+                ("syslog_drain_url", "syslog_drain"),
+            ),
+            (
+                body.route_service_url.is_some(),
+                Requires::RouteForwarding,
+                ("route_service_url", "route_forwarding"),
+            ),
+            (
+                body.volume_mounts.as_ref().is_some_and(|mounts| !mounts.is_empty()),
+                Requires::VolumeMount,
+                ("volume_mounts", "volume_mount"),
+            ),
+        ];
+        let wrong = given
+            .into_iter()
+            .find(|(given, needs, _)| *given && !self.requires.contains(needs));
+        wrong.map(|(_, _, names)| names)
+    }
+}
+
+/// Operations end a little before the platform stops polling (OSB-POLL-02).
+fn shorter(deadline: Duration, maximum_polling_secs: Option<u64>) -> Duration {
+    match maximum_polling_secs {
+        Some(secs) => deadline.min(Duration::from_secs(secs) * 9 / 10),
+        None => deadline,
+    }
 }
 
 impl Services {
@@ -72,14 +126,14 @@ impl Services {
             registered,
             plans,
             retired: HashMap::new(),
+            withdrawn: Catalog::new(),
         }
     }
 
     /// These, after others: plans that are not offered any more are retired.
     pub(crate) fn after(mut self, before: &Services) -> Self {
-        let id = |text: &str| (OfferingId::new(text).ok(), PlanId::new(text).ok());
         let listed = before.catalog.plans().filter_map(|listed| {
-            let key = (id(&listed.offering.id).0?, id(&listed.plan.id).1?);
+            let key = served::ids(listed.offering, listed.plan)?;
             let found = before.offered(&key.0, &key.1)?;
             Some((key, found))
         });
@@ -88,7 +142,41 @@ impl Services {
             .chain(listed)
             .filter(|((offering, plan), _)| self.offered(offering, plan).is_none())
             .collect();
+        self.withdrawn = served::withdrawn([&before.withdrawn, before.catalog.catalog()], &self.catalog);
         self
+    }
+
+    /// These, after a restart: plans that were offered once are retired. The service behind them is that of their
+    /// offering, or else that of the offering which has its name now, or the one that the author names
+    /// ([`Broker::withdrawn`](crate::Broker::withdrawn)).
+    pub(crate) fn retiring(mut self, withdrawn: Catalog) -> Self {
+        for offering in &withdrawn.services {
+            let Some(registration) = self.behind(offering).cloned() else {
+                tracing::error!(offering = %offering.name, id = %offering.id,
+                    "this offering is not in the catalog any more: instances of it that are left cannot be removed; \
+                     keep its service with Broker::withdrawn");
+                continue;
+            };
+            for plan in &offering.plans {
+                let Some(key) = served::ids(offering, plan) else {
+                    continue;
+                };
+                let runtime = Arc::new(PlanRuntime::new(offering, plan, Policy::default()));
+                let found = Found::of(&registration, runtime, offering);
+                self.retired.insert(key, found);
+            }
+        }
+        self.withdrawn = withdrawn;
+        self
+    }
+
+    fn behind(&self, offering: &Offering) -> Option<&Arc<Registration>> {
+        let renamed = || {
+            let mut offered = self.catalog.catalog().services.iter();
+            let same = offered.find(|other| other.name == offering.name)?;
+            self.registered.get(&same.id)
+        };
+        self.registered.get(&offering.id).or_else(renamed)
     }
 
     /// The plan, if the offering has it or once had it: for what there is of it.
@@ -100,12 +188,20 @@ impl Services {
     /// The plan, if the offering has it: for what is new.
     pub(crate) fn offered(&self, offering: &OfferingId, plan: &PlanId) -> Option<Found> {
         let listed = self.catalog.plan(offering, plan)?;
-        Some(Found {
-            registration: self.registered.get(offering.as_str())?.clone(),
-            plan: self.plans.get(plan.as_str())?.clone(),
-            instances_retrievable: listed.offering.instances_retrievable,
-            bindings_retrievable: listed.offering.bindings_retrievable,
-            allow_context_updates: listed.offering.allow_context_updates,
-        })
+        let registration = self.registered.get(offering.as_str())?;
+        let plan = self.plans.get(plan.as_str())?.clone();
+        Some(Found::of(registration, plan, listed.offering))
+    }
+}
+
+impl Found {
+    fn of(registration: &Arc<Registration>, plan: Arc<PlanRuntime>, offering: &Offering) -> Self {
+        Self {
+            registration: registration.clone(),
+            plan,
+            instances_retrievable: offering.instances_retrievable,
+            bindings_retrievable: offering.bindings_retrievable,
+            allow_context_updates: offering.allow_context_updates,
+        }
     }
 }

@@ -1,21 +1,28 @@
 //! What platforms will say of the catalog, in the log of the start.
 
-use osb_engine::Engine;
+use osb_engine::{CatalogChange, Engine};
 use osb_lint::{Finding, Severity};
 use osb_server::Broker as _;
 
 /// The most findings that one start logs.
 const MOST: usize = 20;
 
-/// Logs what `osb lint` finds, each as a warning. Nothing waits for it, and nothing is refused that the engine serves.
+/// Logs what `osb lint` finds, each as a warning: in the catalog, and in what has changed since the last start. Nothing
+/// waits for it, and nothing is refused that the engine serves.
 pub(crate) fn look_over(engine: &Engine) {
     let body = engine.catalog().body;
+    let change = engine.catalog_change();
     // A large catalog with schemas takes milliseconds, which a start does not have.
-    tokio::task::spawn_blocking(move || warn(&body));
+    tokio::task::spawn_blocking(move || {
+        let catalog = serde_json::from_slice(&body);
+        warn(&catalog.map_or_else(|_| Vec::new(), |catalog| osb_lint::lint(&catalog)));
+        if let Some(CatalogChange { previous, current }) = change {
+            warn(&osb_lint::compare(&previous, &current));
+        }
+    });
 }
 
-fn warn(body: &[u8]) {
-    let findings = serde_json::from_slice(body).map_or_else(|_| Vec::new(), |catalog| osb_lint::lint(&catalog));
+fn warn(findings: &[Finding]) {
     let serious = |finding: &&Finding| finding.severity > Severity::Notice;
     for finding in findings.iter().filter(serious).take(MOST) {
         tracing::warn!(
@@ -56,14 +63,18 @@ mod tests {
     }
 
     fn logged(catalog: &Catalog) -> String {
+        let body = serde_json::to_value(catalog.check().unwrap().catalog()).unwrap();
+        told(&osb_lint::lint(&body))
+    }
+
+    fn told(findings: &[Finding]) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
         let log = tracing_subscriber::fmt()
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();
-        let checked = catalog.check().unwrap();
-        tracing::subscriber::with_default(log, || warn(checked.body()));
+        tracing::subscriber::with_default(log, || warn(findings));
         let lines = lines.0.lock().unwrap();
         String::from_utf8(lines.clone()).unwrap()
     }
@@ -86,6 +97,15 @@ mod tests {
         );
         let clean = Catalog::new().offering(Offering::new("o", "db", "d").plan(Plan::new("p", "small", "d")));
         assert_eq!(logged(&clean), "");
+    }
+
+    /// OSB-CAT-02
+    #[test]
+    fn what_a_change_means_for_instances_is_a_warning() {
+        let (before, after) = (named("db", 2), named("db", 1));
+        let text = told(&osb_lint::compare(&before, &after));
+        assert!(text.contains("WARN") && text.contains("plan 1"), "{text}");
+        assert_eq!(told(&osb_lint::compare(&before, &before)), "");
     }
 
     #[test]

@@ -14,6 +14,18 @@ use crate::files;
 pub const DEFAULT_PLATFORM: &str = "default";
 
 /// A login of the file `credentials`.
+///
+/// ```
+/// # use osb_host as osb_sdk;
+/// use osb_sdk::{Credentials, DataDir};
+///
+/// let folder = tempfile::tempdir()?;
+/// let file = DataDir::new(folder.path());
+/// assert_eq!(Credentials::read(&file)?, None, "made at the first start of the broker");
+/// std::fs::write(file.credentials(), r#"{"users": [{"username": "osb", "password": "…"}]}"#)?;
+/// assert_eq!(Credentials::read(&file)?.map(|login| login.username).as_deref(), Some("osb"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Credentials {

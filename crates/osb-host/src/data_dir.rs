@@ -24,6 +24,14 @@ use crate::files;
 /// | `server` | where the running broker listens |
 ///
 /// The folder is its owner's alone (mode 0700), and so is each file (0600).
+///
+/// ```
+/// # use osb_host as osb_sdk;
+/// use osb_sdk::DataDir;
+///
+/// let folder = DataDir::new("/var/lib/databases");
+/// assert_eq!(folder.kubeconfig().to_str(), Some("/var/lib/databases/kubeconfig"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataDir {
     path: PathBuf,
@@ -41,6 +49,15 @@ const NAMES: [&str; 7] = [
 ];
 
 /// The flag that server and client verbs share.
+///
+/// ```
+/// # use osb_host as osb_sdk;
+/// use osb_sdk::DataDirOption;
+///
+/// let option = DataDirOption { data_dir: Some("/var/lib/databases".into()) };
+/// assert_eq!(option.resolve()?.path().to_str(), Some("/var/lib/databases"));
+/// # Ok::<(), osb_host::HostError>(())
+/// ```
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct DataDirOption {
     /// The folder of the broker's data [default: $XDG_DATA_HOME/osb, else ~/.local/share/osb]
@@ -153,6 +170,19 @@ impl DataDir {
 }
 
 /// Where a running broker listens, for the client verbs.
+///
+/// ```
+/// # use osb_host as osb_sdk;
+/// use osb_sdk::{DataDir, ServerInfo};
+///
+/// let folder = tempfile::tempdir()?;
+/// // What a client on the same machine asks first: is there a broker on this folder, and where?
+/// match ServerInfo::read(&DataDir::new(folder.path()))? {
+///     Some(info) => println!("{} listens at {}", info.broker, info.url),
+///     None => println!("no broker runs here"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerInfo {
     /// The process.
@@ -172,6 +202,16 @@ pub struct ServerInfo {
 }
 
 /// Where a login is kept.
+///
+/// ```
+/// use osb_host::Login;
+///
+/// let where_it_stands = |login| match login {
+///     Login::File => "in the file `credentials`",
+///     Login::Environment => "in OSB_USERNAME and OSB_PASSWORD",
+/// };
+/// assert_eq!(where_it_stands(Login::File), "in the file `credentials`");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Login {

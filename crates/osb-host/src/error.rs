@@ -5,6 +5,22 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Why a broker does not start, or cannot be found.
+///
+/// ```
+/// # use osb_engine::Broker;
+/// # use osb_host as osb_sdk;
+/// use osb_sdk::{Host, HostError, HostOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(folder.path().join("holiday.jpg"), "…")?;
+/// let refused = Host::start(Broker::new("databases"), &HostOptions::on(folder.path())).await;
+/// let Err(HostError::Foreign { found, .. }) = refused else { panic!("that folder is somebody else's") };
+/// assert_eq!(found, "holiday.jpg");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// Neither a flag nor the environment says where data shall be kept.

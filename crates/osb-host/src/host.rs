@@ -32,10 +32,35 @@ const KUBE_DRAIN: Duration = Duration::from_secs(2);
 
 /// A running broker.
 ///
-/// ```no_run
-/// # async fn run(broker: osb_engine::Broker) -> Result<(), osb_host::HostError> {
-/// let host = osb_host::Host::start(broker, &osb_host::HostOptions::on("/tmp/data")).await?;
-/// println!("{}", host.info().url);
+/// ```
+/// # use osb_host as osb_sdk;
+/// # use osb_engine::{Binding, NoParameters, Operation, Result, Service};
+/// # struct Mailboxes;
+/// # impl Service for Mailboxes {
+/// #     type Parameters = NoParameters;
+/// #     type BindParameters = NoParameters;
+/// #     type State = String;
+/// #     type Credentials = NoParameters;
+/// #     async fn provision(&self, op: &Operation, _: NoParameters) -> Result<String> { Ok(op.stable_name("x")) }
+/// #     async fn deprovision(&self, _: &Operation, _: Option<String>) -> Result<()> { Ok(()) }
+/// #     async fn bind(&self, _: &Operation, _: &String, _: NoParameters) -> Result<Binding<NoParameters>> {
+/// #         Ok(Binding::new(NoParameters {}))
+/// #     }
+/// #     async fn unbind(&self, _: &Operation, _: &String, _: Option<NoParameters>) -> Result<()> { Ok(()) }
+/// # }
+/// # fn my_broker() -> osb_engine::Broker {
+/// #     let plan = osb_api::catalog::Plan::new("7a2f6f0e-8a7b-4a51-9a76-5f2a7d7f0a11", "small", "A plan");
+/// #     let offering = osb_api::catalog::Offering::new("0f9d2f0c-3c4e-4c40-8f6a-0c1d5f7e2b33", "mail", "Mail");
+/// #     osb_engine::Broker::new("mail").service(offering.bindable(true).plan(plan), Mailboxes)
+/// # }
+/// use osb_sdk::{Host, HostOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+/// let folder = tempfile::tempdir()?;
+/// let host = Host::start(my_broker(), &HostOptions::on(folder.path())).await?;
+/// assert!(host.info().url.starts_with("http://127.0.0.1:"));
+/// assert!(host.data_dir().credentials().exists());
 /// host.stop().await;
 /// # Ok(())
 /// # }
@@ -253,9 +278,7 @@ async fn start_engine(
     phases: &mut Phases,
 ) -> Result<Engine, HostError> {
     let doing = |doing| move |error: HomeError| HostError::Home { doing, error };
-    home.install()
-        .await
-        .map_err(doing("making the kinds of its resources known"))?;
+    home.install_for(&broker).await?;
     let platforms = access.platforms();
     for namespace in platforms.iter().copied().chain([SYSTEM_NAMESPACE]) {
         home.ensure_namespace(namespace)

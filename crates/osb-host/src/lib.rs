@@ -16,6 +16,9 @@ mod data_dir;
 mod error;
 mod fetch;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod home;
 mod host;
 mod keys;
@@ -34,4 +37,4 @@ pub use error::{HostError, explain};
 pub use host::Host;
 pub use options::{HostOptions, LogFormat};
 pub use run::{run, serve};
-pub use test_broker::{Reply, TestBroker};
+pub use test_broker::{Reply, TestBroker, TestService};

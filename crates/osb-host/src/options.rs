@@ -7,6 +7,19 @@ use std::time::Duration;
 use crate::data_dir::DataDirOption;
 
 /// The flags that every broker has.
+///
+/// ```
+/// # use osb_host as osb_sdk;
+/// use std::time::Duration;
+/// use osb_sdk::{HostOptions, LogFormat};
+///
+/// let options = HostOptions {
+///     log_format: LogFormat::Json,
+///     drain_timeout: Duration::from_secs(5),
+///     ..HostOptions::on("/var/lib/databases")
+/// };
+/// assert!(options.listen.ip().is_loopback() && options.tls_cert.is_none());
+/// ```
 #[derive(Clone, Debug, clap::Args)]
 pub struct HostOptions {
     /// Where the broker listens, as IP:PORT; port 0 takes a free one
@@ -78,6 +91,11 @@ pub struct HostOptions {
 }
 
 /// The form of the log.
+///
+/// ```
+/// # use osb_host as osb_sdk;
+/// assert_eq!(osb_sdk::LogFormat::default(), osb_sdk::LogFormat::Text);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
     /// A line for people.

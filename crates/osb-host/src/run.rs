@@ -20,9 +20,16 @@ const INTERRUPTED: u8 = 130;
 /// with 1 for everything else that keeps it from serving.
 ///
 /// ```no_run
-/// # use osb_engine::Broker;
+/// # mod osb_sdk { pub use osb_engine::Broker; pub use osb_host::run; }
+/// use osb_sdk::Broker;
+///
+/// fn broker() -> Broker {
+///     // … its offerings, with the services behind them …
+///     Broker::new("databases")
+/// }
+///
 /// fn main() -> std::process::ExitCode {
-///     osb_host::run(Broker::new("databases"))
+///     osb_sdk::run(broker())
 /// }
 /// ```
 pub fn run(broker: Broker) -> ExitCode {
@@ -43,6 +50,18 @@ pub fn run(broker: Broker) -> ExitCode {
 }
 
 /// As [`run`], with flags that have been read already.
+///
+/// ```no_run
+/// # mod osb_sdk { pub use osb_engine::Broker; pub use osb_host::{HostOptions, serve}; }
+/// # fn broker() -> osb_sdk::Broker { osb_sdk::Broker::new("databases") }
+/// use osb_sdk::HostOptions;
+///
+/// fn main() -> std::process::ExitCode {
+///     // A program with flags of its own may also flatten `HostOptions` into them: it is a `clap::Args`.
+///     let options = HostOptions { listen: ([127, 0, 0, 1], 9000).into(), ..HostOptions::on("/var/lib/databases") };
+///     osb_sdk::serve(broker(), &options)
+/// }
+/// ```
 pub fn serve(broker: Broker, options: &HostOptions) -> ExitCode {
     match try_serve(broker, options) {
         Ok(code) => code,

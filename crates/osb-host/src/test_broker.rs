@@ -1,16 +1,21 @@
 //! A whole broker in a test: no port, no folder, no waiting.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use apiserver::{ApiServer, UserInfo};
 use base64::Engine as _;
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt as _, Full};
-use osb_engine::{Broker, Clock, Config, Engine, Home, Keys, Tenants};
-use osb_server::{Platform, Server};
+use osb_api::id::InstanceId;
+use osb_api::identity::{IDENTITY_HEADER, OriginatingIdentity};
+use osb_engine::{Broker, Clock, Config, CustomKind, Engine, Fields, Home, Keys, Resources, Tenants};
+use osb_server::{Platform, ResponseBody, Server};
 use serde_json::{Value, json};
 
 /// The first pause between two polls; it doubles each time.
@@ -52,7 +57,8 @@ const NAMESPACE: &str = "test";
 /// #     let offering = osb_api::catalog::Offering::new("0f9d2f0c-3c4e-4c40-8f6a-0c1d5f7e2b33", "mail", "Mail");
 /// #     Broker::new("mail").service(offering.bindable(true).plan(plan), Nothing)
 /// # }
-/// use osb_host::TestBroker;
+/// # use osb_host as osb_sdk;
+/// use osb_sdk::TestBroker;
 /// use serde_json::json;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -69,12 +75,15 @@ const NAMESPACE: &str = "test";
 pub struct TestBroker {
     make: Box<dyn Fn() -> Broker + Send + Sync>,
     api: ApiServer,
+    /// One for all processes: time goes on over a restart.
+    clock: Clock,
     engine: Engine,
     front: Server<Engine>,
     /// Offering and plan by the plan's name.
     plans: HashMap<String, Named>,
     /// What each instance was last asked to be.
     instances: Mutex<HashMap<String, Named>>,
+    user: Option<OriginatingIdentity>,
 }
 
 /// The ids of an offering and of one of its plans.
@@ -85,6 +94,19 @@ struct Named {
 }
 
 /// What a platform got.
+///
+/// ```
+/// # use osb_host as osb_sdk;
+/// use osb_sdk::Reply;
+/// use serde_json::json;
+///
+/// /// What a test of a broker may want to know of an answer.
+/// fn refusal(reply: &Reply) -> Option<&str> {
+///     if reply.status < 400 { None } else { reply.body["description"].as_str() }
+/// }
+/// let refused = Reply { status: 400, body: json!({"description": "`plan_id` is required"}) };
+/// assert_eq!(refusal(&refused), Some("`plan_id` is required"));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
     /// The status code.
@@ -105,19 +127,22 @@ impl TestBroker {
             .expect("an API server in memory starts");
         let first = make();
         let home = home(&api, &first);
-        home.install().await.expect("an empty API server takes our kinds");
+        install(&home, &first).await;
         for namespace in [SYSTEM, NAMESPACE] {
             let made = home.ensure_namespace(namespace).await;
             made.expect("an empty API server takes a namespace");
         }
-        let (engine, front) = process(&api, first).await;
+        let clock = Clock::virtual_from_now();
+        let (engine, front) = process(&api, first, clock).await;
         let mut broker = Self {
             make: Box::new(make),
             api,
+            clock,
             engine,
             front,
             plans: HashMap::new(),
             instances: Mutex::default(),
+            user: None,
         };
         broker.plans = broker.read_plans().await;
         broker
@@ -129,7 +154,9 @@ impl TestBroker {
     /// # Panics
     /// As [`start`](Self::start).
     pub async fn restart(&mut self) {
-        let (engine, front) = process(&self.api, (self.make)()).await;
+        let broker = (self.make)();
+        install(&home(&self.api, &broker), &broker).await;
+        let (engine, front) = process(&self.api, broker, self.clock).await;
         let old = std::mem::replace(&mut self.engine, engine);
         self.front = front;
         // Its writes are refused from now on; what its functions still do, they do as a process that lingers would.
@@ -140,6 +167,12 @@ impl TestBroker {
     /// Reads the catalog again, as a platform does when it is told of new plans.
     pub async fn reload_catalog(&mut self) {
         self.plans = self.read_plans().await;
+    }
+
+    /// Whom the platform names as its user from now on; at first nobody, as when a platform cleans up on its own
+    /// (OSB-OID-01).
+    pub fn set_user(&mut self, user: Option<OriginatingIdentity>) {
+        self.user = user;
     }
 
     /// A `PUT` of an instance of the plan of that name; 202 is accepted.
@@ -239,12 +272,15 @@ impl TestBroker {
     /// # Panics
     /// When `path` is not the path and query of a URI.
     pub async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Reply {
-        let credentials = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::AUTHORIZATION, format!("Basic {credentials}"))
-            .header("X-Broker-API-Version", "2.17")
+            .header(header::AUTHORIZATION, login())
+            .header("X-Broker-API-Version", "2.17");
+        if let Some(user) = &self.user {
+            request = request.header(IDENTITY_HEADER, user.encode());
+        }
+        let request = request
             .body(Full::new(body.map_or_else(Bytes::new, |body| body.to_string().into())))
             .expect("a path and query");
         let (head, body) = self.front.handle(request).await.into_parts();
@@ -252,6 +288,14 @@ impl TestBroker {
         Reply {
             status: head.status.as_u16(),
             body: serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default(),
+        }
+    }
+
+    /// The front of the broker as a tower service, for clients that bring whole requests, such as the simulated platforms
+    /// of the crate `osb-simulate`. It adds the login. After a [`restart`](Self::restart) it is that of the old process.
+    pub fn service(&self) -> TestService {
+        TestService {
+            front: self.front.clone(),
         }
     }
 
@@ -263,6 +307,26 @@ impl TestBroker {
         let found = self.engine.orphans().await;
         let names = found.expect("the services list their backends");
         names.into_iter().map(|orphan| orphan.name).collect()
+    }
+
+    /// The author's fields of an instance, as `kubectl` shows them under `ext`; `None` when there are none or they
+    /// have another form.
+    ///
+    /// # Panics
+    /// When `instance` is no valid id.
+    pub async fn fields<F: Fields>(&self, instance: &str) -> Option<F> {
+        let id = InstanceId::new(instance).expect("the id of an instance");
+        let fields = self.engine.fields(&Platform(NAMESPACE.into()), &id).await;
+        fields.expect("an API server in memory answers")
+    }
+
+    /// The objects of a kind of the author's own, as `kubectl` and the author's code see them.
+    ///
+    /// # Panics
+    /// When the broker does not declare that kind.
+    pub fn resources<K: CustomKind>(&self) -> Resources<K> {
+        let resources = self.engine.resources(&Platform(NAMESPACE.into()));
+        resources.expect("a kind of the broker")
     }
 
     async fn read_plans(&self) -> HashMap<String, Named> {
@@ -311,12 +375,56 @@ fn home(api: &ApiServer, broker: &Broker) -> Home {
     Home::in_process(api.service_as(UserInfo::admin()), &broker.group())
 }
 
-async fn process(api: &ApiServer, broker: Broker) -> (Engine, Server<Engine>) {
+/// The front of a [`TestBroker`], which every request enters as that of its one platform.
+///
+/// ```
+/// # use osb_host as osb_sdk;
+/// use osb_sdk::TestService;
+///
+/// /// What a client takes that is made for tower services.
+/// fn connected<S: tower_service::Service<http::Request<http_body_util::Full<bytes::Bytes>>> + Clone>(service: S) -> S {
+///     service
+/// }
+/// # let _: fn(TestService) -> TestService = connected;
+/// ```
+#[derive(Clone)]
+pub struct TestService {
+    front: Server<Engine>,
+}
+
+impl tower_service::Service<Request<Full<Bytes>>> for TestService {
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Full<Bytes>>) -> Self::Future {
+        request.headers_mut().insert(header::AUTHORIZATION, login());
+        let front = self.front.clone();
+        Box::pin(async move { Ok(front.handle(request).await) })
+    }
+}
+
+fn login() -> HeaderValue {
+    let credentials = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
+    HeaderValue::try_from(format!("Basic {credentials}")).expect("Base64 and a space can stand in a header")
+}
+
+async fn install(home: &Home, broker: &Broker) {
+    if let Err(error) = home.install_for(broker).await {
+        panic!("{error}");
+    }
+}
+
+async fn process(api: &ApiServer, broker: Broker, clock: Clock) -> (Engine, Server<Engine>) {
     let platform = Platform(NAMESPACE.into());
     let config = Config {
         system_namespace: SYSTEM.to_owned(),
         tenants: Tenants::new([(platform.clone(), NAMESPACE.to_owned())]),
-        clock: Clock::virtual_from_now(),
+        clock,
         ..Config::default()
     };
     let home = home(api, &broker);
@@ -324,7 +432,9 @@ async fn process(api: &ApiServer, broker: Broker) -> (Engine, Server<Engine>) {
         Ok(engine) => engine,
         Err(error) => panic!("{error}"),
     };
-    let config = osb_server::Config::default().user(USER, PASSWORD, platform);
+    let mut config = osb_server::Config::default().user(USER, PASSWORD, platform);
+    // IBM Cloud is among the platforms that a test may simulate, as behind `--organization-optional`.
+    config.missing_organization = osb_api::request::MissingOrganization::FromContext;
     let front = Server::new(std::sync::Arc::new(engine.clone()), &config);
     (engine, front.expect("the settings of a test work"))
 }

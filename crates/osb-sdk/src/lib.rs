@@ -76,24 +76,51 @@
 //! # }
 //! ```
 
-/// What a [`VolumeMount`] and an [`Endpoint`] are made of.
-pub use osb_api::answer::{Device, DeviceType, Protocol, VolumeMode};
-/// What a catalog offers.
+// What a catalog offers.
+#[doc(inline)]
 pub use osb_api::catalog::{DashboardClient, MaintenanceInfo, Offering, Plan, Requires, Schemas};
-/// What an [`Operation`] tells of the request.
-pub use osb_api::{
-    context::Context,
-    id::{BindingId, InstanceId, OfferingId, PlanId},
-    identity::{OriginatingIdentity, UserInfo},
-    request::{BindRequest, BindResource, ProvisionRequest, UpdateRequest},
+
+// The service behind it, and what it gives back.
+#[doc(inline)]
+pub use osb_api::answer::{
+    BindingMetadata, Device, DeviceType, Endpoint, InstanceMetadata, Protocol, VolumeMode, VolumeMount,
 };
-/// Hooks that look at requests before anything is done for them.
-pub use osb_engine::{Action, ActionVerb, Authorize, Draft, DraftRequest, Refused, Validate};
+#[doc(inline)]
 pub use osb_engine::{
-    Binding, BindingMetadata, Broker, Change, Endpoint, Error, Execution, InstanceMetadata, NoParameters, Operation,
-    Policy, Result, Service, Updatable, VolumeMount, resource::Verb,
+    Binding, Broker, Change, Error, Execution, NoParameters, Operation, Policy, Result, Service, Undone, Updatable,
 };
-/// A broker as a program, and inside one.
-pub use osb_host::{Credentials, DataDir, Host, HostError, HostOptions, ServerInfo, run, serve};
-/// A broker in a test.
-pub use osb_host::{Reply, TestBroker};
+
+// What is known of a request.
+#[doc(inline)]
+pub use osb_api::{
+    Object,
+    context::{CloudFoundryContext, Context, ContextView, KubernetesContext},
+    id::{BindingId, IdError, InstanceId, OfferingId, PlanId},
+    identity::{OriginatingIdentity, UserInfo},
+    request::{BindRequest, BindResource, MaintenanceVersion, PreviousValues, ProvisionRequest, UpdateRequest},
+};
+#[doc(inline)]
+pub use osb_engine::resource::Verb;
+#[doc(inline)]
+pub use osb_server::Platform;
+
+// Resources of the author's own, and fields of his on ours.
+#[doc(inline)]
+pub use osb_engine::{
+    Column, Controller, Custom, CustomKind, Fields, HomeError, MAX_FIELDS_BYTES, Next, NoStatus, Reconcile,
+    ResourceError, Resources, Scope, Watched,
+};
+
+// Hooks that look at requests before anything is done for them.
+#[doc(inline)]
+pub use osb_engine::{Action, ActionVerb, Authorize, Draft, DraftRequest, Refused, Validate};
+
+// A broker as a program, and inside one.
+#[doc(inline)]
+pub use osb_host::{
+    Credentials, DataDir, DataDirOption, Host, HostError, HostOptions, LogFormat, ServerInfo, run, serve,
+};
+
+// A broker in a test.
+#[doc(inline)]
+pub use osb_host::{Reply, TestBroker, TestService};

@@ -18,6 +18,14 @@ use crate::trace::Trace;
 
 /// A platform that buys from this broker: a tenant. A credential or a URL prefix belongs to one platform, and another
 /// platform's ids do not exist for it.
+///
+/// ```
+/// # use osb_server as osb_sdk;
+/// use osb_sdk::Platform;
+///
+/// let platform = Platform("cf".into());
+/// assert_eq!(&*platform.0, "cf");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Platform(pub Arc<str>);
 

@@ -102,6 +102,10 @@ impl Route {
     /// The route of a path without its prefix.
     pub(crate) fn of(path: Segments<'_>) -> Result<Self, RouteError> {
         const MOST: usize = 6;
+        // There is nothing to decode in it, and it is asked for most.
+        if path.is("v2/catalog") {
+            return Ok(Self::Catalog);
+        }
         let mut raw = path.0.split('/');
         let mut segments: [Cow<'_, str>; MOST] = [const { Cow::Borrowed("") }; MOST];
         let mut count = 0;

@@ -116,7 +116,10 @@ mod tests {
     fn what_is_told_is_read_again() {
         for sampled in [true, false] {
             let trace = trace(sampled);
-            assert_eq!(trace.as_ref().and_then(|trace| Trace::parse(&trace.traceparent())), trace);
+            assert_eq!(
+                trace.as_ref().and_then(|trace| Trace::parse(&trace.traceparent())),
+                trace
+            );
         }
         assert_eq!(Trace::parse("nonsense"), None);
     }

@@ -11,7 +11,14 @@
 //! It knows no broker and no server: a [`Transport`] leads to one, over [`Http`] or [`InProcess`] to any tower service.
 //! Time is a [`Clock`]: a [`VirtualClock`] plays a week in a moment.
 //!
-//! A test of a broker of one's own:
+//! A test of a broker of one's own on this SDK, in two lines, where `broker` is the function that makes it:
+//!
+//! ```ignore
+//! let test = osb_sdk::TestBroker::start(broker).await;
+//! osb_simulate::assert_all_platforms_get_on(InProcess::open(test.service()), Options::default()).await;
+//! ```
+//!
+//! Step by step, with any other broker:
 //!
 //! ```
 //! # use bytes::Bytes;
@@ -54,6 +61,6 @@ pub use clock::{Clock, RealClock, VirtualClock};
 pub use options::Options;
 pub use platform::{Platform, UnknownPlatform};
 pub use report::{Report, ScenarioReport, Verdict};
-pub use simulation::Simulation;
+pub use simulation::{Simulation, assert_all_platforms_get_on};
 pub use story::Story;
 pub use transport::{Http, InProcess, Lost, Transport};

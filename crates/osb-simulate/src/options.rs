@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use osb_api::Object;
+use serde_json::Value;
 
 /// What is bought, and how patient the tester is.
 #[derive(Clone, Debug)]
@@ -24,6 +25,24 @@ pub struct Options {
     /// How long a broker may take, in real time, to finish what nobody waits for, and to end an operation before the
     /// limits count that a platform sets on polling in virtual time. Default 30 s.
     pub settle: Duration,
+}
+
+impl Options {
+    /// The default, with the parameters of each provision.
+    ///
+    /// ```
+    /// use osb_simulate::Options;
+    ///
+    /// let options = Options::with_parameters([("size_gb", 5)]);
+    /// assert_eq!(options.parameters["size_gb"], 5);
+    /// ```
+    pub fn with_parameters<N: Into<String>, V: Into<Value>>(parameters: impl IntoIterator<Item = (N, V)>) -> Self {
+        let parameters = parameters.into_iter();
+        Self {
+            parameters: parameters.map(|(name, value)| (name.into(), value.into())).collect(),
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Options {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::answer::{Answer, summary};
 use crate::call::{Call, Order, Terms};
-use crate::clock::{AnyClock, Clock};
+use crate::clock::{AnyClock, Clock, VirtualClock};
 use crate::options::Options;
 use crate::platform::{Platform, Purpose, World};
 use crate::play::{Obstacle, Play, Played, Subject, wrong};
@@ -26,6 +26,21 @@ pub struct Simulation<T, C> {
     transport: T,
     clock: C,
     options: Options,
+}
+
+/// Plays all scenarios as each platform, in virtual time: the test of a broker of one's own, in the same process.
+///
+/// # Panics
+/// When a platform cannot live with the broker, with the story of each scenario that has failed.
+pub async fn assert_all_platforms_get_on(transport: impl Transport, options: Options) {
+    let simulation = Simulation::new(transport, VirtualClock::new(), options);
+    let reports = simulation.run_all().await;
+    let failed: Vec<String> = reports
+        .iter()
+        .filter(|report| !report.passed())
+        .map(Report::to_string)
+        .collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 /// The first scenario: everything else needs the catalog.
@@ -57,6 +72,15 @@ impl<T: Transport, C: Clock> Simulation<T, C> {
             }
         }
         Report { platform, scenarios }
+    }
+
+    /// Plays the scenarios as each platform, one after the other.
+    pub async fn run_all(&self) -> Vec<Report> {
+        let mut reports = Vec::new();
+        for platform in Platform::ALL {
+            reports.push(self.run(platform).await);
+        }
+        reports
     }
 
     fn is_chosen(&self, name: &str) -> bool {

@@ -94,16 +94,24 @@ impl Transport for Http {
 #[derive(Clone, Debug)]
 pub struct InProcess<S> {
     service: S,
-    login: HeaderValue,
+    login: Option<HeaderValue>,
 }
 
 impl<S> InProcess<S> {
+    /// A service that asks for no login, or adds it itself as `TestBroker::service` of the SDK does.
+    pub fn open(service: S) -> Self {
+        Self { service, login: None }
+    }
+
     /// The service and the login of basic authentication.
     pub fn new(service: S, username: &str, password: &str) -> Self {
         let login = format!("Basic {}", base64::encode(format!("{username}:{password}").as_bytes()));
         let mut login = HeaderValue::try_from(login).expect("Base64 and a space can stand in a header");
         login.set_sensitive(true);
-        Self { service, login }
+        Self {
+            service,
+            login: Some(login),
+        }
     }
 }
 
@@ -118,7 +126,9 @@ where
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Lost> {
         let mut service = self.service.clone();
         let mut request = request.map(Full::new);
-        request.headers_mut().insert(AUTHORIZATION, self.login.clone());
+        if let Some(login) = &self.login {
+            request.headers_mut().insert(AUTHORIZATION, login.clone());
+        }
         let ready = poll_fn(|context| service.poll_ready(context)).await;
         ready.map_err(|_| Lost::Refused)?;
         let (parts, body) = service.call(request).await.map_err(|_| Lost::Broken)?.into_parts();

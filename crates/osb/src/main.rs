@@ -73,6 +73,11 @@ struct ReferenceArgs {
     #[arg(long, value_name = "VERSION", default_value = "2.0.0")]
     maintenance_version: String,
 
+    /// Offers so many plans that are all alike, and nothing else
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["combinations", "maintenance_version"])]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=2000))]
+    plans: Option<u16>,
+
     #[command(flatten)]
     host: HostOptions,
 }
@@ -82,6 +87,7 @@ impl ReferenceArgs {
         let options = reference_broker::Options {
             maintenance_version: self.maintenance_version,
             combinations: self.combinations,
+            plans: self.plans,
         };
         osb_host::serve(options.broker(), &self.host)
     }

@@ -15,6 +15,7 @@ mod catalog;
 mod combinations;
 mod order;
 mod service;
+mod sized;
 mod work;
 
 pub use catalog::{
@@ -25,6 +26,7 @@ pub use catalog::{
 pub use combinations::{COMBINATIONS, COMBINATIONS_UNFETCHED};
 pub use order::{BindingOrder, Changes, FailAt, Order};
 pub use service::{Gives, Instance, Login, Reference};
+pub use sized::SIZED;
 
 use osb_sdk::Broker;
 
@@ -37,6 +39,9 @@ pub struct Options {
     /// Whether there are two more offerings, with a plan for each combination of what a plan can be. Default no: the
     /// catalog is ten times as large with them.
     pub combinations: bool,
+    /// So many plans in one offering instead of all others, at most [`u16::MAX`]: to see how a platform takes a catalog
+    /// of that size. Each plan has all schemas, which are about 4 kB. Default: the others.
+    pub plans: Option<u16>,
 }
 
 impl Default for Options {
@@ -44,6 +49,7 @@ impl Default for Options {
         Self {
             maintenance_version: "2.0.0".to_owned(),
             combinations: false,
+            plans: None,
         }
     }
 }
@@ -51,6 +57,9 @@ impl Default for Options {
 impl Options {
     /// The broker, ready to be run. A version that is none is told when it starts.
     pub fn broker(&self) -> Broker {
+        if let Some(plans) = self.plans {
+            return sized::add_to(Broker::new("reference"), plans);
+        }
         let broker = catalog::add_to(Broker::new("reference"), &self.maintenance_version);
         if self.combinations {
             combinations::add_to(broker, &self.maintenance_version)

@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use osb_sdk::{
-    Binding, Change, Context, Device, DeviceType, Endpoint, Operation, Protocol, Result, Service, Updatable,
-    VolumeMode, VolumeMount,
+    Binding, Change, Context, Device, DeviceType, Endpoint, InstanceMetadata, Object, Operation, Protocol, Result,
+    Service, Undone, Updatable, VolumeMode, VolumeMount,
 };
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +110,28 @@ impl Service for Reference {
         work(op, FailAt::Unbind, order.removal_seconds, order).await
     }
 
+    /// The label is ordered, so that a platform sees it change with an update.
+    fn metadata(&self, op: &Operation, instance: &Instance) -> Option<InstanceMetadata> {
+        let mut labels = Object::new();
+        labels.insert(format!("{HOST}/plan"), op.plan().name.clone().into());
+        if let Some(label) = instance.order.label.as_ref().filter(|label| is_label(label)) {
+            labels.insert(format!("{HOST}/label"), label.as_str().into());
+        }
+        let mut attributes = Object::new();
+        attributes.insert(format!("{HOST}/name"), instance.name.as_str().into());
+        attributes.insert(format!("{HOST}/order"), serde_json::to_value(&instance.order).ok()?);
+        Some(InstanceMetadata { labels, attributes })
+    }
+
+    /// Nothing that can be ordered is secret.
+    fn shown_parameters(&self, parameters: Object) -> Option<Object> {
+        Some(parameters)
+    }
+
+    fn shown_bind_parameters(&self, parameters: Object) -> Option<Object> {
+        Some(parameters)
+    }
+
     fn dashboard_url(&self, op: &Operation) -> Option<String> {
         let name = op.instance_name("instance");
         (self.0 == Gives::Dashboard).then(|| format!("https://{HOST}/dashboard/{}/{name}", op.plan().name))
@@ -132,6 +154,11 @@ impl Updatable for Reference {
             order,
             context: op.context().cloned(),
         })
+    }
+
+    /// What an update changes is only what it returns.
+    async fn undo_update(&self, _: &Operation, _: Instance, _: Change<Changes>) -> Result<Undone> {
+        Ok(Undone::Everything)
     }
 }
 
@@ -162,6 +189,18 @@ impl Reference {
             Gives::Dashboard => binding.endpoints(endpoints()),
         }
     }
+}
+
+/// Whether a text can be the value of a label, by the rules of Kubernetes.
+fn is_label(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric();
+    let ends = |byte: Option<u8>| byte.is_some_and(plain);
+    text.len() <= 63
+        && ends(text.bytes().next())
+        && ends(text.bytes().last())
+        && text
+            .bytes()
+            .all(|byte| plain(byte) || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 fn login(op: &Operation, instance: &Instance, password: String) -> Login {

@@ -49,7 +49,7 @@ impl Service for Queues {
     async fn unbind(&self, _op: &Operation, _queue: &Queue, _login: Option<Login>) -> Result<()> { Ok(()) }
 }
 
-fn broker() -> Broker {
+pub(crate) fn broker() -> Broker {
     let plan = Plan::new("4dbf1a86-8d0f-4c2b-a1f5-0f6f5d3c7e02", "small", "One queue");
     let offering = Offering::new("8a3c6b50-2b7e-4f0d-9d6e-7c1b5e4a9f01", "queue", "Message queues").plan(plan);
     Broker::new("queues").service(offering.bindable(true), Queues)

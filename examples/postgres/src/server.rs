@@ -76,6 +76,15 @@ impl Server {
         Ok(session)
     }
 
+    /// The databases and roles that a broker with this login has made, of whatever instance. It waits for no instance's
+    /// lock, so some may be gone a moment later.
+    pub(crate) async fn names(&self) -> Result<Vec<String>> {
+        let client = self.pool.get().await?;
+        let rows = client.query_typed(sql::NAMES, &[]).await.map_err(explain)?;
+        let names = rows.iter().map(|row| row.try_get(0));
+        Ok(names.collect::<std::result::Result<_, _>>()?)
+    }
+
     async fn connect(&self, database: &str) -> Result<Inside> {
         let mut config = self.postgres.clone();
         config.dbname(database);

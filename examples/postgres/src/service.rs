@@ -136,6 +136,10 @@ impl Service for Databases {
         session.close().await;
         Ok(())
     }
+
+    async fn list_backend(&self) -> Result<Option<Vec<String>>> {
+        Ok(Some(self.server.names().await?))
+    }
 }
 
 impl Updatable for Databases {

@@ -47,6 +47,15 @@ pub(crate) const MEMBERS: &str = "\
     JOIN pg_roles AS owner ON owner.oid = pg_auth_members.roleid \
     WHERE owner.rolname = $1 AND member.rolname <> current_user";
 
+/// The databases and roles that this login has made for instances and bindings. What another login of the server has made
+/// is not its own: it is member of each role that it makes, and of no other.
+pub(crate) const NAMES: &str = "\
+    WITH own AS (SELECT oid FROM pg_roles WHERE rolname = current_user UNION \
+    SELECT roleid FROM pg_auth_members JOIN pg_roles AS self ON self.oid = member WHERE self.rolname = current_user) \
+    SELECT datname::text FROM pg_database WHERE datdba IN (SELECT oid FROM own) AND datname LIKE 'db\\_%' UNION ALL \
+    SELECT rolname::text FROM pg_roles WHERE oid IN (SELECT oid FROM own) \
+    AND (rolname LIKE 'owner\\_%' OR rolname LIKE 'login\\_%')";
+
 /// Of the database `$1`: whether one can connect to it, and whether it is whole. A drop that was interrupted leaves one
 /// that is not whole and that can only be dropped (its connection limit is -2 then).
 pub(crate) const DATABASE: &str = "\

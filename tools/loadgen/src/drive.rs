@@ -20,6 +20,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One worker's connection.
 pub(crate) struct Client<'a> {
+    /// Which of the connections it is, from 0 on.
+    pub(crate) number: usize,
     target: &'a Target,
     stream: TcpStream,
     incoming: Incoming,
@@ -27,12 +29,13 @@ pub(crate) struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    pub(crate) async fn connect(target: &'a Target) -> Result<Self> {
+    pub(crate) async fn connect(target: &'a Target, number: usize) -> Result<Self> {
         let stream = TcpStream::connect(target.addr)
             .await
             .context("cannot connect to the broker")?;
         stream.set_nodelay(true)?;
         Ok(Self {
+            number,
             target,
             stream,
             incoming: Incoming::default(),
@@ -42,7 +45,18 @@ impl<'a> Client<'a> {
 
     /// Sends a request and waits for the answer.
     pub(crate) async fn call(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Response<'_>> {
-        self.target.request(&mut self.request, method, path, body);
+        self.call_with(method, path, "", body).await
+    }
+
+    /// As [`call`](Self::call), with more header lines, each ended by CR LF.
+    pub(crate) async fn call_with(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: Option<&[u8]>,
+    ) -> Result<Response<'_>> {
+        self.target.request_with(&mut self.request, method, path, headers, body);
         self.stream.write_all(&self.request).await?;
         loop {
             if let Some(answer) = self.incoming.take()? {
@@ -102,7 +116,7 @@ where
 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut clients = try_join_all((0..CONNECTIONS).map(|_| Client::connect(target))).await?;
+        let mut clients = try_join_all((0..CONNECTIONS).map(|number| Client::connect(target, number))).await?;
         let next = Cell::new(0);
         let (server_before, client_before) = (process::cpu(pid)?, process::cpu(std::process::id())?);
         let started = Instant::now();

@@ -26,12 +26,18 @@ impl Target {
 
     /// Writes a request into `out`, over what was there.
     pub fn request(&self, out: &mut Vec<u8>, method: &str, path: &str, body: Option<&[u8]>) {
+        self.request_with(out, method, path, "", body);
+    }
+
+    /// As [`request`](Self::request), with more header lines, each ended by CR LF.
+    pub fn request_with(&self, out: &mut Vec<u8>, method: &str, path: &str, headers: &str, body: Option<&[u8]>) {
         out.clear();
         out.extend_from_slice(method.as_bytes());
         out.push(b' ');
         out.extend_from_slice(path.as_bytes());
         out.extend_from_slice(b" HTTP/1.1\r\n");
         out.extend_from_slice(self.headers.as_bytes());
+        out.extend_from_slice(headers.as_bytes());
         if let Some(body) = body {
             out.extend_from_slice(b"Content-Type: application/json\r\nContent-Length: ");
             out.extend_from_slice(body.len().to_string().as_bytes());
@@ -44,7 +50,7 @@ impl Target {
 }
 
 /// An answer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Response<'a> {
     /// The status code.
     pub status: u16,
@@ -52,6 +58,17 @@ pub struct Response<'a> {
     pub body: &'a [u8],
     /// Whether the server closes the connection.
     pub closes: bool,
+    head: &'a [u8],
+}
+
+impl<'a> Response<'a> {
+    /// The value of a header, when it is text; of several the first.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        let text = std::str::from_utf8(self.head).ok()?;
+        let fields = text.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
+        let mut named = fields.filter(|(field, _)| field.eq_ignore_ascii_case(name));
+        named.next().map(|(_, value)| value.trim())
+    }
 }
 
 /// A blocking connection that is kept open.
@@ -119,6 +136,8 @@ pub struct Incoming {
 pub struct Taken {
     status: u16,
     closes: bool,
+    /// How long it is; it stands first in the buffer.
+    head: usize,
     /// In the buffer; `None` for a body that came in chunks.
     body: Option<Range<usize>>,
 }
@@ -175,12 +194,14 @@ impl Incoming {
                     Ok(Some(Taken {
                         status,
                         closes,
+                        head: length,
                         body: Some(length..length + body),
                     }))
                 }
                 Framing::Chunked => Ok(self.take_chunks(length)?.then_some(Taken {
                     status,
                     closes,
+                    head: length,
                     body: None,
                 })),
             };
@@ -197,6 +218,7 @@ impl Incoming {
             status: taken.status,
             body,
             closes: taken.closes,
+            head: &self.buffer[..taken.head],
         }
     }
 
@@ -340,21 +362,14 @@ mod tests {
             "ngth: 5\r\nConnection: close\r\n\r\nhel",
             "lo",
         ]);
+        let first = connection.receive().unwrap();
+        assert_eq!((first.status, first.body, first.closes), (202, &b"{}"[..], false));
+        assert_eq!(first.header("Content-Length"), Some("2"));
+        let second = connection.receive().unwrap();
+        assert_eq!((second.status, second.body, second.closes), (200, &b"hello"[..], true));
         assert_eq!(
-            connection.receive().unwrap(),
-            Response {
-                status: 202,
-                body: b"{}",
-                closes: false
-            }
-        );
-        assert_eq!(
-            connection.receive().unwrap(),
-            Response {
-                status: 200,
-                body: b"hello",
-                closes: true
-            }
+            (second.header("connection"), second.header("etag")),
+            (Some("close"), None)
         );
         assert_eq!(connection.receive().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
@@ -388,6 +403,9 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("Authorization: Basic dXNlcjpwYXNzd29yZA==\r\n"), "{text}");
+        let mut request = Vec::new();
+        target.request_with(&mut request, "GET", "/v2/x", "If-None-Match: \"t\"\r\n", None);
+        assert!(request.ends_with(b"\r\nIf-None-Match: \"t\"\r\n\r\n"));
     }
 
     #[test]

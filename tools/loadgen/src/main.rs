@@ -1,7 +1,7 @@
 //! The project's load generator: `cargo xtask bench`.
 //!
 //! ```text
-//! cargo xtask bench [--quick] [--no-write] [--peer FOLDER] [--only NAME]...
+//! cargo xtask bench [--quick] [--million] [--no-write] [--peer FOLDER] [--only NAME]...
 //! ```
 
 mod drive;
@@ -18,14 +18,16 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use testparts::proof::Proof;
 
+use crate::report::Place;
 use crate::scenarios::{Bench, Size};
 
 const HELP: &str = "\
 cargo xtask bench [ARGS]: load on the reference broker, and the figures into BENCHMARKS.md and proofs/bench.json
 
   --quick          fewer operations, one run each; writes no file
+  --million        instead of all else: what a million finished instances change; takes about ten minutes and 10 GB
   --no-write       prints only
-  --only NAME      only this group; can be given again: provision, bind, read, start, many, peer
+  --only NAME      only this group; can be given again: provision, update, bind, read, catalog, start, many, peer
   --peer FOLDER    the sources of the peer in Go (default: tools/loadgen/peer)
   --program FILE   the program `osb` (default: $OSB_PROGRAM)
 ";
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
 #[derive(Debug)]
 struct Options {
     size: Size,
+    million: bool,
     write: bool,
     only: Vec<String>,
     peer: Option<PathBuf>,
@@ -70,14 +73,23 @@ fn run(args: impl Iterator<Item = String>) -> Result<()> {
         only: options.only,
     };
     // A run to the end, and its figures; not the file with them.
-    let mut proof = Proof::begin("bench", None, ["bench", "--no-write"]);
+    let (mut proof, place) = if options.million {
+        let args = ["bench", "--million", "--no-write"];
+        (Proof::begin("bench-million", None, args), Place::MILLION)
+    } else {
+        (Proof::begin("bench", None, ["bench", "--no-write"]), Place::STANDARD)
+    };
     // Before this program adds to it.
     let others = report::load_average();
-    let report = bench.run()?;
+    let report = if options.million {
+        bench.run_million()?
+    } else {
+        bench.run()?
+    };
     let section = report.markdown(&format!("{} {others}", report::about(&root)));
     println!("{section}");
     if options.write && all {
-        report::write(&root.join("BENCHMARKS.md"), &section)?;
+        report::write(&root.join("BENCHMARKS.md"), place, &section)?;
         for (what, number) in report.counts() {
             proof.count(&what, number);
         }
@@ -91,6 +103,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
     let program = std::env::var_os("OSB_PROGRAM").map(PathBuf::from);
     let mut options = Options {
         size: Size::FULL,
+        million: false,
         write: true,
         only: Vec::new(),
         peer: None,
@@ -100,6 +113,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
         let mut value = || args.next().with_context(|| format!("{arg} needs a value\n\n{HELP}"));
         match arg.as_str() {
             "--quick" => (options.size, options.write) = (Size::QUICK, false),
+            "--million" => options.million = true,
             "--no-write" => options.write = false,
             "--only" => options.only.push(value()?),
             "--peer" => options.peer = Some(value()?.into()),
@@ -107,6 +121,9 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
             "--help" | "-h" => return Ok(None),
             unknown => bail!("there is no option {unknown:?}\n\n{HELP}"),
         }
+    }
+    if options.million && !options.only.is_empty() {
+        bail!("--million has no groups: --only cannot be given with it\n\n{HELP}");
     }
     for group in &options.only {
         if !scenarios::GROUPS.contains(&group.as_str()) {
@@ -132,7 +149,8 @@ mod tests {
 
     #[test]
     fn a_wrong_option_is_named() {
-        for args in [&["--fast"][..], &["--only"], &["--only", "nothing"]] {
+        let million = ["--million", "--only", "bind"];
+        for args in [&["--fast"][..], &["--only"], &["--only", "nothing"], &million] {
             let error = parsed(args).unwrap_err().to_string();
             assert!(error.contains(args[args.len() - 1]), "{error}");
         }

@@ -23,8 +23,20 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
 /// # Errors
 /// When the process is gone.
 pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The part of it that is no file: what the process has allocated.
+///
+/// # Errors
+/// When the process is gone.
+pub(crate) fn anonymous_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "RssAnon:")
+}
+
+fn status_bytes(pid: u32, name: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid}"))?;
-    let kib = resident_kib(&status).with_context(|| format!("/proc/{pid}/status has another form"))?;
+    let kib = status_kib(&status, name).with_context(|| format!("/proc/{pid}/status has another form"))?;
     Ok(kib * 1024)
 }
 
@@ -54,8 +66,8 @@ fn cpu_ticks(stat: &str) -> Option<u32> {
     Some(user + system)
 }
 
-fn resident_kib(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+fn status_kib(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
@@ -71,16 +83,17 @@ mod tests {
 
     #[test]
     fn resident_memory_is_found() {
-        assert_eq!(
-            resident_kib("Name:\tx\nVmPeak:\t  9 kB\nVmRSS:\t   1234 kB\n"),
-            Some(1234)
-        );
-        assert_eq!(resident_kib("Name:\tx\n"), None);
+        let status = "Name:\tx\nVmPeak:\t  9 kB\nVmRSS:\t   1234 kB\nRssAnon:\t 56 kB\n";
+        assert_eq!(status_kib(status, "VmRSS:"), Some(1234));
+        assert_eq!(status_kib(status, "RssAnon:"), Some(56));
+        assert_eq!(status_kib("Name:\tx\n", "VmRSS:"), None);
     }
 
     #[test]
     fn this_process_has_both() {
-        assert!(resident_bytes(std::process::id()).unwrap() > 100_000);
+        let pid = std::process::id();
+        let (all, allocated) = (resident_bytes(pid).unwrap(), anonymous_bytes(pid).unwrap());
+        assert!(all > 100_000 && allocated > 0, "{all} {allocated}");
         cpu(std::process::id()).unwrap();
     }
 }

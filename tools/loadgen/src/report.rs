@@ -9,22 +9,39 @@ use anyhow::{Context as _, Result};
 
 use crate::drive::Measured;
 
-const BEGIN: &str = "<!-- bench: begin. What follows is written by `cargo xtask bench`. -->";
-const END: &str = "<!-- bench: end -->";
+/// A part of `BENCHMARKS.md` that is written by a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    begin: &'static str,
+    end: &'static str,
+}
+
+impl Place {
+    pub(crate) const STANDARD: Self = Self {
+        begin: "<!-- bench: begin. What follows is written by `cargo xtask bench`. -->",
+        end: "<!-- bench: end -->",
+    };
+    pub(crate) const MILLION: Self = Self {
+        begin: "<!-- million: begin. What follows is written by `cargo xtask bench --million`. -->",
+        end: "<!-- million: end -->",
+    };
+}
+
+/// What the project asks for, and whether this is it.
+pub(crate) type Bar = (String, bool);
 
 /// A scenario with its figures.
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) figures: Measured,
-    /// What the project asks for, and whether this is it.
-    pub(crate) bar: Option<(String, bool)>,
+    pub(crate) bar: Option<Bar>,
 }
 
 /// A figure that is no rate.
 pub(crate) struct Fact {
     pub(crate) name: String,
     pub(crate) value: String,
-    pub(crate) bar: Option<(String, bool)>,
+    pub(crate) bar: Option<Bar>,
 }
 
 /// Everything that a run of the bench found.
@@ -37,7 +54,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn row(&mut self, name: impl Into<String>, figures: Measured, bar: Option<(String, bool)>) {
+    pub(crate) fn row(&mut self, name: impl Into<String>, figures: Measured, bar: Option<Bar>) {
         let row = Row {
             name: name.into(),
             figures,
@@ -47,7 +64,7 @@ impl Report {
         self.rows.push(row);
     }
 
-    pub(crate) fn fact(&mut self, name: impl Into<String>, value: impl Into<String>, bar: Option<(String, bool)>) {
+    pub(crate) fn fact(&mut self, name: impl Into<String>, value: impl Into<String>, bar: Option<Bar>) {
         let fact = Fact {
             name: name.into(),
             value: value.into(),
@@ -65,10 +82,13 @@ impl Report {
         };
         let number = |met: bool| bars().filter(|(_, is_met)| *is_met == met).count() as u64;
         // Rates are positive, and far below what a u64 holds.
-        let rates = self
-            .rows
-            .iter()
-            .map(|row| (format!("{}, per second", row.name), row.figures.per_second as u64));
+        let rates = self.rows.iter().flat_map(|row| {
+            let cpu = u64::try_from(row.figures.server_cpu.as_micros()).unwrap_or(u64::MAX);
+            [
+                (format!("{}, per second", row.name), row.figures.per_second as u64),
+                (format!("{}, µs of server CPU", row.name), cpu),
+            ]
+        });
         let verdicts = [("bars met", true), ("bars missed", false)].map(|(what, met)| (what.to_owned(), number(met)));
         rates.chain(verdicts).collect()
     }
@@ -76,8 +96,10 @@ impl Report {
     /// The generated section.
     pub(crate) fn markdown(&self, about: &str) -> String {
         let mut text = format!("{about}\n\n");
-        text.push_str("| scenario | per second | p50 | p99 | server CPU | generator CPU | bar |\n");
-        text.push_str("|---|---:|---:|---:|---:|---:|---|\n");
+        if !self.rows.is_empty() {
+            text.push_str("| scenario | per second | p50 | p99 | server CPU | generator CPU | bar |\n");
+            text.push_str("|---|---:|---:|---:|---:|---:|---|\n");
+        }
         for row in &self.rows {
             text.push_str(&line(row));
             text.push('\n');
@@ -114,7 +136,7 @@ fn line(row: &Row) -> String {
     )
 }
 
-fn verdict(bar: Option<&(String, bool)>) -> String {
+fn verdict(bar: Option<&Bar>) -> String {
     match bar {
         Some((text, true)) => format!("{text}: met"),
         Some((text, false)) => format!("{text}: **missed**"),
@@ -232,17 +254,23 @@ fn commit(root: &Path) -> Option<String> {
 }
 
 /// Puts the section into the file; the text around it stays.
-pub(crate) fn write(path: &Path, section: &str) -> Result<()> {
+pub(crate) fn write(path: &Path, place: Place, section: &str) -> Result<()> {
     let before = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let after = replaced(&before, section)
-        .with_context(|| format!("{} has lost its lines {BEGIN:?} and {END:?}", path.display()))?;
+    let after = replaced(&before, place, section).with_context(|| {
+        format!(
+            "{} has lost its lines {:?} and {:?}",
+            path.display(),
+            place.begin,
+            place.end
+        )
+    })?;
     std::fs::write(path, after).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn replaced(text: &str, section: &str) -> Option<String> {
-    let (head, rest) = text.split_once(BEGIN)?;
-    let (_, tail) = rest.split_once(END)?;
-    Some(format!("{head}{BEGIN}\n\n{}\n\n{END}{tail}", section.trim()))
+fn replaced(text: &str, Place { begin, end }: Place, section: &str) -> Option<String> {
+    let (head, rest) = text.split_once(begin)?;
+    let (_, tail) = rest.split_once(end)?;
+    Some(format!("{head}{begin}\n\n{}\n\n{end}{tail}", section.trim()))
 }
 
 #[cfg(test)]
@@ -250,12 +278,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_section_is_replaced_and_the_rest_stays() {
-        let text = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
-        let once = replaced(&text, "new\n").unwrap();
-        assert_eq!(once, format!("before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"));
-        assert_eq!(replaced(&once, "new").unwrap(), once);
-        assert_eq!(replaced("without", "new"), None);
+    fn a_section_is_replaced_and_the_rest_stays() {
+        let place = |Place { begin, end }: Place, text: &str| format!("{begin}\n{text}\n{end}\n");
+        let other = place(Place::MILLION, "untouched");
+        let text = format!("before\n{}after\n{other}", place(Place::STANDARD, "old"));
+        let once = replaced(&text, Place::STANDARD, "new\n").unwrap();
+        let expected = format!("before\n{}after\n{other}", place(Place::STANDARD, "\nnew\n"));
+        assert_eq!(once, expected);
+        assert_eq!(replaced(&once, Place::STANDARD, "new").unwrap(), once);
+        assert_eq!(replaced("without", Place::STANDARD, "new"), None);
+    }
+
+    #[test]
+    fn the_places_are_in_the_file() {
+        let text = std::fs::read_to_string(testparts::recipe::checkout().join("BENCHMARKS.md")).unwrap();
+        for place in [Place::STANDARD, Place::MILLION] {
+            assert!(replaced(&text, place, "new").is_some(), "{place:?}");
+        }
     }
 
     #[test]

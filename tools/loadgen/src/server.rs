@@ -1,5 +1,6 @@
 //! The processes that are measured: the reference broker, and the peer in Go.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,11 +22,18 @@ pub(crate) struct Server {
     pub(crate) target: Target,
     /// From the start of the process to its first good answer.
     pub(crate) ready_after: Duration,
+    /// The CPU time that it had used by then.
+    pub(crate) ready_cpu: Duration,
 }
 
 impl Server {
     /// Starts `osb serve reference` on a folder.
     pub(crate) fn reference(program: &Path, folder: &Path) -> Result<Self> {
+        Self::reference_with(program, folder, &[])
+    }
+
+    /// The same with more flags.
+    pub(crate) fn reference_with(program: &Path, folder: &Path, flags: &[&str]) -> Result<Self> {
         let addr = free_address()?;
         let mut command = Command::new(program);
         command.args(["serve", "reference", "--kube-listen", "127.0.0.1:0"]);
@@ -33,16 +41,20 @@ impl Server {
             .arg("--listen")
             .arg(addr.to_string())
             .arg("--data-dir")
-            .arg(folder);
+            .arg(folder)
+            .args(flags);
         command.env("OSB_USERNAME", USER).env("OSB_PASSWORD", PASSWORD);
         Self::start(command, addr, "/readyz")
     }
 
-    /// Starts the peer.
-    pub(crate) fn peer(program: &Path) -> Result<Self> {
+    /// Starts the peer, with a catalog of its own or with that of a file.
+    pub(crate) fn peer(program: &Path, catalog: Option<&Path>) -> Result<Self> {
         let addr = free_address()?;
         let mut command = Command::new(program);
         command.arg("-addr").arg(addr.to_string());
+        if let Some(catalog) = catalog {
+            command.arg("-catalog").arg(catalog);
+        }
         Self::start(command, addr, "/v2/catalog")
     }
 
@@ -60,10 +72,12 @@ impl Server {
             child,
             target,
             ready_after: Duration::ZERO,
+            ready_cpu: Duration::ZERO,
         };
         loop {
             if answers(addr, &request) {
                 server.ready_after = begun.elapsed();
+                server.ready_cpu = process::cpu(server.pid())?;
                 return Ok(server);
             }
             if let Some(status) = server.child.try_wait()? {
@@ -82,7 +96,14 @@ impl Server {
 
     /// Waits until nothing is done in the background any more.
     pub(crate) fn settle(&self) -> Result<()> {
-        process::wait_until_idle(self.pid(), Duration::from_secs(120))
+        process::wait_until_idle(self.pid(), Duration::from_secs(600))
+    }
+
+    /// Ends the server with SIGKILL, in the midst of what it is doing.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
 
     /// Asks the server to stop, and waits for it.
@@ -110,6 +131,29 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Lists all instances through the broker's Kubernetes API, as `osb instances` does: in pages of 500. Gives how many
+/// there are.
+pub(crate) fn list(program: &Path, folder: &Path) -> Result<u64> {
+    let mut command = Command::new(program);
+    command.args(["instances", "--data-dir"]).arg(folder);
+    command.env("OSB_USERNAME", USER).env("OSB_PASSWORD", PASSWORD);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().context("cannot start osb instances")?;
+    let output = child.stdout.take().context("a pipe was asked for")?;
+    // The first line has the names of the columns.
+    let lines = BufReader::new(output)
+        .split(b'\n')
+        .try_fold(0_u64, |lines, line| line.map(|_| lines + 1));
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("osb instances has failed: {status}");
+    }
+    Ok(lines?.saturating_sub(1))
 }
 
 fn answers(addr: SocketAddr, request: &[u8]) -> bool {

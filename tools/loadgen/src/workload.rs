@@ -1,13 +1,22 @@
 //! The requests of the scenarios.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, bail};
 use loadgen::http::escape;
 use serde_json::{Value, json};
 
 use crate::drive::{Client, unexpected};
 
+/// How long after a 202 the first poll comes; each next one waits twice as long. Polls without a pause would measure
+/// little but polls.
+const FIRST_POLL: Duration = Duration::from_millis(5);
+
 /// A plan to order, with ready-made bodies.
+#[derive(Clone)]
 pub(crate) struct Plan {
+    service: String,
+    id: String,
     query: String,
     plain: Vec<u8>,
     with_parameters: Vec<u8>,
@@ -19,6 +28,27 @@ pub(crate) struct Plan {
 pub(crate) enum Parameters {
     With,
     Without,
+}
+
+/// How something that changes is to be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answered {
+    /// With the outcome and this status.
+    Now(u16),
+    /// With 202.
+    Later,
+    /// With this status or 202.
+    Either(u16),
+}
+
+impl Answered {
+    fn takes(self, status: u16) -> bool {
+        match self {
+            Self::Now(expected) => status == expected,
+            Self::Later => status == 202,
+            Self::Either(expected) => status == expected || status == 202,
+        }
+    }
 }
 
 impl Plan {
@@ -36,6 +66,8 @@ impl Plan {
         let bind = json!({"service_id": service, "plan_id": plan,
             "bind_resource": {"app_guid": "4c2f1d0e-0000-4000-8000-00000000000c"}});
         Self {
+            service: service.to_owned(),
+            id: plan.to_owned(),
             query: format!("service_id={}&plan_id={}", escape(service), escape(plan)),
             plain,
             with_parameters: body.to_string().into_bytes(),
@@ -43,15 +75,10 @@ impl Plan {
         }
     }
 
-    /// The plan of this name in the broker's catalog.
-    pub(crate) async fn find(client: &mut Client<'_>, name: &str, parameters: &Value) -> Result<Self> {
-        let answer = client.call("GET", "/v2/catalog", None).await?;
-        if answer.status != 200 {
-            bail!(unexpected("GET", "/v2/catalog", &answer));
-        }
-        let catalog: Value = serde_json::from_slice(answer.body)?;
-        let (service, plan) = find_plan(&catalog, name)
-            .with_context(|| format!("the reference broker has no plan {name:?}: {}", plan_names(&catalog)))?;
+    /// The plan of this name in a catalog.
+    pub(crate) fn named(catalog: &Value, name: &str, parameters: &Value) -> Result<Self> {
+        let (service, plan) = find_plan(catalog, name)
+            .with_context(|| format!("the reference broker has no plan {name:?}: {}", plan_names(catalog)))?;
         Ok(Self::new(&service, &plan, parameters))
     }
 
@@ -70,27 +97,64 @@ impl Plan {
 
     /// A provision until it is known to have succeeded: by its answer, or by polls.
     pub(crate) async fn carry_out(&self, client: &mut Client<'_>, number: u64, parameters: Parameters) -> Result<()> {
-        let path = format!("{}?accepts_incomplete=true", instance(number));
-        let answer = client.call("PUT", &path, Some(self.body(parameters))).await?;
-        match answer.status {
-            201 => Ok(()),
-            202 => {
-                let body: Value = serde_json::from_slice(answer.body)?;
-                let operation = body["operation"].as_str().unwrap_or_default().to_owned();
-                self.poll(client, number, &operation).await
-            }
-            _ => bail!(unexpected("PUT", &path, &answer)),
-        }
+        let body = self.body(parameters);
+        self.change(client, "PUT", &instance(number), body, Answered::Either(201))
+            .await
     }
 
-    async fn poll(&self, client: &mut Client<'_>, number: u64, operation: &str) -> Result<()> {
-        let path = format!(
-            "{}/last_operation?{}&operation={}",
-            instance(number),
-            self.query,
-            escape(operation)
+    /// Other parameters, until they are known to be in force.
+    pub(crate) async fn relabel(
+        &self,
+        client: &mut Client<'_>,
+        number: u64,
+        label: u64,
+        answered: Answered,
+    ) -> Result<()> {
+        let body = format!(
+            r#"{{"service_id":"{}","parameters":{{"label":"number {label}"}}}}"#,
+            self.service
         );
+        self.change(client, "PATCH", &instance(number), body.as_bytes(), answered)
+            .await
+    }
+
+    /// A change to this plan from another one, which is answered when it is in force.
+    pub(crate) async fn change_to(&self, client: &mut Client<'_>, number: u64) -> Result<()> {
+        let body = format!(r#"{{"service_id":"{}","plan_id":"{}"}}"#, self.service, self.id);
+        self.change(client, "PATCH", &instance(number), body.as_bytes(), Answered::Now(200))
+            .await
+    }
+
+    /// A deprovision that is answered when it is done.
+    pub(crate) async fn deprovision(&self, client: &mut Client<'_>, number: u64) -> Result<()> {
+        let path = format!("{}?{}&accepts_incomplete=true", instance(number), self.query);
+        client.expect(200, "DELETE", &path, None).await
+    }
+
+    /// Sends a change, and polls until it has succeeded when that is not the answer.
+    async fn change(
+        &self,
+        client: &mut Client<'_>,
+        method: &str,
+        resource: &str,
+        body: &[u8],
+        answered: Answered,
+    ) -> Result<()> {
+        let path = format!("{resource}?accepts_incomplete=true");
+        let answer = client.call(method, &path, Some(body)).await?;
+        if !answered.takes(answer.status) {
+            bail!(unexpected(method, &path, &answer));
+        }
+        if answer.status != 202 {
+            return Ok(());
+        }
+        let body: Value = serde_json::from_slice(answer.body)?;
+        let operation = escape(body["operation"].as_str().unwrap_or_default());
+        let path = format!("{resource}/last_operation?{}&operation={operation}", self.query);
+        let mut pause = FIRST_POLL;
         loop {
+            tokio::time::sleep(pause).await;
+            pause *= 2;
             let answer = client.call("GET", &path, None).await?;
             match state(answer.body).as_deref() {
                 Some("succeeded") => return Ok(()),
@@ -103,13 +167,13 @@ impl Plan {
     /// A poll of an instance that is complete.
     pub(crate) async fn last_operation(&self, client: &mut Client<'_>, number: u64) -> Result<()> {
         let path = format!("{}/last_operation?{}", instance(number), self.query);
-        let answer = client.call("GET", &path, None).await?;
-        // Looked for as text: parsing the answer would cost the generator more than asking.
-        let done = answer.body.windows(11).any(|text| text == b"\"succeeded\"");
-        if answer.status != 200 || !done {
-            bail!(unexpected("GET", &path, &answer));
-        }
-        Ok(())
+        read(client, &path, b"\"succeeded\"").await
+    }
+
+    /// A fetch of an instance that is complete.
+    pub(crate) async fn fetch(&self, client: &mut Client<'_>, number: u64) -> Result<()> {
+        let path = format!("{}?{}", instance(number), self.query);
+        read(client, &path, b"\"plan_id\"").await
     }
 
     /// A bind that is answered with the credentials.
@@ -119,11 +183,65 @@ impl Plan {
             .await
     }
 
+    /// A bind that is answered with a 202, until it is known to have succeeded.
+    pub(crate) async fn bind_later(&self, client: &mut Client<'_>, number: u64, binding: u64) -> Result<()> {
+        let resource = self::binding(number, binding);
+        self.change(client, "PUT", &resource, &self.bind, Answered::Later).await
+    }
+
+    /// A binding that takes the place of another one, which stays.
+    pub(crate) async fn rotate(&self, client: &mut Client<'_>, number: u64, old: u64, new: u64) -> Result<()> {
+        let body = format!(
+            r#"{{"service_id":"{}","plan_id":"{}","predecessor_binding_id":"{}"}}"#,
+            self.service,
+            self.id,
+            binding_id(old)
+        );
+        client
+            .expect(201, "PUT", &binding(number, new), Some(body.as_bytes()))
+            .await
+    }
+
+    /// A fetch of a binding that is complete.
+    pub(crate) async fn fetch_binding(&self, client: &mut Client<'_>, number: u64, binding: u64) -> Result<()> {
+        let path = format!("{}?{}", self::binding(number, binding), self.query);
+        read(client, &path, b"\"credentials\"").await
+    }
+
     /// An unbind that is answered when it is done.
     pub(crate) async fn unbind(&self, client: &mut Client<'_>, number: u64, binding: u64) -> Result<()> {
         let path = format!("{}?{}", self::binding(number, binding), self.query);
         client.expect(200, "DELETE", &path, None).await
     }
+}
+
+/// The catalog that a broker serves, and its tag if it has one.
+pub(crate) async fn catalog(client: &mut Client<'_>) -> Result<(Vec<u8>, Option<String>)> {
+    let answer = client.call("GET", "/v2/catalog", None).await?;
+    if answer.status != 200 {
+        bail!(unexpected("GET", "/v2/catalog", &answer));
+    }
+    let tag = answer.header("etag").map(str::to_owned);
+    Ok((answer.body.to_vec(), tag))
+}
+
+/// A look whether the catalog is still the one with this tag, which it is.
+pub(crate) async fn same_catalog(client: &mut Client<'_>, condition: &str) -> Result<()> {
+    let answer = client.call_with("GET", "/v2/catalog", condition, None).await?;
+    if answer.status != 304 {
+        bail!(unexpected("GET", "/v2/catalog", &answer));
+    }
+    Ok(())
+}
+
+/// Reads what is there and says so. Looked for as text: parsing would cost the generator more than asking.
+async fn read(client: &mut Client<'_>, path: &str, says: &[u8]) -> Result<()> {
+    let answer = client.call("GET", path, None).await?;
+    let said = answer.body.windows(says.len()).any(|text| text == says);
+    if answer.status != 200 || !said {
+        bail!(unexpected("GET", path, &answer));
+    }
+    Ok(())
 }
 
 /// The path of an instance: ids look as those of platforms do.
@@ -132,10 +250,11 @@ fn instance(number: u64) -> String {
 }
 
 fn binding(number: u64, binding: u64) -> String {
-    format!(
-        "{}/service_bindings/7b2d1d0e-0000-4000-8000-{binding:012x}",
-        instance(number)
-    )
+    format!("{}/service_bindings/{}", instance(number), binding_id(binding))
+}
+
+fn binding_id(binding: u64) -> String {
+    format!("7b2d1d0e-0000-4000-8000-{binding:012x}")
 }
 
 fn state(body: &[u8]) -> Option<String> {
@@ -163,6 +282,14 @@ fn plan_names(catalog: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_expected_answer_is_taken() {
+        let taken = |answered: Answered| [200, 201, 202].map(|status| answered.takes(status));
+        assert_eq!(taken(Answered::Now(200)), [true, false, false]);
+        assert_eq!(taken(Answered::Later), [false, false, true]);
+        assert_eq!(taken(Answered::Either(201)), [false, true, true]);
+    }
 
     #[test]
     fn a_plan_is_found_by_its_name() {

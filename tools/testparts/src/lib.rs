@@ -27,6 +27,7 @@ mod postgres;
 mod process;
 pub mod proof;
 pub mod recipe;
+mod strace;
 
 use std::io::Write as _;
 
@@ -35,6 +36,7 @@ pub use error::Error;
 pub use locate::{kubectl, oracle_bin, postgres_bin};
 pub use oracle::{Controllers, Oracle, OracleOptions};
 pub use postgres::Postgres;
+pub use strace::strace;
 
 /// Whether a missing part is a failure: `OSB_TEST_PARTS=require` (set by `cargo xtask test`) or `CI=true`.
 pub fn required() -> bool {

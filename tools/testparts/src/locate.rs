@@ -95,6 +95,11 @@ pub(crate) fn is_in_path(programs: &[&str]) -> bool {
     programs.iter().all(|program| in_path(&[program]).is_some())
 }
 
+/// The first program of this name in `PATH`.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    in_path(&[name]).map(|folder| folder.join(name))
+}
+
 fn in_path(programs: &[&str]) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).find_map(|folder| complete(&folder, programs))
 }

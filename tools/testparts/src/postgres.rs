@@ -1,6 +1,7 @@
 //! PostgreSQL as a part of a test.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -30,8 +31,22 @@ impl Postgres {
     ///
     /// [`Error::Missing`] without PostgreSQL's programs, [`Error::Start`] otherwise.
     pub fn start() -> Result<Self, Error> {
+        Self::start_with(None)
+    }
+
+    /// As [`start`](Self::start), a server that takes only connections with TLS and shows this certificate (chain and
+    /// key in PEM).
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with_tls(certificate: &str, key: &str) -> Result<Self, Error> {
+        Self::start_with(Some(&Tls { certificate, key }))
+    }
+
+    fn start_with(tls: Option<&Tls<'_>>) -> Result<Self, Error> {
         let bin = locate::postgres_bin()?;
-        ports::retry(|| Self::start_on_a_free_port(&bin))
+        ports::retry(|| Self::start_on_a_free_port(&bin, tls))
     }
 
     /// `postgres://user:password@127.0.0.1:port/postgres`, of the superuser.
@@ -57,7 +72,7 @@ impl Postgres {
         &self.password
     }
 
-    fn start_on_a_free_port(bin: &Path) -> Result<Self, Error> {
+    fn start_on_a_free_port(bin: &Path, tls: Option<&Tls<'_>>) -> Result<Self, Error> {
         let failed = |error: std::io::Error| Error::start(PART, error);
         let mut folder = Folder::create(None).map_err(failed)?;
         let user = if folder.is_roots().map_err(failed)? {
@@ -70,7 +85,11 @@ impl Postgres {
         }
         let (password, port) = (secret().map_err(failed)?, ports::free().map_err(failed)?);
         make_data(bin, &folder, user, &password)?;
-        let args = arguments(port);
+        let mut args = arguments(port);
+        if let Some(tls) = tls {
+            tls.write(folder.path(), user).map_err(failed)?;
+            args.extend(Tls::arguments());
+        }
         let spec = Spec {
             part: PART,
             program: &bin.join("postgres"),
@@ -85,6 +104,40 @@ impl Postgres {
             port,
             password,
         })
+    }
+}
+
+/// What a server with TLS shows.
+struct Tls<'a> {
+    certificate: &'a str,
+    key: &'a str,
+}
+
+impl Tls<'_> {
+    const CERTIFICATE: &'static str = "server.crt";
+    const KEY: &'static str = "server.key";
+
+    /// The server refuses a key that others can read, and with these rules every connection without TLS.
+    fn write(&self, folder: &Path, user: Option<User>) -> std::io::Result<()> {
+        let data = folder.join("data");
+        for (name, text) in [(Self::CERTIFICATE, self.certificate), (Self::KEY, self.key)] {
+            let path = data.join(name);
+            fs::write(&path, text)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+            if let Some(User { uid, gid }) = user {
+                std::os::unix::fs::chown(&path, Some(uid), Some(gid))?;
+            }
+        }
+        fs::write(data.join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 scram-sha-256\n")
+    }
+
+    fn arguments() -> impl Iterator<Item = String> {
+        let settings = [
+            "ssl=on".to_owned(),
+            format!("ssl_cert_file={}", Self::CERTIFICATE),
+            format!("ssl_key_file={}", Self::KEY),
+        ];
+        settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting])
     }
 }
 

@@ -51,8 +51,8 @@ struct State {
     removed: HashSet<String>,
     /// For each key, how often something went wrong by our decision.
     trouble: HashMap<String, u32>,
-    /// Keys whose work was done once: what comes again must go well, as everything is there or gone already.
-    settled: HashMap<String, ()>,
+    /// What was done once: when it comes again it must go well, as everything is there or gone already.
+    settled: HashSet<String>,
     /// How often each function was asked for, by its ids: the seed and this decide what goes wrong.
     asked: HashMap<String, u64>,
 }
@@ -64,12 +64,21 @@ struct Open {
 
 impl Backend {
     pub(crate) fn start(clock: Clock, seed: u64) -> Result<Self> {
+        Self::start_with(clock, seed, State::default())
+    }
+
+    /// A backend in which these events have happened, and whose calls of then have all ended.
+    pub(crate) fn after(events: &[Event], clock: Clock, seed: u64) -> Result<Self> {
+        Self::start_with(clock, seed, State::after(events))
+    }
+
+    fn start_with(clock: Clock, seed: u64, state: State) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("the backend cannot listen")?;
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared {
             clock,
             seed,
-            state: Mutex::default(),
+            state: Mutex::new(state),
         });
         let backend = Self { addr, shared };
         let accepting = backend.clone();
@@ -233,11 +242,11 @@ impl Backend {
             Request::Begin(_) => return Reply::default(),
             Request::Step(part) => {
                 reply.token = state.make(&begin.own_name, &part, true);
-                What::Step(part)
+                What::Step(part, reply.token.clone())
             }
             Request::Make(part) => {
                 reply.token = state.make(&begin.own_name, &part, false);
-                What::Make(part)
+                What::Make(part, reply.token.clone())
             }
             Request::Remove => {
                 state.parts.retain(|(name, _), _| *name != begin.own_name);
@@ -247,7 +256,7 @@ impl Backend {
             Request::End(how, value) => {
                 state.open.remove(&call);
                 if how == How::Done {
-                    state.settled.insert(begin.own_name.clone() + verb_name(begin.verb), ());
+                    state.settled.insert(task(&begin));
                 }
                 reply = Reply::default();
                 What::End(how, value)
@@ -258,12 +267,13 @@ impl Backend {
     }
 }
 
-fn verb_name(verb: Verb) -> &'static str {
+/// What a call is to do: the same after a crash, however often it was tried.
+fn task(begin: &Begin) -> String {
+    let verb = begin.verb.of_operation();
     match verb {
-        Verb::Provision => "/provision",
-        Verb::Deprovision => "/deprovision",
-        Verb::Bind => "/bind",
-        Verb::Unbind => "/unbind",
+        // An instance is changed many times.
+        Verb::Update => begin.key.clone(),
+        _ => format!("{}/{verb:?}", begin.own_name),
     }
 }
 
@@ -286,6 +296,35 @@ fn ended(stream: &TcpStream) -> Ended {
 }
 
 impl State {
+    fn after(events: &[Event]) -> Self {
+        let mut state = Self::default();
+        let mut begins: HashMap<u64, &Begin> = HashMap::new();
+        for event in events {
+            if let What::Begin(begin) = &event.what {
+                begins.insert(event.call, begin);
+                state.calls = state.calls.max(event.call);
+            }
+            let Some(begin) = begins.get(&event.call) else { continue };
+            let name = &begin.own_name;
+            match &event.what {
+                What::Begin(_) | What::Gone => {}
+                What::Step(part, token) | What::Make(part, token) => {
+                    state.tokens += 1;
+                    state.parts.insert((name.clone(), part.clone()), token.clone());
+                }
+                What::Remove => {
+                    state.parts.retain(|(of, _), _| of != name);
+                    state.removed.insert(name.clone());
+                }
+                What::End(How::Done, _) => {
+                    state.settled.insert(task(begin));
+                }
+                What::End(..) => {}
+            }
+        }
+        state
+    }
+
     fn note(&mut self, clock: &Clock, call: u64, what: What) {
         let at = clock.tick();
         self.events.push(Event { at, call, what });
@@ -319,9 +358,7 @@ impl State {
             70..96 => random.micros_below(25_000),
             _ => random.micros_below(150_000),
         };
-        let settled = self
-            .settled
-            .contains_key(&(begin.own_name.clone() + verb_name(begin.verb)));
+        let settled = self.settled.contains(&task(begin));
         let trouble = self.trouble.entry(begin.key.clone()).or_default();
         let then = match random.below(100) {
             _ if *trouble >= MOST_TROUBLE || settled => Then::Go,
@@ -359,6 +396,8 @@ mod tests {
                 own_name: "i_1".to_owned(),
                 state: None,
                 credentials: None,
+                wanted: None,
+                version: 1,
             };
             call.ask(&Request::Begin(Box::new(begin)));
             call

@@ -1,6 +1,7 @@
 //! The broker as a process: started, killed, started again.
 
 use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,10 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use loadgen::http::{Connection, Target};
-use torture::BACKEND;
+use torture::{BACKEND, STATE_VERSION};
 
 use crate::backend::Backend;
+use crate::client::Abilities;
 use crate::journal::Kill;
+use crate::power::trace::{self, CALLS};
 use crate::random::Random;
 use crate::wire::World;
 
@@ -58,6 +61,10 @@ pub(crate) struct BrokerProcess {
     backend: Backend,
     world: World,
     child: Option<Child>,
+    /// [`STATE_VERSION`] of the next process.
+    state_version: u32,
+    /// Where each process's calls on files are written down, if they are.
+    traces: Option<Vec<PathBuf>>,
 }
 
 impl BrokerProcess {
@@ -77,10 +84,10 @@ impl BrokerProcess {
                 serde_json::json!({"username": user, "password": password, "platform": platform})
             })
             .collect();
-        std::fs::write(
-            data.join("credentials"),
-            serde_json::json!({"users": users}).to_string(),
-        )?;
+        let credentials = data.join("credentials");
+        if !credentials.exists() {
+            std::fs::write(credentials, serde_json::json!({"users": users}).to_string())?;
+        }
         Ok(Self {
             program,
             folder: folder.to_owned(),
@@ -88,12 +95,49 @@ impl BrokerProcess {
             backend,
             world,
             child: None,
+            state_version: 1,
+            traces: None,
         })
+    }
+
+    /// Has what further processes do with files written down, by `strace`.
+    pub(crate) fn trace(&mut self) {
+        self.traces = Some(Vec::new());
+    }
+
+    /// Another program goes on with the folder, and keeps states in this form.
+    pub(crate) fn replace(&mut self, program: PathBuf, state_version: u32) {
+        self.program = program;
+        self.state_version = state_version;
+    }
+
+    /// What each process did with files, oldest first.
+    pub(crate) fn traces(&self) -> &[PathBuf] {
+        self.traces.as_deref().unwrap_or_default()
+    }
+
+    /// What is started: the broker, or `strace`, which becomes the broker and leaves a process that watches it.
+    fn command(&mut self) -> Command {
+        let Some(traces) = &mut self.traces else {
+            return Command::new(&self.program);
+        };
+        let path = self.folder.join(format!("trace-{}", traces.len()));
+        let calls: Vec<_> = CALLS.iter().map(|call| format!("?{call}")).collect();
+        let mut command = Command::new("strace");
+        // Texts whole and as numbers, times to the nanosecond.
+        command.args(["-D", "-f", "--seccomp-bpf", "--quiet=attach,personality", "-xx"]);
+        command.args(["-s", "268435456", "--absolute-timestamps=format:unix,precision:ns"]);
+        command
+            .args(["--syscall-times=ns", "-e"])
+            .arg(format!("trace={}", calls.join(",")));
+        command.arg("-o").arg(&path).arg("--").arg(&self.program);
+        traces.push(path);
+        command
     }
 
     pub(crate) fn start(&mut self) -> Result<()> {
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
-        let mut command = Command::new(&self.program);
+        let mut command = self.command();
         command
             .arg("--listen")
             .arg(self.addr.to_string())
@@ -101,6 +145,7 @@ impl BrokerProcess {
         command.arg("--data-dir").arg(self.folder.join("data"));
         command
             .env(BACKEND, self.backend.addr().to_string())
+            .env(STATE_VERSION, self.state_version.to_string())
             .env("OSB_LOG", "warn");
         command.env_remove("OSB_USERNAME").env_remove("OSB_PASSWORD");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -131,6 +176,27 @@ impl BrokerProcess {
             std::thread::sleep(Duration::from_micros(500));
         }
         Ok(())
+    }
+
+    /// What the broker can do, by its catalog.
+    ///
+    /// # Errors
+    /// When it does not become ready, or its catalog cannot be read.
+    pub(crate) fn abilities(&mut self) -> Result<Abilities> {
+        self.wait_until_ready()?;
+        let (_, user, password) = PLATFORMS[0];
+        let mut request = Vec::new();
+        Target::new(self.addr, user, password).request(&mut request, "GET", "/v2/catalog", None);
+        let mut connection = Connection::open(self.addr, READY_WITHIN)?;
+        connection.send(&request)?;
+        let answer = connection.receive()?;
+        let catalog: serde_json::Value = serde_json::from_slice(answer.body).context("the catalog is no JSON")?;
+        let offering = &catalog["services"][0];
+        Ok(Abilities {
+            updates: offering["plan_updateable"] == true,
+            rotates: offering["plans"][0]["binding_rotatable"] == true,
+            fetches: offering["instances_retrievable"] == true && offering["bindings_retrievable"] == true,
+        })
     }
 
     /// # Errors
@@ -166,16 +232,39 @@ impl BrokerProcess {
         self.kill()
     }
 
-    fn kill(&mut self) -> Result<Kill> {
+    /// Kills, and waits until nothing of the process is left.
+    pub(crate) fn kill(&mut self) -> Result<Kill> {
         if let Some(mut child) = self.child.take() {
             child.kill()?;
             child.wait()?;
         }
+        self.wait_for_trace()?;
         self.backend.drain()?;
         self.world.process.fetch_add(1, Ordering::SeqCst);
         Ok(Kill {
             at: self.world.clock.tick(),
         })
+    }
+
+    fn wait_for_trace(&self) -> Result<()> {
+        let Some(path) = self.traces().last() else {
+            return Ok(());
+        };
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            let mut end = Vec::new();
+            let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(200)))?;
+            file.read_to_end(&mut end)?;
+            if trace::is_whole(&String::from_utf8_lossy(&end)) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("strace does not come to its end");
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     fn log(&self) -> PathBuf {

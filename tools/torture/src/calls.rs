@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
-use torture::{Begin, How, Verb};
+use torture::{Begin, How, Verb, Wanted};
 
 use crate::journal::{Event, Kill, SlotId, Violation, What};
 
@@ -33,13 +33,22 @@ struct Checker {
     keys: HashMap<String, Key>,
     /// Whose a name of the backend is.
     names: HashMap<String, (SlotId, Option<String>)>,
-    /// The result of the last creation that returned one, by name.
-    results: HashMap<String, Value>,
+    /// The result of the last creation or update that returned one, by name.
+    results: HashMap<String, Results>,
     /// Names of instances that have been removed.
     removed: HashSet<String>,
+    /// The update that was the last call of an instance, and succeeded: its key, and what it was to change.
+    updated: HashMap<SlotId, (String, Wanted)>,
     /// The highest epoch, and of how many kills it is.
     epoch: u64,
     epoch_kills: usize,
+}
+
+/// What a name's last call returned.
+struct Results {
+    last: Value,
+    /// Of an update: what holds when it was superseded before its result could be stored.
+    before: Option<Value>,
 }
 
 struct Key {
@@ -75,8 +84,8 @@ impl Checker {
         };
         match &event.what {
             What::Begin(_) => {}
-            What::Step(name) => self.step(event, &begin, name),
-            What::Make(_) | What::Remove => self.stored_last(&begin.key),
+            What::Step(name, _) => self.step(event, &begin, name),
+            What::Make(..) | What::Remove => self.stored_last(&begin.key),
             What::End(how, value) => {
                 self.end(&begin, event.call);
                 if *how == How::Done {
@@ -102,7 +111,7 @@ impl Checker {
         }
         self.epoch(event, begin, kills);
         self.identity(event, begin);
-        if matches!(begin.verb, Verb::Provision | Verb::Bind) && self.removed.contains(&begin.instance_name) {
+        if !begin.verb.removes() && self.removed.contains(&begin.instance_name) {
             self.violation(
                 begin,
                 event.at,
@@ -110,6 +119,49 @@ impl Checker {
             );
         }
         self.handed_over(event, begin);
+        self.change(event, begin);
+        if begin.verb == Verb::Rotate {
+            self.predecessor(event, begin);
+        }
+    }
+
+    /// An update is asked for once, begins where the last one ended, and goes to where its request said.
+    fn change(&mut self, event: &Event, begin: &Begin) {
+        let slot = slot_of(begin);
+        let last = self.updated.remove(&slot);
+        let Some(wanted) = &begin.wanted else { return };
+        if let Some((key, before)) = last
+            && key != begin.key
+            && (&before.plan, &before.note) == (&wanted.plan, &wanted.note)
+        {
+            let text = format!("{wanted:?} is done again, although {key} has done it and nothing came between");
+            self.violation(begin, event.at, text);
+        }
+        let plan = begin.state.as_ref().and_then(|state| state["plan"].as_str());
+        let from = wanted.previous_plan.as_deref().unwrap_or(&wanted.plan);
+        if plan.is_some_and(|plan| plan != from) {
+            let text = format!("an update from plan {from} of an instance that has plan {plan:?}");
+            self.violation(begin, event.at, text);
+        }
+    }
+
+    /// What a rotation takes the place of works until it is unbound (OSB-ROT-05).
+    fn predecessor(&mut self, event: &Event, begin: &Begin) {
+        let name = begin
+            .credentials
+            .as_ref()
+            .and_then(|credentials| credentials["name"].as_str());
+        let Some(name) = name.map(str::to_owned) else {
+            return self.violation(begin, event.at, "a rotation without its predecessor".to_owned());
+        };
+        if name == begin.own_name {
+            self.violation(begin, event.at, format!("{name} is rotated with itself"));
+        }
+        let returned = self.results.get(&name).map(|results| &results.last);
+        if begin.credentials.as_ref() != returned {
+            let text = format!("a rotation of {:?}, but {returned:?} was returned", begin.credentials);
+            self.violation(begin, event.at, text);
+        }
     }
 
     /// Epochs never go down, and a new process has a higher one.
@@ -133,7 +185,8 @@ impl Checker {
     /// A key belongs to one operation, a name to one instance or binding.
     fn identity(&mut self, event: &Event, begin: &Begin) {
         let slot = slot_of(begin);
-        let of = (slot.clone(), begin.binding.clone(), begin.verb, begin.own_name.clone());
+        let verb = begin.verb.of_operation();
+        let of = (slot.clone(), begin.binding.clone(), verb, begin.own_name.clone());
         let known = self.keys.entry(begin.key.clone()).or_insert_with(|| Key {
             of: of.clone(),
             stored: HashSet::new(),
@@ -158,24 +211,29 @@ impl Checker {
 
     /// The state and the credentials that the engine hands over are those that were returned last.
     fn handed_over(&mut self, event: &Event, begin: &Begin) {
-        if matches!(begin.verb, Verb::Bind | Verb::Unbind) && begin.state.is_none() {
+        let needs_state = !matches!(begin.verb, Verb::Provision | Verb::Deprovision);
+        if needs_state && begin.state.is_none() {
             self.violation(
                 begin,
                 event.at,
                 format!("{:?} without the state of the instance", begin.verb),
             );
         }
+        let own = begin.credentials.as_ref().filter(|_| begin.verb != Verb::Rotate);
         let given = [
-            ("state", &begin.instance_name, &begin.state),
-            ("credentials", &begin.own_name, &begin.credentials),
+            ("state", &begin.instance_name, begin.state.as_ref()),
+            ("credentials", &begin.own_name, own),
         ];
         for (what, name, value) in given {
-            if value.is_some() && *value != self.results.get(name).cloned() {
-                let returned = self.results.get(name).cloned();
+            let Some(value) = value else { continue };
+            let results = self.results.get_mut(name);
+            let returned = results.as_ref().map(|results| results.last.clone());
+            let fits = results.is_some_and(|results| results.fits(value, begin.verb == Verb::Update));
+            if !fits {
                 self.violation(
                     begin,
                     event.at,
-                    format!("{what} {value:?}, but {returned:?} was returned"),
+                    format!("{what} {value}, but {returned:?} was returned"),
                 );
             }
         }
@@ -210,15 +268,42 @@ impl Checker {
     }
 
     fn done(&mut self, begin: &Begin, value: Option<&Value>) {
+        if let Some(wanted) = &begin.wanted {
+            let of_update = (begin.key.clone(), wanted.clone());
+            self.updated.insert(slot_of(begin), of_update);
+        }
         match (begin.verb, value) {
-            (Verb::Provision | Verb::Bind, Some(value)) => {
-                self.results.insert(begin.own_name.clone(), value.clone());
+            (Verb::Provision | Verb::Update | Verb::Bind | Verb::Rotate, Some(value)) => {
+                let results = Results {
+                    last: value.clone(),
+                    before: begin.state.clone().filter(|_| begin.verb == Verb::Update),
+                };
+                self.results.insert(begin.own_name.clone(), results);
             }
             (Verb::Deprovision, _) => {
                 self.removed.insert(begin.instance_name.clone());
             }
             _ => {}
         }
+    }
+}
+
+impl Results {
+    /// Whether a value can be what is stored; which one it is, is known from then on. An update that is called again
+    /// after a crash gets what was there before it.
+    fn fits(&mut self, value: &Value, again: bool) -> bool {
+        if self.before.as_ref() == Some(value) {
+            if !again {
+                self.last = value.clone();
+                self.before = None;
+            }
+            return true;
+        }
+        if self.last == *value {
+            self.before = None;
+            return true;
+        }
+        false
     }
 }
 
@@ -229,7 +314,7 @@ mod tests {
     use super::*;
 
     fn begin(verb: Verb, key: &str, fence: u64) -> Begin {
-        let binding = matches!(verb, Verb::Bind | Verb::Unbind).then(|| "b".to_owned());
+        let binding = matches!(verb, Verb::Bind | Verb::Rotate | Verb::Unbind).then(|| "b".to_owned());
         Begin {
             verb,
             key: key.to_owned(),
@@ -243,8 +328,10 @@ mod tests {
             },
             binding,
             instance_name: "i_1".to_owned(),
-            state: (verb == Verb::Bind || verb == Verb::Unbind).then(|| json!(1)),
+            state: (!matches!(verb, Verb::Provision | Verb::Deprovision)).then(|| json!(1)),
             credentials: None,
+            wanted: None,
+            version: 1,
         }
     }
 
@@ -257,7 +344,7 @@ mod tests {
     }
 
     fn step(call: u64, name: &str) -> (u64, What) {
-        (call, What::Step(name.to_owned()))
+        (call, What::Step(name.to_owned(), String::new()))
     }
 
     /// What is found in a journal whose events happen at 0, 10, 20 and so on.
@@ -292,7 +379,7 @@ mod tests {
             (1, What::Gone),
             begins(2, begin(Verb::Provision, "k1", 6)),
             step(2, "b"),
-            (2, What::Make("main".to_owned())),
+            (2, What::Make("main".to_owned(), String::new())),
             done(2, 1),
             begins(3, begin(Verb::Bind, "k2", 6)),
             done(3, 2),
@@ -355,7 +442,7 @@ mod tests {
         let after_make = vec![
             begins(1, begin(Verb::Provision, "k1", 5)),
             step(1, "a"),
-            (1, What::Make("main".to_owned())),
+            (1, What::Make("main".to_owned(), String::new())),
             (1, What::Gone),
             begins(2, begin(Verb::Provision, "k1", 6)),
             step(2, "a"),
@@ -402,7 +489,7 @@ mod tests {
             begins(2, deprovision),
             done(2, 0),
         ];
-        assert_found(events, &[], "state Some(Number(7))");
+        assert_found(events, &[], "state 7");
         let mut bind = begin(Verb::Bind, "k2", 5);
         bind.state = None;
         let events = vec![
@@ -425,5 +512,101 @@ mod tests {
             done(3, 0),
         ];
         assert_found(events, &[], "which has been removed");
+    }
+
+    fn wanted(plan: &str, note: &str, previous: Option<&str>) -> Option<Wanted> {
+        Some(Wanted {
+            plan: plan.to_owned(),
+            previous_plan: previous.map(str::to_owned),
+            note: Some(note.to_owned()),
+        })
+    }
+
+    fn state(plan: &str, token: i32) -> Value {
+        json!({"plan": plan, "token": token})
+    }
+
+    fn returns(call: u64, value: Value) -> (u64, What) {
+        (call, What::End(How::Done, Some(value)))
+    }
+
+    /// An instance on plan p, an update to q that returned its result, and then this.
+    fn updated(then: Vec<(u64, What)>) -> Vec<(u64, What)> {
+        let update = Begin {
+            state: Some(state("p", 1)),
+            wanted: wanted("q", "n", Some("p")),
+            ..begin(Verb::Update, "k2", 5)
+        };
+        let mut events = vec![
+            begins(1, begin(Verb::Provision, "k1", 5)),
+            returns(1, state("p", 1)),
+            begins(2, update),
+            returns(2, state("q", 2)),
+        ];
+        events.extend(then);
+        events
+    }
+
+    fn with_state(verb: Verb, key: &str, given: Value) -> Begin {
+        Begin {
+            state: Some(given),
+            ..begin(verb, key, 5)
+        }
+    }
+
+    #[test]
+    fn the_state_from_before_an_update_lives_only_until_the_new_one_was_seen() {
+        let bind = |call, key: &str, given| vec![begins(call, with_state(Verb::Bind, key, given)), done(call, 7)];
+        assert!(found(updated(bind(3, "k3", state("q", 2))), &[]).is_empty());
+        // A removal that superseded the update, and failed, leaves what was before.
+        assert!(found(updated(bind(3, "k3", state("p", 1))), &[]).is_empty());
+        for (first, second) in [(("q", 2), ("p", 1)), (("p", 1), ("q", 2))] {
+            let mut unbind = with_state(Verb::Unbind, "k4", state(second.0, second.1));
+            unbind.credentials = Some(json!(7));
+            let mut events = bind(3, "k3", state(first.0, first.1));
+            events.extend([begins(4, unbind), done(4, 0)]);
+            assert_found(updated(events), &[], "state ");
+        }
+    }
+
+    #[test]
+    fn an_update_that_is_done_twice_is_found() {
+        let again = |key, given: Value, note, previous| {
+            let update = Begin {
+                wanted: wanted("q", note, previous),
+                ..with_state(Verb::Update, key, given)
+            };
+            updated(vec![begins(3, update), returns(3, state("q", 3))])
+        };
+        assert_found(again("k3", state("q", 2), "n", None), &[], "done again");
+        assert!(found(again("k3", state("q", 2), "other", None), &[]).is_empty());
+        // After a crash the same operation is called again, with the state from before it.
+        assert!(found(again("k2", state("p", 1), "n", Some("p")), &[]).is_empty());
+        assert_found(
+            again("k3", state("q", 2), "other", Some("p")),
+            &[],
+            "an update from plan p",
+        );
+    }
+
+    #[test]
+    fn a_rotation_gets_what_its_predecessor_has() {
+        let rotated = |credentials: Value| {
+            let mut rotate = with_state(Verb::Rotate, "k3", json!(1));
+            rotate.own_name = "b_2".to_owned();
+            rotate.binding = Some("b2".to_owned());
+            rotate.credentials = Some(credentials);
+            vec![
+                begins(1, begin(Verb::Provision, "k1", 5)),
+                done(1, 1),
+                begins(2, begin(Verb::Bind, "k2", 5)),
+                returns(2, json!({"name": "b_1", "token": 1})),
+                begins(3, rotate),
+                done(3, 2),
+            ]
+        };
+        assert!(found(rotated(json!({"name": "b_1", "token": 1})), &[]).is_empty());
+        assert_found(rotated(json!({"name": "b_1", "token": 2})), &[], "a rotation of");
+        assert_found(rotated(json!({})), &[], "without its predecessor");
     }
 }

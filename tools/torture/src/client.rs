@@ -3,13 +3,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::journal::{Answer, Ask, Asked, Entry, Got, SlotId, SlotJournal, Target};
-use crate::model::{self, BINDINGS, State, Thing};
+use crate::journal::{Answer, Ask, Asked, Entry, Got, Plan, SlotId, SlotJournal, Target};
+use crate::model::{self, Attributes, BINDINGS, State, Thing};
 use crate::random::Random;
 use crate::wire::{Patience, Place, Wire, World};
 
 /// Attributes are numbers below this.
 const ATTRIBUTES: usize = 6;
+
+/// Updates and conflicting requests may have some more of them.
+const ATTRIBUTES_IN_ALL: u8 = 20;
 
 /// So long everything may take to come to its end when nothing is killed any more.
 const ENDS_WITHIN: Duration = Duration::from_secs(120);
@@ -18,10 +21,26 @@ const ENDS_WITHIN: Duration = Duration::from_secs(120);
 pub(crate) struct Slot {
     pub(crate) place: Place,
     pub(crate) journal: SlotJournal,
-    attributes: u8,
+    /// What the broker can do beyond the first version of OSB.
+    abilities: Abilities,
+    /// What the instance has, as the client believes.
+    attributes: Attributes,
+    /// What it has when an update has gone well whose end the client does not know.
+    changed: Option<Attributes>,
     instance: Hint,
     bindings: [Hint; BINDINGS],
     groups: u64,
+    /// What the instance had for certain before it was removed at the end.
+    pub(crate) held: Option<Attributes>,
+}
+
+/// What the broker can do, by its catalog.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Abilities {
+    pub(crate) updates: bool,
+    pub(crate) rotates: bool,
+    /// Instances and bindings can be fetched.
+    pub(crate) fetches: bool,
 }
 
 /// What the client believes; only what it asks for next depends on it.
@@ -34,20 +53,34 @@ enum Hint {
 }
 
 impl Slot {
-    pub(crate) fn new(id: SlotId, place: Place, ordered: bool) -> Self {
+    pub(crate) fn new(id: SlotId, place: Place, plan: Plan, ordered: bool, abilities: Abilities) -> Self {
         let journal = SlotJournal {
             id,
-            plan_is_async: place.plan_is_async,
             ordered,
             entries: Vec::new(),
         };
         Self {
             place,
             journal,
-            attributes: 0,
+            abilities,
+            attributes: Attributes { note: 0, plan },
+            changed: None,
             instance: Hint::Absent,
             bindings: [Hint::Absent, Hint::Absent],
             groups: 0,
+            held: None,
+        }
+    }
+
+    /// A slot that was worked on before, and is only to be finished.
+    pub(crate) fn resumed(journal: SlotJournal, place: Place) -> Self {
+        let named = journal.entries.iter().rev().find_map(|entry| entry.ask.plan);
+        let plan = named.unwrap_or(Plan::Auto);
+        let slot = Self::new(journal.id.clone(), place, plan, journal.ordered, Abilities::default());
+        Self {
+            groups: journal.entries.last().map_or(0, |entry| entry.group),
+            journal,
+            ..slot
         }
     }
 
@@ -64,8 +97,10 @@ impl Slot {
         if answer == Answer::NotSent {
             return;
         }
-        if let Answer::Got(got) = &answer {
-            self.learn(&ask, got);
+        match (&answer, &ask.verb) {
+            (Answer::Got(got), _) => self.learn(&ask, got),
+            (Answer::Cut, Asked::Patch(note)) => self.changed = Some(self.after(&ask, *note)),
+            _ => {}
         }
         self.journal.entries.push(Entry {
             group,
@@ -77,19 +112,27 @@ impl Slot {
     }
 
     fn learn(&mut self, ask: &Ask, got: &Got) {
+        if ask.target == Target::Instance {
+            self.learn_attributes(ask, got);
+        }
         let hint = match ask.target {
             Target::Instance => &mut self.instance,
             Target::Binding(number) => &mut self.bindings[number],
         };
         let operation = got.operation.clone();
         let new = match (&ask.verb, got.status, got.state.as_deref()) {
-            (Asked::Put(_), 200 | 201, _) => Hint::Ready,
-            (Asked::Put(_), 202, _) => Hint::Busy(operation),
-            (Asked::Put(_), 404, _) => Hint::Absent,
+            (Asked::Put(_) | Asked::Rotate | Asked::Patch(_) | Asked::Fetch, 200 | 201, _) => Hint::Ready,
+            (Asked::Put(_) | Asked::Rotate | Asked::Patch(_), 202, _) => Hint::Busy(operation),
+            (Asked::Put(_) | Asked::Rotate | Asked::Patch(_), 404, _) => Hint::Absent,
             (Asked::Delete, 200 | 410, _) | (Asked::Poll(_), 404 | 410, _) => Hint::Absent,
             (Asked::Delete, 202, _) => Hint::Removing(operation),
             (Asked::Poll(_), 200, Some("succeeded")) if matches!(hint, Hint::Removing(_)) => Hint::Absent,
             (Asked::Poll(_), 200, Some("succeeded")) => Hint::Ready,
+            // An update that has failed leaves the instance as it was.
+            (Asked::Poll(_), 200, Some("failed")) if self.changed.is_some() && ask.target == Target::Instance => {
+                self.changed = None;
+                Hint::Ready
+            }
             _ => return,
         };
         *hint = new;
@@ -98,13 +141,59 @@ impl Slot {
         }
     }
 
+    /// What an answer tells of plan and parameters.
+    fn learn_attributes(&mut self, ask: &Ask, got: &Got) {
+        let note = match ask.verb {
+            Asked::Put(note) => Some(note),
+            Asked::Patch(note) => note,
+            _ => None,
+        };
+        let mut asked = self.after(ask, note);
+        asked.plan = got.plan.unwrap_or(asked.plan);
+        match (&ask.verb, got.status, got.state.as_deref()) {
+            (Asked::Put(_) | Asked::Patch(_) | Asked::Fetch, 200 | 201, _) | (Asked::Put(_), 202, _) => {
+                self.attributes = asked;
+                self.changed = None;
+            }
+            (Asked::Patch(_), 202 | 500.., _) => self.changed = Some(asked),
+            (Asked::Poll(Some(_)), 200, Some("succeeded")) => {
+                self.attributes = self.changed.take().unwrap_or(self.attributes);
+            }
+            // It was another plan.
+            _ => {}
+        }
+    }
+
+    /// What the instance has when a request has gone well.
+    fn after(&self, ask: &Ask, note: Option<u8>) -> Attributes {
+        Attributes {
+            note: note.unwrap_or(self.attributes.note),
+            plan: ask.plan.unwrap_or(self.attributes.plan),
+        }
+    }
+
+    /// What the client believes that the instance has; it may not know whether an update has gone well.
+    fn believed(&self, random: &mut Random) -> Attributes {
+        match self.changed {
+            Some(changed) if random.percent(50) => changed,
+            _ => self.attributes,
+        }
+    }
+
     /// The next requests, all to be under way together.
     fn plan(&mut self, random: &mut Random) -> Vec<Ask> {
         if self.instance == Hint::Absent {
-            self.attributes = u8::try_from(random.below(ATTRIBUTES)).unwrap_or_default();
+            self.attributes.note = u8::try_from(random.below(ATTRIBUTES)).unwrap_or_default();
+            if self.abilities.updates && random.percent(15) {
+                self.attributes.plan = self.attributes.plan.other();
+            }
+            self.changed = None;
         }
-        let other = self.attributes + 1;
-        let (put, differ, delete) = (Asked::Put(self.attributes), Asked::Put(other), Asked::Delete);
+        if let Some(group) = self.plan_beyond(random) {
+            return group;
+        }
+        let note = self.believed(random).note;
+        let (put, differ, delete) = (Asked::Put(note), Asked::Put(note + 1), Asked::Delete);
         let roll = random.below(100);
         let verbs = match &self.instance {
             Hint::Absent => match roll {
@@ -152,8 +241,69 @@ impl Slot {
             .collect()
     }
 
+    /// Requests of what not every broker can do: fetches at any time, updates and rotations of what is there.
+    fn plan_beyond(&mut self, random: &mut Random) -> Option<Vec<Ask>> {
+        let roll = random.below(100);
+        if roll < 4 && self.abilities.fetches {
+            let target = match random.below(BINDINGS + 1) {
+                0 => Target::Instance,
+                number => Target::Binding(number - 1),
+            };
+            return Some(vec![self.ask(target, Asked::Fetch, random)]);
+        }
+        let updates = match &self.instance {
+            Hint::Ready => roll < 26,
+            Hint::Busy(_) | Hint::Removing(_) => roll < 10,
+            Hint::Absent => roll < 6,
+        };
+        if !updates || !self.abilities.updates {
+            return None;
+        }
+        let update = self.update(random);
+        let other = match random.below(100) {
+            0..62 => return Some(vec![update]),
+            62..74 => update.clone(),
+            74..82 => self.update(random),
+            82..88 => self.ask(Target::Instance, Asked::Delete, random),
+            88..92 => self.ask(Target::Instance, Asked::Put(self.attributes.note), random),
+            92..96 => self.ask(Target::Instance, Asked::Fetch, random),
+            _ => {
+                let mut group = self.plan_binding(random);
+                group.push(update);
+                return Some(group);
+            }
+        };
+        Some(vec![update, other])
+    }
+
+    /// An update of the plan, of the parameters, of both, or of nothing.
+    fn update(&self, random: &mut Random) -> Ask {
+        let Attributes { note, plan } = self.believed(random);
+        let next = match random.below(100) {
+            0..60 => note + 1,
+            60..80 => note,
+            _ => u8::try_from(random.below(ATTRIBUTES)).unwrap_or_default(),
+        } % ATTRIBUTES_IN_ALL;
+        let (plan, note) = match random.below(100) {
+            0..35 => (None, Some(next)),
+            35..50 => (Some(plan), Some(next)),
+            50..75 => (Some(plan.other()), None),
+            75..92 => (Some(plan.other()), Some(next)),
+            92..96 => (Some(plan), None),
+            _ => (None, None),
+        };
+        Ask {
+            plan,
+            ..self.ask(Target::Instance, Asked::Patch(note), random)
+        }
+    }
+
     fn plan_binding(&self, random: &mut Random) -> Vec<Ask> {
         let number = random.below(BINDINGS);
+        let other_is_ready = self.bindings[model::other_binding(number)] == Hint::Ready;
+        if self.abilities.rotates && random.percent(if other_is_ready { 35 } else { 5 }) {
+            return self.rotation(number, random);
+        }
         let own = u8::try_from(number).unwrap_or_default() + 1;
         let (put, differ, delete) = (Asked::Put(own), Asked::Put(own + 1), Asked::Delete);
         let roll = random.below(100);
@@ -189,11 +339,30 @@ impl Slot {
             .collect()
     }
 
+    /// Gives the application a new binding in the place of the other one, which is removed then, or together with it.
+    fn rotation(&self, number: usize, random: &mut Random) -> Vec<Ask> {
+        let (own, other) = (Target::Binding(number), Target::Binding(model::other_binding(number)));
+        let mut rotate = self.ask(own, Asked::Rotate, random);
+        if random.percent(30) {
+            rotate.plan = None;
+        }
+        match (&self.bindings[number], random.below(100)) {
+            (Hint::Ready, 0..50) => vec![self.ask(other, Asked::Delete, random)],
+            (Hint::Ready, _) => vec![rotate],
+            (_, 0..70) => vec![rotate],
+            (_, 70..80) => vec![rotate.clone(), rotate],
+            (_, 80..90) => vec![rotate, self.ask(other, Asked::Delete, random)],
+            _ => vec![rotate, self.ask(own, Asked::Delete, random)],
+        }
+    }
+
     fn ask(&self, target: Target, verb: Asked, random: &mut Random) -> Ask {
-        let incomplete = random.percent(if self.place.plan_is_async { 95 } else { 60 });
+        let plan = self.believed(random).plan;
+        let incomplete = random.percent(if plan == Plan::Async { 95 } else { 60 });
         Ask {
             target,
             verb,
+            plan: Some(plan),
             incomplete,
         }
     }
@@ -238,27 +407,25 @@ fn patience(random: &mut Random) -> Patience {
 }
 
 /// A client at work on its slots.
-pub(crate) struct Client<'a> {
+pub(crate) struct Client {
     pub(crate) slots: Vec<Slot>,
     wires: Vec<Wire>,
     random: Random,
-    stop: &'a AtomicBool,
 }
 
-impl<'a> Client<'a> {
-    pub(crate) fn new(world: &World, slots: Vec<Slot>, random: Random, stop: &'a AtomicBool) -> Self {
+impl Client {
+    pub(crate) fn new(world: &World, slots: Vec<Slot>, random: Random) -> Self {
         Self {
             slots,
             wires: (0..4).map(|_| Wire::new(world.clone())).collect(),
             random,
-            stop,
         }
     }
 
     /// Asks until it is told to stop.
-    pub(crate) fn work(&mut self) {
+    pub(crate) fn work(&mut self, stop: &AtomicBool) {
         let mut again: Option<(usize, Vec<Ask>)> = None;
-        while !self.stop.load(Ordering::Relaxed) {
+        while !stop.load(Ordering::Relaxed) {
             let (index, group) = match again.take() {
                 Some(repeated) if self.random.percent(60) => repeated,
                 _ => {
@@ -338,6 +505,7 @@ impl Slot {
             let ask = Ask {
                 target,
                 verb: Asked::Poll(operation.clone()),
+                plan: Some(self.attributes.plan),
                 incomplete: true,
             };
             let answer = self.one(wire, ask, random);
@@ -373,9 +541,11 @@ impl Slot {
             let Some(attributes) = surely_ready(&states, target) else {
                 continue;
             };
+            let plan = surely_ready(&states, Target::Instance).map_or(attributes.plan, |instance| instance.plan);
             let ask = Ask {
                 target,
-                verb: Asked::Put(attributes),
+                verb: model::creation(target, attributes.note),
+                plan: Some(plan),
                 incomplete: true,
             };
             let Answer::Got(Got {
@@ -386,8 +556,10 @@ impl Slot {
             else {
                 continue;
             };
-            if target != Target::Instance && !works(&body, backend) {
-                return Err(format!("the credentials of {target:?} do not work: {body}"));
+            match target {
+                Target::Instance => self.held = Some(attributes),
+                Target::Binding(_) if works(&body, backend) => {}
+                Target::Binding(_) => return Err(format!("the credentials of {target:?} do not work: {body}")),
             }
         }
         Ok(())
@@ -398,12 +570,15 @@ impl Slot {
             let ask = Ask {
                 target: Target::Instance,
                 verb: Asked::Delete,
+                plan: Some(self.attributes.plan),
                 incomplete: true,
             };
             let answer = self.one(wire, ask, random);
             match &answer {
                 Answer::Got(Got { status: 410, .. }) => return Ok(()),
                 _ if Instant::now() > deadline => return Err(format!("the instance cannot be deleted: {answer}")),
+                // An update of another client has ended meanwhile.
+                Answer::Got(Got { status: 400, .. }) => self.attributes.plan = self.attributes.plan.other(),
                 Answer::Got(Got {
                     status: 202, operation, ..
                 }) => {
@@ -416,7 +591,7 @@ impl Slot {
 }
 
 /// The attributes of what is there in every possible state.
-fn surely_ready(states: &std::collections::BTreeSet<State>, target: Target) -> Option<u8> {
+fn surely_ready(states: &std::collections::BTreeSet<State>, target: Target) -> Option<Attributes> {
     let mut all = states.iter().map(|state| {
         let thing = match target {
             Target::Instance => &state.instance,
@@ -434,8 +609,7 @@ fn surely_ready(states: &std::collections::BTreeSet<State>, target: Target) -> O
 /// Whether the backend knows what the credentials say.
 fn works(body: &str, backend: &crate::backend::Backend) -> bool {
     let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
-    let credentials = &body["credentials"];
-    let (Some(name), Some(tokens)) = (credentials["name"].as_str(), credentials["tokens"].as_array()) else {
+    let (Some(name), Some(tokens)) = (body["name"].as_str(), body["tokens"].as_array()) else {
         return false;
     };
     // A removal that has failed half-way leaves a binding whose credentials do not work: the author's to mend.

@@ -10,6 +10,9 @@ use serde_json::Value;
 
 /// The environment variable that holds the backend's address.
 pub const BACKEND: &str = "TORTURE_BACKEND";
+/// The environment variable that says in which form the broker keeps its states: 1 (without it) or 2. A broker of the
+/// second form translates what one of the first has stored.
+pub const STATE_VERSION: &str = "TORTURE_STATE_VERSION";
 /// The offering.
 pub const SERVICE: &str = "2f0c6a52-7f0b-4b5e-9a8a-000000000001";
 /// The plan that answers with the outcome, when it comes in time.
@@ -22,10 +25,14 @@ pub const ASYNC_PLAN: &str = "2f0c6a52-7f0b-4b5e-9a8a-000000000003";
 pub enum Verb {
     /// Makes an instance.
     Provision,
+    /// Changes an instance.
+    Update,
     /// Removes an instance.
     Deprovision,
     /// Makes a binding.
     Bind,
+    /// Makes a binding that takes the place of another one.
+    Rotate,
     /// Removes a binding.
     Unbind,
 }
@@ -35,6 +42,26 @@ impl Verb {
     pub fn removes(self) -> bool {
         matches!(self, Self::Deprovision | Self::Unbind)
     }
+
+    /// The same for functions that one operation may call: a rotation whose predecessor has gone is a bind.
+    #[must_use]
+    pub fn of_operation(self) -> Self {
+        match self {
+            Self::Rotate => Self::Bind,
+            verb => verb,
+        }
+    }
+}
+
+/// What an update is to change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// The plan that the instance has afterwards.
+    pub plan: String,
+    /// The plan from before, when it changes.
+    pub previous_plan: Option<String>,
+    /// The note in the parameters, when there are parameters.
+    pub note: Option<String>,
 }
 
 /// A call, as it introduces itself.
@@ -58,8 +85,18 @@ pub struct Begin {
     pub own_name: String,
     /// The state that the engine hands over.
     pub state: Option<Value>,
-    /// The credentials that the engine hands over to an unbind.
+    /// The credentials that the engine hands over: to an unbind its own, to a rotation its predecessor's.
     pub credentials: Option<Value>,
+    /// Of an update.
+    #[serde(default)]
+    pub wanted: Option<Wanted>,
+    /// [`STATE_VERSION`] of the process, which every state that it is handed has been translated to.
+    #[serde(default = "first")]
+    pub version: u32,
+}
+
+fn first() -> u32 {
+    1
 }
 
 /// A line from the broker.

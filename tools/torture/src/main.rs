@@ -10,6 +10,9 @@
 //!
 //! The run goes in rounds, each with ids of its own on the same data folder. At the end of a round the broker is left
 //! alone until everything has ended; then all is deleted, and nothing may be left in the backend.
+//!
+//! Two further plays leave a data folder behind, and have a broker go on with it under the eyes of the same checker:
+//! [`power`] as of a moment at which the power failed, and [`upgrade`] as an older program has left it.
 
 mod backend;
 mod broker_process;
@@ -17,50 +20,38 @@ mod calls;
 mod client;
 mod journal;
 mod model;
+mod options;
+mod power;
 mod random;
 mod round;
 mod story;
+mod upgrade;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher as _, RandomState};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use testparts::proof::Proof;
 
 use crate::backend::Backend;
 use crate::broker_process::BrokerProcess;
-use crate::round::Round;
+use crate::options::{HELP, Options, Play, parse};
+use crate::round::{Found, Round};
 use crate::wire::World;
-
-const HELP: &str = "\
-cargo xtask torture [ARGS]: kill and restart a broker under load, and check what it has lost
-
-  --kills N      how often it is killed (default 50)
-  --seed N       repeats the mix of requests and the moments of the kills of a run (default: drawn)
-  --clients N    how many clients there are (default 12)
-  --proof        writes proofs/torture.json when the run passes
-  --keep         keeps the data folder also when the run passes
-";
 
 /// Kills in one round.
 const KILLS_OF_A_ROUND: u64 = 25;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Options {
-    kills: u64,
-    seed: u64,
-    clients: usize,
-    proof: bool,
-    keep: bool,
-}
+/// How many of something a run did or saw.
+type Counts = BTreeMap<String, u64>;
 
 fn main() -> ExitCode {
-    match parse(std::env::args().skip(1)).and_then(|options| options.map_or_else(help, run)) {
+    let options = parse(std::env::args().skip(1));
+    match options.and_then(|options| options.map_or_else(help, |options| run(&options))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -74,57 +65,23 @@ fn help() -> Result<()> {
     Ok(())
 }
 
-/// `None` asks for help.
-fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
-    // Six digits are enough to type again.
-    let drawn = RandomState::new().hash_one(0) % 1_000_000;
-    let mut options = Options {
-        kills: 50,
-        seed: drawn,
-        clients: 12,
-        proof: false,
-        keep: false,
-    };
-    while let Some(arg) = args.next() {
-        let mut number = || -> Result<u64> {
-            let value = args.next().with_context(|| format!("{arg} needs a number\n\n{HELP}"))?;
-            value
-                .parse()
-                .with_context(|| format!("{arg} needs a number, not {value:?}"))
-        };
-        match arg.as_str() {
-            "--kills" => options.kills = number()?,
-            "--seed" => options.seed = number()?,
-            "--clients" => options.clients = usize::try_from(number()?)?.clamp(1, 200),
-            "--proof" => options.proof = true,
-            "--keep" => options.keep = true,
-            "--help" | "-h" => return Ok(None),
-            unknown => bail!("there is no option {unknown:?}\n\n{HELP}"),
-        }
-    }
-    Ok(Some(options))
-}
-
-fn run(options: Options) -> Result<()> {
-    let Options {
-        kills, seed, clients, ..
-    } = options;
-    println!("torture: {kills} kills, {clients} clients, seed {seed}");
-    let words = [
-        "torture".to_owned(),
-        "--kills".to_owned(),
-        kills.to_string(),
-        "--seed".to_owned(),
-        seed.to_string(),
-        "--clients".to_owned(),
-        clients.to_string(),
-    ];
-    let mut proof = Proof::begin("torture", seed, words);
+fn run(options: &Options) -> Result<()> {
+    let words = options.words();
+    println!("{}", words.join(" "));
+    let mut proof = Proof::begin(options.name(), options.seed, words.clone());
     // On the disk of the checkout: /tmp may be memory, where nothing needs to be synced.
     let work = testparts::recipe::checkout().join("target").join("torture");
     std::fs::create_dir_all(&work)?;
+    // As the system names it: that is what a process is seen to name.
+    let work = std::fs::canonicalize(work)?;
     let folder = tempfile::Builder::new().prefix("run-").tempdir_in(&work)?;
-    let result = rounds(options, folder.path());
+    let result = match &options.play {
+        Play::Kills(kills) => rounds(*kills, options, folder.path()),
+        Play::Power { moments, without_syncs } => power::run(*moments, *without_syncs, options, folder.path()),
+        Play::Upgrade { rounds, from, .. } => upgrade::run(*rounds, from, options, folder.path()),
+        Play::Fixtures => upgrade::fixtures(folder.path()),
+        Play::MakeFixture { name, from } => upgrade::make_fixture(name, from.as_deref(), options, folder.path()),
+    };
     match result {
         Ok(counts) => {
             for (what, number) in &counts {
@@ -138,27 +95,39 @@ fn run(options: Options) -> Result<()> {
             }
             Ok(())
         }
+        // What has to fail leaves nothing to look at.
+        Err(error)
+            if matches!(
+                options.play,
+                Play::Power {
+                    without_syncs: true,
+                    ..
+                }
+            ) =>
+        {
+            Err(error)
+        }
         Err(error) => {
             let folder = folder.keep();
             Err(error.context(format!(
-                "torture failed; repeat it with: cargo xtask torture --kills {kills} --seed {seed} --clients {clients}; \
-                 the data folder is kept: {}",
+                "torture failed; repeat it with: cargo xtask {}; the data folder is kept: {}",
+                words.join(" "),
                 folder.display()
             )))
         }
     }
 }
 
-fn rounds(options: Options, folder: &Path) -> Result<BTreeMap<String, u64>> {
+fn rounds(kills: u64, options: &Options, folder: &Path) -> Result<Counts> {
     let world = World::default();
     let backend = Backend::start(world.clock.clone(), options.seed)?;
-    // Free a moment ago, and the broker's for the whole run: clients find it again after each kill.
-    let addr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    // The broker's for the whole run: clients find it again after each kill.
+    let addr = free_addr()?;
     let mut broker = BrokerProcess::new(broker_program()?, folder, addr, backend.clone(), world.clone())?;
     broker.start()?;
-    let started = Instant::now();
-    let mut counts = BTreeMap::new();
-    let mut left = options.kills;
+    let abilities = broker.abilities()?;
+    let mut shown = Progress::default();
+    let mut left = kills;
     for number in 0.. {
         if left == 0 {
             break;
@@ -171,25 +140,69 @@ fn rounds(options: Options, folder: &Path) -> Result<BTreeMap<String, u64>> {
             seed: options.seed,
             clients: options.clients,
             addr,
+            abilities,
         };
         let found = round.run(&mut broker, &backend, &world)?;
-        for (what, number) in found.counts {
-            *counts.entry(what.to_owned()).or_default() += number;
-        }
-        let shown: Vec<_> = counts.iter().map(|(what, number)| format!("{what} {number}")).collect();
-        println!("{:>6.1} s  {}", started.elapsed().as_secs_f64(), shown.join(", "));
-        if !found.stories.is_empty() {
-            for story in found.stories.iter().take(5) {
-                println!("\n{story}");
-            }
-            bail!(
-                "{} violations in round {number}, seed {}",
-                found.stories.len(),
-                options.seed
-            );
+        shown.add(&format!("round {number}"), found)?;
+    }
+    Ok(shown.counts)
+}
+
+/// What was counted so far, shown now and then.
+struct Progress {
+    started: Instant,
+    counts: Counts,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            counts: Counts::new(),
         }
     }
-    Ok(counts)
+}
+
+impl Progress {
+    /// # Errors
+    /// When something was found.
+    fn add(&mut self, what: &str, found: Found) -> Result<()> {
+        self.add_quietly(what, found)?;
+        self.show();
+        Ok(())
+    }
+
+    fn add_quietly(&mut self, what: &str, found: Found) -> Result<()> {
+        for (what, number) in found.counts {
+            self.count(what, number);
+        }
+        if found.stories.is_empty() {
+            return Ok(());
+        }
+        self.show();
+        for story in found.stories.iter().take(5) {
+            println!("\n{story}");
+        }
+        bail!("{} violations in {what}", found.stories.len());
+    }
+
+    fn count(&mut self, what: &str, number: u64) {
+        *self.counts.entry(what.to_owned()).or_default() += number;
+    }
+
+    fn show(&self) {
+        let shown: Vec<_> = self
+            .counts
+            .iter()
+            .map(|(what, number)| format!("{what} {number}"))
+            .collect();
+        println!("{:>6.1} s  {}", self.started.elapsed().as_secs_f64(), shown.join(", "));
+    }
+}
+
+/// An address that was free a moment ago.
+fn free_addr() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 /// The broker lies beside this program.
@@ -202,39 +215,4 @@ fn broker_program() -> Result<PathBuf> {
         );
     }
     Ok(program)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parsed(args: &[&str]) -> Result<Option<Options>> {
-        parse(args.iter().map(|arg| (*arg).to_owned()))
-    }
-
-    #[test]
-    fn kills_seed_and_clients_are_read() {
-        let options = parsed(&["--kills", "3", "--seed", "9", "--clients", "2", "--proof"])
-            .unwrap()
-            .unwrap();
-        assert_eq!(
-            options,
-            Options {
-                kills: 3,
-                seed: 9,
-                clients: 2,
-                proof: true,
-                keep: false
-            }
-        );
-        assert_eq!(parsed(&["--help"]).unwrap(), None);
-    }
-
-    #[test]
-    fn a_wrong_option_is_named() {
-        for args in [&["--kill", "3"][..], &["--kills", "x"], &["--seed"]] {
-            let error = format!("{:#}", parsed(args).unwrap_err());
-            assert!(error.contains(args[0]), "{error}");
-        }
-    }
 }

@@ -11,9 +11,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::journal::{Answer, Ask, Asked, Entry, Got, Kill, SlotJournal, Target, Violation};
-use rules::{NOTHING, Terms, Usable, thing, usable};
+use rules::{Around, NOTHING, ROTATED, Terms, thing, usable};
 
-pub(crate) use rules::{Fate, Thing};
+pub(crate) use rules::{Attributes, Fate, Thing};
 
 mod rules;
 
@@ -38,7 +38,6 @@ pub(crate) fn check(slot: &SlotJournal, kills: &[Kill]) -> (Option<Violation>, B
             bindings: [NOTHING; BINDINGS],
         }]),
         ghosts: Vec::new(),
-        plan_is_async: slot.plan_is_async,
     };
     let mut rest = slot.entries.as_slice();
     while let Some(first) = rest.first() {
@@ -63,13 +62,29 @@ pub(crate) fn check(slot: &SlotJournal, kills: &[Kill]) -> (Option<Violation>, B
         model.states = after;
         let cut = group
             .iter()
-            .filter(|entry| entry.answer == Answer::Cut && !matches!(entry.ask.verb, Asked::Poll(_)));
+            .filter(|entry| entry.answer == Answer::Cut && !entry.ask.verb.reads());
         model.ghosts.extend(cut.map(|entry| (entry.sent, entry.ask.clone())));
     }
     (None, model.close(model.states.clone()))
 }
 
-/// Operation ids that were given to more than one thing, or to a creation and a removal.
+/// What a request may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Creation,
+    Update,
+    Removal,
+}
+
+fn purpose(verb: &Asked) -> Purpose {
+    match verb {
+        Asked::Delete => Purpose::Removal,
+        Asked::Patch(_) => Purpose::Update,
+        Asked::Put(_) | Asked::Rotate | Asked::Poll(_) | Asked::Fetch => Purpose::Creation,
+    }
+}
+
+/// Operation ids that were given to more than one thing, or for more than one purpose.
 pub(crate) fn shared_operations(slots: &[SlotJournal]) -> Vec<Violation> {
     let mut owners = HashMap::new();
     let mut violations = Vec::new();
@@ -85,7 +100,7 @@ pub(crate) fn shared_operations(slots: &[SlotJournal]) -> Vec<Violation> {
         else {
             continue;
         };
-        let owner = (&slot.id, entry.ask.target, entry.ask.verb == Asked::Delete);
+        let owner = (&slot.id, entry.ask.target, purpose(&entry.ask.verb));
         let known = *owners.entry(operation).or_insert(owner);
         if known != owner {
             let text = format!("the operation {operation} belongs to {known:?} and to {owner:?}");
@@ -150,7 +165,6 @@ struct Model {
     states: BTreeSet<State>,
     /// Requests without an answer, with the time when they were sent.
     ghosts: Vec<(u64, Ask)>,
-    plan_is_async: bool,
 }
 
 impl Model {
@@ -174,7 +188,7 @@ impl Model {
             }
             let mut next = state.by_itself();
             for (_, ghost) in &self.ghosts {
-                next.extend(self.ask(&state, ghost, &Answer::Cut));
+                next.extend(Self::ask(&state, ghost, &Answer::Cut));
             }
             for state in next {
                 if closed.insert(state.clone()) {
@@ -194,7 +208,7 @@ impl Model {
                 let entry = &group[*index];
                 let mut next = BTreeSet::new();
                 for state in &states {
-                    next.extend(self.ask(state, &entry.ask, &entry.answer));
+                    next.extend(Self::ask(state, &entry.ask, &entry.answer));
                 }
                 states = if position + 1 < order.len() {
                     self.close(next)
@@ -208,14 +222,14 @@ impl Model {
     }
 
     /// The states that a request with this answer can lead to.
-    fn ask(&self, state: &State, ask: &Ask, answer: &Answer) -> Vec<State> {
-        let refuses = self.plan_is_async && !ask.incomplete;
+    fn ask(state: &State, ask: &Ask, answer: &Answer) -> Vec<State> {
+        let terms = Terms {
+            plan: ask.plan,
+            incomplete: ask.incomplete,
+            around: None,
+        };
         match ask.target {
             Target::Instance => {
-                let terms = Terms {
-                    refuses,
-                    usable: Usable::Yes,
-                };
                 let things = thing(&state.instance, &ask.verb, terms, answer);
                 things
                     .into_iter()
@@ -223,9 +237,14 @@ impl Model {
                     .collect()
             }
             Target::Binding(number) => {
-                let terms = Terms {
-                    refuses,
+                let around = Around {
                     usable: usable(&state.instance),
+                    plan: state.instance.attributes().map(|made| made.plan),
+                    predecessor: matches!(state.bindings[other_binding(number)], Thing::Ready { .. }),
+                };
+                let terms = Terms {
+                    around: Some(around),
+                    ..terms
                 };
                 let things = thing(&state.bindings[number], &ask.verb, terms, answer);
                 let with = |binding| {
@@ -239,7 +258,41 @@ impl Model {
     }
 }
 
+/// The request that creates what has this note.
+pub(crate) fn creation(target: Target, note: u8) -> Asked {
+    match target {
+        Target::Binding(_) if note == ROTATED => Asked::Rotate,
+        _ => Asked::Put(note),
+    }
+}
+
+/// The binding whose place one takes in a rotation.
+pub(crate) fn other_binding(number: usize) -> usize {
+    (number + 1) % BINDINGS
+}
+
+/// States that instances and bindings go through, as people call them.
+pub(crate) const STATES: &[&str] = &["ready", "in progress", "failed", "removed", "a binding that is ready"];
+
 impl State {
+    /// Which of the [`STATES`] there are.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        let name = match &self.instance {
+            Thing::Absent { known: true } => Some("removed"),
+            Thing::Absent { known: false } => None,
+            Thing::Making { .. } | Thing::Updating { .. } | Thing::Removing { .. } => Some("in progress"),
+            Thing::Ready { .. } => Some("ready"),
+            Thing::Broken { .. } => Some("failed"),
+        };
+        let bound = self
+            .bindings
+            .iter()
+            .filter(|binding| matches!(binding, Thing::Ready { .. }));
+        name.into_iter()
+            .chain(bound.map(|_| "a binding that is ready"))
+            .collect()
+    }
+
     fn with_instance(&self, instance: Thing) -> Self {
         let mut bindings = self.bindings.clone();
         if matches!(instance, Thing::Absent { .. }) {

@@ -1,18 +1,23 @@
 //! A round: clients at work while the broker is killed, then peace, and the check of all journals.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use loadgen::http::Target;
+use serde::{Deserialize, Serialize};
+use torture::{Begin, Verb};
 
 use crate::backend::Backend;
 use crate::broker_process::{BrokerProcess, Moment, PLATFORMS};
-use crate::client::{Client, Slot};
-use crate::journal::{Answer, Event, Got, Kill, SlotId, SlotJournal, Violation, What};
+use crate::client::{Abilities, Client, Slot};
+use crate::journal::{Answer, Asked, Entry, Event, Got, Kill, Plan, SlotId, SlotJournal, Violation, What};
+use crate::model::Attributes;
 use crate::random::Random;
-use crate::wire::{Place, World};
+use crate::wire::{Place, World, note_text};
 use crate::{calls, model, story};
 
 /// Ids of its own that each client has.
@@ -28,6 +33,7 @@ pub(crate) struct Round {
     pub(crate) seed: u64,
     pub(crate) clients: usize,
     pub(crate) addr: SocketAddr,
+    pub(crate) abilities: Abilities,
 }
 
 /// What a round found.
@@ -37,13 +43,21 @@ pub(crate) struct Found {
     pub(crate) counts: Vec<(&'static str, u64)>,
 }
 
-/// Everything that was written down in a round.
+/// What was written down until a moment.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Past {
+    pub(crate) slots: Vec<SlotJournal>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) kills: Vec<Kill>,
+}
+
+/// Everything that was written down, and what was seen at the end.
 struct Journals {
-    slots: Vec<SlotJournal>,
-    events: Vec<Event>,
-    kills: Vec<Kill>,
+    past: Past,
     /// What did not come to its end.
     unfinished: Vec<(SlotId, String)>,
+    /// What instances had for certain before they were removed at the end.
+    held: Vec<(SlotId, Attributes)>,
     /// What was left in the backend after everything was deleted.
     left: Vec<(String, String)>,
     /// Panics in the broker's log.
@@ -54,19 +68,34 @@ impl Round {
     /// # Errors
     /// When the broker does not start again, which is a violation that ends the run, and when this program cannot go on.
     pub(crate) fn run(&self, broker: &mut BrokerProcess, backend: &Backend, world: &World) -> Result<Found> {
-        let journals = self.play(broker, backend, world)?;
+        let (mut clients, kills) = self.work(world, || {
+            let mut kills = Vec::new();
+            self.kill(broker, &mut kills)?;
+            Ok(kills)
+        })?;
+        let past = Past {
+            kills,
+            ..Past::default()
+        };
+        let journals = conclude(past, &mut clients, broker, backend)?;
         Ok(judge(&journals))
     }
 
-    fn play(&self, broker: &mut BrokerProcess, backend: &Backend, world: &World) -> Result<Journals> {
+    /// Has clients work while something is done to the broker.
+    pub(crate) fn work(
+        &self,
+        world: &World,
+        meanwhile: impl FnOnce() -> Result<Vec<Kill>>,
+    ) -> Result<(Vec<Client>, Vec<Kill>)> {
         let stop = AtomicBool::new(false);
-        let mut clients: Vec<_> = (0..self.clients)
-            .map(|number| self.client(world, number, &stop))
-            .collect();
-        let mut kills = Vec::new();
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = clients.iter_mut().map(|client| scope.spawn(|| client.work())).collect();
-            let killed = self.kill(broker, &mut kills);
+        let mut clients: Vec<_> = (0..self.clients).map(|number| self.client(world, number)).collect();
+        let kills = std::thread::scope(|scope| {
+            let stop = &stop;
+            let workers: Vec<_> = clients
+                .iter_mut()
+                .map(|client| scope.spawn(move || client.work(stop)))
+                .collect();
+            let killed = meanwhile();
             stop.store(true, Ordering::Relaxed);
             for worker in workers {
                 worker.join().map_err(|_| anyhow::anyhow!("a client broke down"))?;
@@ -74,32 +103,7 @@ impl Round {
             killed
         })
         .with_context(|| format!("round {}", self.number))?;
-        let unfinished = std::thread::scope(|scope| {
-            let kills = &kills;
-            let finishing: Vec<_> = clients
-                .iter_mut()
-                .map(|client| scope.spawn(move || client.finish(kills, backend)))
-                .collect();
-            let mut unfinished = Vec::new();
-            for client in finishing {
-                unfinished.extend(client.join().map_err(|_| anyhow::anyhow!("a client broke down"))?);
-            }
-            anyhow::Ok(unfinished)
-        })?;
-        broker.check_alive()?;
-        wait_for_quiet(backend);
-        let journals = clients
-            .into_iter()
-            .flat_map(|client| client.slots)
-            .map(|slot| slot.journal);
-        Ok(Journals {
-            slots: journals.collect(),
-            events: backend.take_events(),
-            kills,
-            unfinished,
-            left: backend.parts(),
-            panics: broker.take_panics()?,
-        })
+        Ok((clients, kills))
     }
 
     /// Kills and restarts; at the end the broker runs.
@@ -112,33 +116,201 @@ impl Round {
         broker.wait_until_ready()
     }
 
-    fn client<'a>(&self, world: &World, number: usize, stop: &'a AtomicBool) -> Client<'a> {
+    fn client(&self, world: &World, number: usize) -> Client {
         // Two neighbours belong to different platforms and use equal ids.
         let platform = number % PLATFORMS.len();
         let own = (0..SLOTS).map(|slot| self.slot(platform, (number / PLATFORMS.len()) * SLOTS + slot, true));
         let shared = (0..SHARED).map(|slot| self.slot(platform, 100_000 + slot, false));
         let random = Random::of(self.seed, ("client", self.number, number));
-        Client::new(world, own.chain(shared).collect(), random, stop)
+        Client::new(world, own.chain(shared).collect(), random)
     }
 
     fn slot(&self, platform: usize, number: usize, ordered: bool) -> Slot {
-        let (platform, user, password) = PLATFORMS[platform];
-        let instance = odd_id(self.number, number);
-        let place = Place {
-            address: Target::new(self.addr, user, password),
-            instance: instance.clone(),
-            bindings: ["b".to_owned(), format!("{instance}/service_bindings/B")],
-            plan_is_async: number % 2 == 1,
+        let (platform, ..) = PLATFORMS[platform];
+        let id = SlotId {
+            platform: platform.to_owned(),
+            instance: odd_id(self.number, number),
         };
-        Slot::new(
-            SlotId {
-                platform: platform.to_owned(),
-                instance,
-            },
-            place,
-            ordered,
-        )
+        let place = place(&id, self.addr);
+        Slot::new(id, place, Plan::ALL[number % 2], ordered, self.abilities)
     }
+}
+
+/// Where a slot is asked for.
+fn place(id: &SlotId, addr: SocketAddr) -> Place {
+    let login = PLATFORMS.iter().find(|(platform, ..)| *platform == id.platform);
+    let (_, user, password) = login.unwrap_or(&PLATFORMS[0]);
+    Place {
+        address: Target::new(addr, user, password),
+        instance: id.instance.clone(),
+        bindings: ["b".to_owned(), format!("{}/service_bindings/B", id.instance)],
+    }
+}
+
+impl Past {
+    /// What had been written down when the machine went down, right after this event: what came later was never seen,
+    /// and what had no answer yet never gets one. The clock goes on behind the answer.
+    pub(crate) fn until(&self, event: u64) -> (Self, u64) {
+        let end = event + 1;
+        let mut slots = self.slots.clone();
+        for slot in &mut slots {
+            slot.entries.retain(|entry| entry.sent <= event);
+            for entry in slot.entries.iter_mut().filter(|entry| entry.done > event) {
+                entry.answer = Answer::Cut;
+                entry.done = end;
+            }
+        }
+        let mut events: Vec<_> = self.events.iter().filter(|seen| seen.at <= event).cloned().collect();
+        let mut open = BTreeSet::new();
+        for seen in &events {
+            match seen.what {
+                What::Begin(_) => open.insert(seen.call),
+                What::End(..) | What::Gone => open.remove(&seen.call),
+                _ => false,
+            };
+        }
+        events.extend(open.into_iter().map(|call| Event {
+            at: end,
+            call,
+            what: What::Gone,
+        }));
+        let mut kills: Vec<_> = self.kills.iter().filter(|kill| kill.at <= event).copied().collect();
+        kills.push(Kill { at: end });
+        let past = Self { slots, events, kills };
+        (past, end)
+    }
+}
+
+/// Work that ends with a kill in the middle of it.
+pub(crate) struct Recording {
+    pub(crate) number: u64,
+    pub(crate) seed: u64,
+    pub(crate) clients: usize,
+    pub(crate) works_for: Duration,
+    /// Kills before the last one.
+    pub(crate) kills: u64,
+}
+
+impl Recording {
+    /// # Errors
+    /// As [`Round::run`].
+    pub(crate) fn run(
+        &self,
+        broker: &mut BrokerProcess,
+        backend: &Backend,
+        world: &World,
+        addr: SocketAddr,
+    ) -> Result<Past> {
+        broker.start()?;
+        let round = Round {
+            number: self.number,
+            kills: self.kills,
+            seed: self.seed,
+            clients: self.clients,
+            addr,
+            abilities: broker.abilities()?,
+        };
+        let mut random = Random::of(self.seed, ("recording", self.number));
+        let (clients, kills) = round.work(world, || {
+            let mut kills = Vec::new();
+            let part = self.works_for / u32::try_from(self.kills + 1)?;
+            for left in (0..=self.kills).rev() {
+                broker.wait_until_ready()?;
+                std::thread::sleep(part.mul_f64(0.75) + random.micros_below(500_000).min(part / 2));
+                broker.check_alive()?;
+                kills.push(broker.kill()?);
+                if left > 0 {
+                    broker.start()?;
+                }
+            }
+            Ok(kills)
+        })?;
+        Ok(Past {
+            slots: clients
+                .into_iter()
+                .flat_map(|client| client.slots)
+                .map(|slot| slot.journal)
+                .collect(),
+            events: backend.take_events(),
+            kills,
+        })
+    }
+}
+
+/// Finishes what was begun until the event `end`: a program of this form of states goes on in the folder, and the
+/// backend is as it was left.
+///
+/// # Errors
+/// As [`Round::run`].
+pub(crate) fn resume(
+    past: Past,
+    end: u64,
+    folder: &Path,
+    seed: u64,
+    (program, state_version): (PathBuf, u32),
+) -> Result<Found> {
+    const WORKERS: usize = 6;
+    let world = World::behind(end);
+    let backend = Backend::after(&past.events, world.clock.clone(), seed)?;
+    let addr = crate::free_addr()?;
+    let mut broker = BrokerProcess::new(program.clone(), folder, addr, backend.clone(), world.clone())?;
+    broker.replace(program, state_version);
+    broker.start()?;
+    let Past {
+        slots: journals,
+        events,
+        kills,
+    } = past;
+    let mut slots: Vec<Vec<Slot>> = (0..WORKERS).map(|_| Vec::new()).collect();
+    for (number, journal) in journals.into_iter().enumerate() {
+        let place = place(&journal.id, addr);
+        slots[number % WORKERS].push(Slot::resumed(journal, place));
+    }
+    let numbered = slots.into_iter().zip(0_u64..);
+    let mut clients: Vec<_> = numbered
+        .map(|(slots, number)| Client::new(&world, slots, Random::of(seed, ("resumed", number))))
+        .collect();
+    let past = Past {
+        slots: Vec::new(),
+        events,
+        kills,
+    };
+    let journals = conclude(past, &mut clients, &mut broker, &backend)?;
+    Ok(judge(&journals))
+}
+
+/// Waits until everything has ended, looks at it, and deletes it.
+fn conclude(past: Past, clients: &mut [Client], broker: &mut BrokerProcess, backend: &Backend) -> Result<Journals> {
+    broker.wait_until_ready()?;
+    let Past { mut events, kills, .. } = past;
+    let unfinished = std::thread::scope(|scope| {
+        let kills = &kills;
+        let finishing: Vec<_> = clients
+            .iter_mut()
+            .map(|client| scope.spawn(move || client.finish(kills, backend)))
+            .collect();
+        let mut unfinished = Vec::new();
+        for client in finishing {
+            unfinished.extend(client.join().map_err(|_| anyhow::anyhow!("a client broke down"))?);
+        }
+        anyhow::Ok(unfinished)
+    })?;
+    broker.check_alive()?;
+    wait_for_quiet(backend);
+    events.extend(backend.take_events());
+    let slots = || clients.iter().flat_map(|client| &client.slots);
+    let held = slots().filter_map(|slot| Some((slot.journal.id.clone(), slot.held?)));
+    Ok(Journals {
+        held: held.collect(),
+        past: Past {
+            slots: slots().map(|slot| slot.journal.clone()).collect(),
+            events,
+            kills,
+        },
+        unfinished,
+        left: backend.parts(),
+        panics: broker.take_panics()?,
+    })
 }
 
 /// Ids of every kind that a platform may choose.
@@ -165,13 +337,14 @@ fn wait_for_quiet(backend: &Backend) {
 }
 
 fn judge(journals: &Journals) -> Found {
-    let Journals {
-        slots, events, kills, ..
-    } = journals;
+    let Past { slots, events, kills } = &journals.past;
     let mut violations = calls::check(events, kills);
+    let mut lost = 0;
     for slot in slots {
         if slot.ordered {
-            violations.extend(model::check(slot, kills).0);
+            let (violation, states) = model::check(slot, kills);
+            lost += usize::from(violation.is_none() && states.is_empty());
+            violations.extend(violation);
             violations.extend(model::operations_that_come_again(slot));
         } else {
             violations.extend(illegal_answers(slot));
@@ -184,6 +357,7 @@ fn judge(journals: &Journals) -> Found {
         at: u64::MAX,
         text: text.clone(),
     }));
+    violations.extend(journals.held.iter().filter_map(|held| other_state(held, events)));
     violations.extend(orphans(&journals.left, events));
     for panic in &journals.panics {
         violations.push(Violation {
@@ -199,8 +373,29 @@ fn judge(journals: &Journals) -> Found {
         .collect();
     Found {
         stories,
-        counts: count(journals),
+        counts: count(journals, lost),
     }
+}
+
+/// The author is handed the state of the last update that was acknowledged, and of no other one.
+fn other_state((slot, attributes): &(SlotId, Attributes), events: &[Event]) -> Option<Violation> {
+    let mut removals = events.iter().rev().filter_map(|event| match &event.what {
+        What::Begin(begin) if begin.verb == Verb::Deprovision => Some((event.at, begin)),
+        _ => None,
+    });
+    let of_slot = |begin: &Begin| begin.platform == slot.platform && begin.instance == slot.instance;
+    let (at, begin) = removals.find(|(_, begin)| of_slot(begin))?;
+    let state = begin.state.clone().unwrap_or_default();
+    // The first version of the broker kept neither.
+    if state["name"].is_string() && state["note"].is_null() {
+        return None;
+    }
+    let fits = state["note"] == note_text(attributes.note) && state["plan"] == attributes.plan.id();
+    (!fits).then(|| Violation {
+        slot: Some(slot.clone()),
+        at,
+        text: format!("it had {attributes:?} for its platform, and {state} for its author"),
+    })
 }
 
 /// What is left in the backend of instances that are deleted.
@@ -246,37 +441,28 @@ fn illegal_answers(slot: &SlotJournal) -> Vec<Violation> {
         .collect()
 }
 
-fn count(journals: &Journals) -> Vec<(&'static str, u64)> {
-    let answers = || {
-        journals
-            .slots
-            .iter()
-            .flat_map(|slot| &slot.entries)
-            .map(|entry| &entry.answer)
+fn count(journals: &Journals, lost: usize) -> Vec<(&'static str, u64)> {
+    let Past { slots, events, kills } = &journals.past;
+    let entries = || slots.iter().flat_map(|slot| &slot.entries);
+    let answered = |from: u16, to: u16, of: fn(&Asked) -> bool| {
+        let fits = |entry: &&Entry| {
+            of(&entry.ask.verb) && matches!(&entry.answer, Answer::Got(got) if (from..=to).contains(&got.status))
+        };
+        entries().filter(fits).count()
     };
-    let statuses = |from: u16, to: u16| {
-        answers()
-            .filter(|answer| matches!(answer, Answer::Got(got) if (from..=to).contains(&got.status)))
-            .count()
-    };
-    let begun = journals
-        .events
-        .iter()
-        .filter(|event| matches!(event.what, What::Begin(_)))
-        .count();
-    let gone = journals
-        .events
-        .iter()
-        .filter(|event| matches!(event.what, What::Gone))
-        .count();
+    let calls = |of: fn(&What) -> bool| events.iter().filter(|event| of(&event.what)).count();
     let counts = [
-        ("kills", journals.kills.len()),
-        ("requests", answers().count()),
-        ("acknowledged", statuses(200, 202)),
-        ("cut off", answers().filter(|answer| **answer == Answer::Cut).count()),
-        ("5xx", statuses(500, 599)),
-        ("author calls", begun),
-        ("author calls interrupted", gone),
+        ("kills", kills.len()),
+        ("requests", entries().count()),
+        ("acknowledged", answered(200, 202, |_| true)),
+        ("updates", answered(200, 202, |asked| matches!(asked, Asked::Patch(_)))),
+        ("rotations", answered(201, 202, |asked| *asked == Asked::Rotate)),
+        ("fetches", answered(200, 200, |asked| *asked == Asked::Fetch)),
+        ("cut off", entries().filter(|entry| entry.answer == Answer::Cut).count()),
+        ("5xx", answered(500, 599, |_| true)),
+        ("author calls", calls(|what| matches!(what, What::Begin(_)))),
+        ("author calls interrupted", calls(|what| matches!(what, What::Gone))),
+        ("ids that were not followed to the end", lost),
     ];
     counts
         .map(|(what, number)| (what, u64::try_from(number).unwrap_or(u64::MAX)))

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use loadgen::http::{Connection, Target as Address, escape};
 use serde_json::{Value, json};
-use torture::{ASYNC_PLAN, AUTO_PLAN, SERVICE};
+use torture::SERVICE;
 
-use crate::journal::{Answer, Ask, Asked, Clock, Got, Target};
-use crate::model::BINDINGS;
+use crate::journal::{Answer, Ask, Asked, Clock, Got, Plan, Target};
+use crate::model::{BINDINGS, other_binding};
 use crate::random::Random;
 
 /// Longer than any answer of the broker takes: it gives up waiting after 50 s.
@@ -21,7 +21,6 @@ pub(crate) struct Place {
     pub(crate) address: Address,
     pub(crate) instance: String,
     pub(crate) bindings: [String; BINDINGS],
-    pub(crate) plan_is_async: bool,
 }
 
 /// What all clients of a run share.
@@ -30,6 +29,16 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     /// The number of the broker's process: connections to an older one are not used any more.
     pub(crate) process: Arc<AtomicU64>,
+}
+
+impl World {
+    /// A world in which time goes on behind an event.
+    pub(crate) fn behind(event: u64) -> Self {
+        Self {
+            clock: Clock::behind(event),
+            process: Arc::default(),
+        }
+    }
 }
 
 /// When a client hangs up.
@@ -118,7 +127,6 @@ impl Wire {
 }
 
 fn request(place: &Place, ask: &Ask, random: &mut Random) -> (&'static str, String, Option<String>) {
-    let plan = if place.plan_is_async { ASYNC_PLAN } else { AUTO_PLAN };
     let mut path = format!("/v2/service_instances/{}", escape(&place.instance));
     if let Target::Binding(number) = ask.target {
         path.push_str(&format!("/service_bindings/{}", escape(&place.bindings[number])));
@@ -128,10 +136,15 @@ fn request(place: &Place, ask: &Ask, random: &mut Random) -> (&'static str, Stri
     } else {
         "x-unknown=1"
     };
+    let plan = ask.plan.unwrap_or(Plan::Auto).id();
     match &ask.verb {
-        Asked::Put(attributes) => {
-            let body = body(plan, *attributes, ask.target == Target::Instance, random);
+        Asked::Put(_) | Asked::Rotate => {
+            let body = body(place, ask, random);
             ("PUT", format!("{path}?{incomplete}"), Some(body))
+        }
+        Asked::Patch(_) => {
+            let body = body(place, ask, random);
+            ("PATCH", format!("{path}?{incomplete}"), Some(body))
         }
         Asked::Delete => (
             "DELETE",
@@ -149,21 +162,29 @@ fn request(place: &Place, ask: &Ask, random: &mut Random) -> (&'static str, Stri
                 None,
             )
         }
+        Asked::Fetch => ("GET", path, None),
     }
 }
 
 /// The same attributes in another order are the same request; so are unknown members.
-fn body(plan: &str, attributes: u8, instance: bool, random: &mut Random) -> String {
-    let parameters = match random.percent(50) {
-        true => format!(r#"{{"steps":{},"note":"n{attributes}"}}"#, attributes % 4),
-        false => format!(r#"{{ "note":"n{attributes}", "steps":{} }}"#, attributes % 4),
+fn body(place: &Place, ask: &Ask, random: &mut Random) -> String {
+    let mut members = vec![format!(r#""service_id":"{SERVICE}""#)];
+    if let Some(plan) = ask.plan {
+        members.push(format!(r#""plan_id":"{}""#, plan.id()));
+    }
+    let note = match ask.verb {
+        Asked::Put(note) => Some(note),
+        Asked::Patch(note) => note,
+        _ => None,
     };
-    let mut members = vec![
-        format!(r#""service_id":"{SERVICE}""#),
-        format!(r#""plan_id":"{plan}""#),
-        format!(r#""parameters":{parameters}"#),
-    ];
-    if instance {
+    if let Some(note) = note {
+        members.push(format!(r#""parameters":{}"#, parameters(note, random)));
+    }
+    if let (Asked::Rotate, Target::Binding(number)) = (&ask.verb, ask.target) {
+        let predecessor = Value::from(place.bindings[other_binding(number)].as_str());
+        members.push(format!(r#""predecessor_binding_id":{predecessor}"#));
+    }
+    if ask.target == Target::Instance && matches!(ask.verb, Asked::Put(_)) {
         members.push(r#""organization_guid":"org""#.to_owned());
         members.push(r#""space_guid":"space""#.to_owned());
     }
@@ -176,16 +197,37 @@ fn body(plan: &str, attributes: u8, instance: bool, random: &mut Random) -> Stri
     format!("{{{}}}", members.join(","))
 }
 
+/// What a note in a request looks like.
+pub(crate) fn note_text(note: u8) -> String {
+    format!("n{note}")
+}
+
+fn parameters(note: u8, random: &mut Random) -> String {
+    let (steps, note) = (note % 4, note_text(note));
+    match random.percent(50) {
+        true => format!(r#"{{"steps":{steps},"note":"{note}"}}"#),
+        false => format!(r#"{{ "note":"{note}", "steps":{steps} }}"#),
+    }
+}
+
 fn got(status: u16, body: &[u8], ask: &Ask) -> Got {
     let value: Value = serde_json::from_slice(body).unwrap_or_else(|_| json!({"error": "NoJson"}));
     let text = |name: &str| value[name].as_str().map(str::to_owned);
-    let whole = matches!(ask.verb, Asked::Put(_)) && matches!(status, 200 | 201);
+    let done = matches!(status, 200 | 201);
+    let body = match (&ask.verb, ask.target) {
+        (Asked::Put(_) | Asked::Rotate | Asked::Fetch, Target::Binding(_)) => Some(&value["credentials"]),
+        (Asked::Put(_), Target::Instance) => Some(&value),
+        _ => None,
+    };
+    let fetched = ask.verb == Asked::Fetch && ask.target == Target::Instance;
+    let plan = |plan: &Plan| fetched && value["plan_id"] == plan.id();
     Got {
         status,
         operation: text("operation"),
         state: text("state"),
         error: text("error"),
-        body: whole.then(|| value.to_string()),
+        body: body.filter(|_| done).map(Value::to_string),
+        plan: Plan::ALL.into_iter().find(plan),
     }
 }
 
@@ -196,14 +238,25 @@ mod tests {
     #[test]
     fn the_same_attributes_are_written_in_many_ways_and_mean_the_same() {
         let mut random = Random::new(1);
+        let place = Place {
+            address: Address::new(([127, 0, 0, 1], 1).into(), "", ""),
+            instance: "i".to_owned(),
+            bindings: ["a".to_owned(), "b".to_owned()],
+        };
+        let ask = |note| Ask {
+            target: Target::Instance,
+            verb: Asked::Put(note),
+            plan: Some(Plan::Auto),
+            incomplete: true,
+        };
         let parsed = |text: &str| {
             let mut value: Value = serde_json::from_str(text).unwrap();
             value.as_object_mut().unwrap().remove("x-unknown");
             value
         };
-        let bodies: Vec<String> = (0..50).map(|_| body("p", 2, true, &mut random)).collect();
+        let bodies: Vec<String> = (0..50).map(|_| body(&place, &ask(2), &mut random)).collect();
         assert!(bodies.iter().all(|text| parsed(text) == parsed(&bodies[0])));
         assert!(bodies.iter().collect::<std::collections::BTreeSet<_>>().len() > 5);
-        assert_ne!(parsed(&bodies[0]), parsed(&body("p", 3, true, &mut random)));
+        assert_ne!(parsed(&bodies[0]), parsed(&body(&place, &ask(3), &mut random)));
     }
 }

@@ -29,7 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "objectstore",
         ],
     ),
-    ("osb-sdk", &["osb-host", "osb-engine", "osb-api"]),
+    ("osb-sdk", &["osb-host", "osb-engine", "osb-server", "osb-api"]),
     ("reference-broker", &["osb-sdk"]),
     (
         "osb",
@@ -45,6 +45,20 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("testparts", &[]),
+    (
+        "fuzzing",
+        &[
+            "apimachinery",
+            "apiserver",
+            "objectstore",
+            "osb-api",
+            "osb-conformance",
+            "osb-engine",
+            "osb-host",
+            "osb-lint",
+            "osb-server",
+        ],
+    ),
     ("xtask", &["testparts"]),
 ];
 

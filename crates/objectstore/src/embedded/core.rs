@@ -303,7 +303,8 @@ fn entries_at(tables: &Tables, keys: &Range<Bytes>, at: Option<Revision>, newest
             current: Box::new(current),
             history: Box::new(tables.range(records::history(&keys.start, &keys.end), newest)),
             next_current: None,
-            next_replaced: None,
+            next_record: None,
+            found: None,
         }),
         _ => Box::new(current),
     }
@@ -311,58 +312,71 @@ fn entries_at(tables: &Tables, keys: &Range<Bytes>, at: Option<Revision>, newest
 
 /// The entries of a range as they were: of each key, what was first replaced after the revision, else what stands
 /// there now; in both cases only if it had been written by then.
+///
+/// History is read no further than to the key that stands next: the first entries of a long range cost no more than they
+/// are.
 struct Past {
     at: Revision,
     current: Entries,
     history: super::tree::Pairs,
     next_current: Option<Entry>,
-    next_replaced: Option<Entry>,
+    next_record: Option<Replaced>,
+    /// The key whose entry was found in history: the rest of its records is passed over.
+    found: Option<Bytes>,
+}
+
+/// A record of history.
+struct Replaced {
+    key: Bytes,
+    at: Revision,
+    record: Bytes,
 }
 
 impl Past {
-    fn fill(&mut self) -> Result<(), Error> {
-        if self.next_current.is_none() {
-            self.next_current = self.current.next().transpose()?;
-        }
-        if self.next_replaced.is_none() {
-            self.next_replaced = self.first_replaced(None)?;
-        }
-        Ok(())
-    }
-
-    /// The first record of history after the revision, of the next key behind `done`.
-    fn first_replaced(&mut self, done: Option<&Bytes>) -> Result<Option<Entry>, Error> {
-        while let Some((record, value)) = self.history.next().transpose()? {
-            let (key, replaced) = records::key_of_history(&record).ok_or_else(|| damaged("a record of history"))?;
-            if replaced > self.at && done.is_none_or(|done| *done != key) {
-                return entry(key, value).map(Some);
+    /// Of the keys up to this one, all without one, the next that was replaced after the revision.
+    fn replaced_up_to(&mut self, last: Option<&Bytes>) -> Result<Option<Entry>, Error> {
+        loop {
+            if self.next_record.is_none() {
+                self.next_record = self.history.next().transpose()?.map(Replaced::of).transpose()?;
+            }
+            let up_to_last = |next: &mut Replaced| last.is_none_or(|last| next.key <= *last);
+            let Some(next) = self.next_record.take_if(up_to_last) else {
+                return Ok(None);
+            };
+            if next.at > self.at && self.found.as_ref() != Some(&next.key) {
+                self.found = Some(next.key.clone());
+                return entry(next.key, next.record).map(Some);
             }
         }
-        Ok(None)
     }
 
     fn advance(&mut self) -> Result<Option<Entry>, Error> {
         loop {
-            self.fill()?;
-            let replaced_first = match (&self.next_current, &self.next_replaced) {
-                (None, None) => return Ok(None),
-                (None, Some(_)) => true,
-                (Some(_), None) => false,
-                (Some(current), Some(replaced)) => replaced.key <= current.key,
+            if self.next_current.is_none() {
+                self.next_current = self.current.next().transpose()?;
+            }
+            let last = self.next_current.as_ref().map(|current| current.key.clone());
+            let candidate = match self.replaced_up_to(last.as_ref())? {
+                Some(replaced) => {
+                    self.next_current.take_if(|current| current.key == replaced.key);
+                    Some(replaced)
+                }
+                None => self.next_current.take(),
             };
-            let candidate = if replaced_first {
-                let candidate = self.next_replaced.take();
-                let key = candidate.as_ref().map(|entry| entry.key.clone());
-                self.next_current.take_if(|current| Some(&current.key) == key.as_ref());
-                self.next_replaced = self.first_replaced(key.as_ref())?;
-                candidate
-            } else {
-                self.next_current.take()
+            let Some(candidate) = candidate else {
+                return Ok(None);
             };
-            if let Some(entry) = candidate.filter(|entry| entry.modified <= self.at) {
-                return Ok(Some(entry));
+            if candidate.modified <= self.at {
+                return Ok(Some(candidate));
             }
         }
+    }
+}
+
+impl Replaced {
+    fn of((record_key, record): (Bytes, Bytes)) -> Result<Self, Error> {
+        let (key, at) = records::key_of_history(&record_key).ok_or_else(|| damaged("a record of history"))?;
+        Ok(Self { key, at, record })
     }
 }
 

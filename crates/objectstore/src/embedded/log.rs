@@ -184,22 +184,28 @@ fn allocate(folder: &Path, bytes: u64) -> io::Result<File> {
     Ok(file)
 }
 
-/// Removes segments whose contents lie in the tables; one is kept to be used again.
-pub(super) fn discard(folder: &Path, segments: impl IntoIterator<Item = Sealed>) -> io::Result<()> {
-    let spare = folder.join(SPARE);
-    let mut has_spare = spare.try_exists()?;
-    for segment in segments {
-        if has_spare {
-            fs::remove_file(&segment.path)?;
-        } else {
-            // Its old name must be gone for good before it gets a new content.
-            fs::rename(&segment.path, folder.join(RETIRED))?;
-            sync_folder(folder)?;
-            fs::rename(folder.join(RETIRED), &spare)?;
-            has_spare = true;
-        }
+/// Removes segments whose contents lie in the tables, oldest first; one is kept to be used again. What is left of them
+/// after an error is to be removed before any later one: the log must not get a gap.
+pub(super) fn discard(folder: &Path, segments: &mut Vec<Sealed>) -> io::Result<()> {
+    while let Some(segment) = segments.first() {
+        match discard_one(folder, &segment.path) {
+            // Gone since an earlier try.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => segments.remove(0),
+        };
     }
     Ok(())
+}
+
+fn discard_one(folder: &Path, segment: &Path) -> io::Result<()> {
+    let spare = folder.join(SPARE);
+    if spare.try_exists()? {
+        return fs::remove_file(segment);
+    }
+    // Its old name must be gone for good before it gets a new content.
+    fs::rename(segment, folder.join(RETIRED))?;
+    sync_folder(folder)?;
+    fs::rename(folder.join(RETIRED), &spare)
 }
 
 /// A number that nobody can guess: the keys of the standard hasher come from the system's random source.
@@ -220,7 +226,7 @@ mod tests {
         let file = allocate(folder.path(), 100).unwrap();
         discard(
             folder.path(),
-            [Sealed {
+            &mut vec![Sealed {
                 path,
                 last: Revision(1),
             }],

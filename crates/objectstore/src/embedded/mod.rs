@@ -7,9 +7,10 @@
 //!
 //! - A group that was torn by a crash, and so had not been acknowledged, is left out. Damage to anything before is
 //!   reported when the store is opened ([`OpenError::Corrupt`]), damage to a table at the latest when the damaged part
-//!   is read ([`Error::Damaged`]).
-//! - When the log cannot be written or synced, the process ends ([`Options::on_fatal`]): nobody knows what is on the
-//!   disk, and a second sync would say that all is well.
+//!   is read ([`Error::Damaged`]). Both name the file. Each read from the disk is compared with a checksum, so that
+//!   nothing that was changed there is served, or merged into another table.
+//! - When the log or a table cannot be written or synced, the process ends ([`Options::on_fatal`]): nobody knows what is
+//!   on the disk, and a second sync would say that all is well.
 //! - When the free space falls below a reserve, or the disk says itself that it is full or read-only, nothing is written
 //!   and transactions get [`Error::Unavailable`] until there is room again.
 //!
@@ -21,6 +22,10 @@ mod disk;
 mod folder;
 mod frame;
 mod fresh;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod intact;
 mod log;
 mod queue;
 mod records;
@@ -177,7 +182,13 @@ impl OpenError {
     fn tables(path: &Path, error: lsm_tree::Error) -> Self {
         match error {
             lsm_tree::Error::Io(source) if source.kind() != io::ErrorKind::UnexpectedEof => Self::io(path, source),
-            error => Self::corrupt(path, format!("the tables cannot be read: {error:?}")),
+            error => Self::corrupt(
+                path,
+                match intact::first_damaged(path) {
+                    Some(name) => format!("the file `{name}` cannot be read: {error:?}"),
+                    None => format!("the tables cannot be read: {error:?}"),
+                },
+            ),
         }
     }
 
@@ -186,8 +197,9 @@ impl OpenError {
     }
 }
 
-/// Opens the store in a folder; makes it when the folder is missing or empty. Blocks: a few milliseconds after a clean
-/// stop, more when the end of the log has to be written to a table after a crash.
+/// Opens the store in a folder; makes it when the folder is missing or empty. Blocks: some milliseconds after a clean
+/// stop, more when the end of the log has to be written to tables after a crash, which is no longer than about four times
+/// [`Options::memory_bytes`]. How many entries there are hardly matters to either.
 ///
 /// # Errors
 ///
@@ -196,7 +208,7 @@ pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Store, OpenError
     let folder = Folder::open(path.as_ref())?;
     let acked = folder.acked()?;
     let path = folder.tree();
-    let checked = Tables::check_manifest(&path, acked == Revision(0));
+    let checked = intact::check(&path, acked == Revision(0));
     checked.map_err(|what| OpenError::corrupt(&path, what))?;
     let tables = Tables::open(&path, options.cache_bytes);
     let tables = tables.map_err(|error| OpenError::tables(&path, error))?;

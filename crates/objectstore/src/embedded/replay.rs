@@ -53,8 +53,12 @@ pub(super) fn read(
     }
     let last = reader.last.unwrap_or(applied).max(applied);
     if last < acked {
+        let end = match segments.last().and_then(|found| found.path.file_name()) {
+            Some(name) => format!("its last segment {}", name.display()),
+            None => "it has no segment and".to_owned(),
+        };
         let what = format!(
-            "it ends at revision {}, but revision {} was acknowledged",
+            "{end} ends at revision {}, but revision {} was acknowledged",
             last.0, acked.0
         );
         return Err(OpenError::corrupt(folder, what));
@@ -149,6 +153,9 @@ impl Reader<'_> {
         if frame.first.0 != expected || self.chain != Some(frame.chain) {
             return Err(self.damage(found, position, "a group is missing before it"));
         }
+        if frame.oldest > frame.last() {
+            return Err(self.damage(found, position, "its history starts in the future"));
+        }
         self.last = Some(frame.last());
         self.chain = Some(frame.crc);
         Ok(())
@@ -218,6 +225,18 @@ mod tests {
         fs::remove_file(&segments[1]).unwrap();
         for applied in [0, 4, 6] {
             assert_eq!(last(folder.path(), applied), None);
+        }
+    }
+
+    #[test]
+    fn history_cannot_start_in_the_future() {
+        for (oldest, wanted) in [(1, Some(1)), (2, None)] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut writer = log::Writer::new(folder.path().to_owned(), Arc::new(OsDisk), 300, 1);
+            let mut frame = Encoder::new(Vec::new());
+            frame.push(&[]);
+            writer.append(&mut frame, Revision(1), Revision(oldest)).unwrap();
+            assert_eq!(last(folder.path(), 0), wanted);
         }
     }
 

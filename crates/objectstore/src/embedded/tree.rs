@@ -4,10 +4,11 @@
 //! an older revision is a record of its own ([`super::records`]). A read therefore looks at the newest revision, and is
 //! repeated in the rare case that younger data was being written out at that moment.
 
+use std::io;
 use std::ops::{Bound, Range};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use lsm_tree::compaction::{CompactionFilter, Factory, ItemAccessor, Leveled, Verdict, filter};
@@ -15,10 +16,11 @@ use lsm_tree::config::{BlockSizePolicy, PinningPolicy};
 use lsm_tree::table::filter::standard_bloom::Builder as Filter;
 use lsm_tree::{
     AbstractTree as _, AnyTree, Cache, Config, DescriptorTable, Guard as _, InternalValue, SequenceNumberCounter,
-    ValueType,
+    Table, UserKey, ValueType,
 };
 
 use super::fresh::Fresh;
+use super::intact;
 use super::records::{self, Checkpoint};
 use crate::decide::Change;
 use crate::{Entry, Error, Revision};
@@ -42,6 +44,9 @@ pub(super) type Pairs = Box<dyn Iterator<Item = Result<(Bytes, Bytes), Error>> +
 /// The open tables.
 pub(super) struct Tables {
     tree: AnyTree,
+    path: PathBuf,
+    /// Held while the list of tables is copied.
+    keeping: Mutex<()>,
     /// All that is in tables, or may be on its way there, is at or before this revision.
     sealed: AtomicU64,
     /// The oldest revision that can be read, according to the last checkpoint.
@@ -63,7 +68,7 @@ pub(super) struct Newest<'t> {
     on_disk: Box<OnDisk>,
 }
 
-type OnDisk = dyn Fn(&[u8]) -> lsm_tree::Result<Option<Bytes>>;
+type OnDisk = dyn Fn(&[u8]) -> Result<Option<Bytes>, Error>;
 
 impl Newest<'_> {
     /// The current entry of a key.
@@ -71,7 +76,7 @@ impl Newest<'_> {
         let record = records::object_key(key);
         let found = match self.tables.fresh().record(&record) {
             Some(found) => found,
-            None => (self.on_disk)(&record).map_err(|error| damaged(&error))?,
+            None => (self.on_disk)(&record)?,
         };
         found.map(|record| decoded(key.clone(), record)).transpose()
     }
@@ -95,12 +100,17 @@ impl Tables {
             .filter_block_pinning_policy(PinningPolicy::all(true))
             .filter_block_partitioning_policy(PinningPolicy::all(false))
             .index_block_pinning_policy(PinningPolicy::new([true, true, false]))
+            // An index is a fortieth of its table: below the newest tables only the parts that are needed are read,
+            // and the list of the parts stays in memory.
+            .index_block_partitioning_policy(PinningPolicy::new([false, true]))
             .with_compaction_filter_factory(Some(Arc::new(Expiry {
                 oldest: expired.clone(),
             })))
             .open()?;
         Ok(Self {
             tree,
+            path: path.to_owned(),
+            keeping: Mutex::default(),
             sealed: AtomicU64::new(0),
             oldest: AtomicU64::new(0),
             expired,
@@ -108,32 +118,6 @@ impl Tables {
             rotated: AtomicU64::new(0),
             written: AtomicU64::new(0),
         })
-    }
-
-    /// Checks the list of tables, which the library reads without looking at its checksum, before it reads it: damage
-    /// there would make tables vanish, and opening deletes what is not listed.
-    ///
-    /// `Err` says what is damaged.
-    pub(super) fn check_manifest(path: &Path, is_new: bool) -> Result<(), String> {
-        let current = match std::fs::read(path.join("current")) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_new => return Ok(()),
-            Err(error) => return Err(format!("the file `current` cannot be read: {error}")),
-        };
-        // The number of the list, its checksum, and the kind of the checksum.
-        let parts = current
-            .split_first_chunk::<8>()
-            .and_then(|(number, rest)| Some((number, rest.split_first_chunk::<16>()?)));
-        let Some((number, (checksum, &[0]))) = parts else {
-            return Err("the file `current` is damaged".into());
-        };
-        let name = format!("v{}", u64::from_le_bytes(*number));
-        let list =
-            std::fs::read(path.join(&name)).map_err(|error| format!("the file `{name}` cannot be read: {error}"))?;
-        if xxhash_rust::xxh3::xxh3_128(&list) != u128::from_le_bytes(*checksum) {
-            return Err(format!("the file `{name}`, or `current`, is damaged"));
-        }
-        Ok(())
     }
 
     /// What of the log lies in the tables; nothing in new ones.
@@ -156,19 +140,28 @@ impl Tables {
 
     /// The record as of a revision.
     pub(super) fn get(&self, record: &[u8], at: Revision) -> Result<Option<Bytes>, Error> {
-        Ok(self
-            .tree
-            .get(record, visible(at))
-            .map_err(|e| damaged(&e))?
-            .map(Bytes::from))
+        let found = self.tree.get(record, visible(at));
+        let found = found.map_err(|error| {
+            let record = Bytes::copy_from_slice(record);
+            let bounds = (Bound::Included(record.clone()), Bound::Included(record));
+            damaged(self.tree.current_version().iter_tables(), &bounds, &error)
+        })?;
+        Ok(found.map(Bytes::from))
     }
 
     /// The records between two bounds as of a revision, in order.
     pub(super) fn range(&self, bounds: (Bound<Bytes>, Bound<Bytes>), at: Revision) -> Pairs {
-        let pairs = self.tree.range(bounds, visible(at), None);
-        Box::new(pairs.map(|pair| match pair.into_inner() {
-            Ok((key, value)) => Ok((Bytes::from(key), Bytes::from(value))),
-            Err(error) => Err(damaged(&error)),
+        // Before the iterator: what it reads may be merged away meanwhile.
+        let version = self.tree.current_version();
+        let pairs = self.tree.range(bounds.clone(), visible(at), None);
+        let mut left = bounds;
+        Box::new(pairs.map(move |pair| match pair.into_inner() {
+            Ok((key, value)) => {
+                let key = Bytes::from(key);
+                left.0 = Bound::Excluded(key.clone());
+                Ok((key, Bytes::from(value)))
+            }
+            Err(error) => Err(damaged(version.iter_tables(), &left, &error)),
         }))
     }
 
@@ -226,7 +219,8 @@ impl Tables {
             // From the newest table to the oldest: the first to know the key decides.
             for run in version.iter_levels().flat_map(|level| level.iter()) {
                 let Some(table) = run.get_for_key(record) else { continue };
-                if let Some(found) = table.get(record, seqno, hash)? {
+                let found = table.get(record, seqno, hash);
+                if let Some(found) = found.map_err(|error| damaged_table(Some(table), &error))? {
                     return Ok((!found.is_tombstone()).then(|| Bytes::from(found.value)));
                 }
             }
@@ -305,7 +299,14 @@ impl Tables {
         self.tree.flush(&lock, self.watermark())?;
         self.written.fetch_max(rotated, Ordering::AcqRel);
         self.expired.fetch_max(oldest, Ordering::AcqRel);
-        Ok(())
+        drop(lock);
+        self.keep()
+    }
+
+    /// Copies the list of tables, which has changed.
+    fn keep(&self) -> lsm_tree::Result<()> {
+        let _one = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(intact::keep(&self.path)?)
     }
 
     /// Merges tables where there is need; gives whether something was done.
@@ -313,7 +314,11 @@ impl Tables {
         let before = self.tree.current_version().id();
         let strategy = Leveled::default().with_l0_threshold(MERGE_RUNS);
         self.tree.compact(Arc::new(strategy), self.watermark())?;
-        Ok(self.tree.current_version().id() != before)
+        if self.tree.current_version().id() == before {
+            return Ok(false);
+        }
+        self.keep()?;
+        Ok(true)
     }
 
     /// Drops the tables that hold nothing but expired change records: these grow at one end only, so that merging need
@@ -326,10 +331,10 @@ impl Tables {
             keys.min()[..] >= start[..] && keys.max()[..] < end[..]
         });
         if holds_one {
-            self.tree.drop_range(start..end)
-        } else {
-            Ok(())
+            self.tree.drop_range(start..end)?;
+            self.keep()?;
         }
+        Ok(())
     }
 
     /// Only the newest version of a record counts, below this sequence number.
@@ -366,9 +371,39 @@ fn decoded(key: Bytes, record: Bytes) -> Result<Entry, Error> {
     records::decode_entry(key, record).ok_or_else(|| Error::Damaged("a record is too short".into()))
 }
 
-/// Says what is wrong with the tables. The library's message holds no stored data.
-pub(super) fn damaged(error: &lsm_tree::Error) -> Error {
-    Error::Damaged(format!("the tables cannot be read: {error:?}"))
+/// How many records of each table are read again to find the one that could not be read.
+const LOOK: usize = 10_000;
+
+/// Says what is wrong with a read between two bounds. The library does not say in which table, so they are asked one
+/// after the other.
+fn damaged<'t>(
+    mut tables: impl Iterator<Item = &'t Table>,
+    bounds: &(Bound<Bytes>, Bound<Bytes>),
+    error: &lsm_tree::Error,
+) -> Error {
+    let owned = |bound: &Bound<Bytes>| bound.as_ref().map(|key| UserKey::from(key.clone()));
+    let bounds = (owned(&bounds.0), owned(&bounds.1));
+    let table = tables.find(|table| {
+        let mut records = table.range(bounds.clone()).take(LOOK);
+        records.any(|record| record.is_err())
+    });
+    damaged_table(table, error)
+}
+
+/// The library's message holds no stored data.
+fn damaged_table(table: Option<&Table>, error: &lsm_tree::Error) -> Error {
+    let Some(table) = table else {
+        return Error::Damaged(format!("the tables cannot be read: {error:?}"));
+    };
+    tracing::error!(table = %table.path.display(), ?error, "a table cannot be read");
+    let name = table.path.file_name().unwrap_or_default().display().to_string();
+    let advice = match error {
+        lsm_tree::Error::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => "look after the disk",
+        _ => "keep a copy of the folder, and restore it from a backup",
+    };
+    Error::Damaged(format!(
+        "the file `tree/tables/{name}` cannot be read ({error:?}): {advice}"
+    ))
 }
 
 /// Drops history that is older than what is kept.

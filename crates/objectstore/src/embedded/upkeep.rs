@@ -163,9 +163,10 @@ impl Shared {
     fn flush(&self, sealed: Revision) -> bool {
         match self.tables.flush() {
             Ok(()) => {
-                let done = self.flushed(sealed);
-                if let Err(error) = log::discard(&self.core.folder.log(), done) {
-                    tracing::warn!(%error, "a part of the log that is no longer needed cannot be removed");
+                let mut done = self.flushed(sealed);
+                if let Err(error) = log::discard(&self.core.folder.log(), &mut done) {
+                    tracing::warn!(%error, "a part of the log that is no longer needed cannot be removed yet");
+                    self.lock().segments.splice(0..0, done);
                 }
                 true
             }

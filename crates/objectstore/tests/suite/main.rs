@@ -3,10 +3,16 @@
 mod crash;
 mod damage;
 mod disk;
+#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
+mod faults;
+mod flips;
 mod folder;
 mod history;
+mod large;
 mod model;
 mod reopen;
 mod support;
+#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
+mod tracer;
 mod transactions;
 mod watches;

@@ -15,22 +15,22 @@ use crate::support::*;
 
 /// All that ever was.
 #[derive(Default)]
-struct Model {
+pub(crate) struct Model {
     /// What stood there after each transaction.
-    states: Vec<BTreeMap<Bytes, Entry>>,
-    events: Vec<Vec<Event>>,
-    oldest: u64,
+    pub(crate) states: Vec<BTreeMap<Bytes, Entry>>,
+    pub(crate) events: Vec<Vec<Event>>,
+    pub(crate) oldest: u64,
 }
 
 impl Model {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             states: vec![BTreeMap::new()],
             ..Self::default()
         }
     }
 
-    fn revision(&self) -> Revision {
+    pub(crate) fn revision(&self) -> Revision {
         Revision(self.events.len() as u64)
     }
 
@@ -38,11 +38,14 @@ impl Model {
         self.states.last().unwrap()
     }
 
-    fn within<'a>(state: &'a BTreeMap<Bytes, Entry>, keys: &'a Range<Bytes>) -> impl Iterator<Item = &'a Entry> {
+    pub(crate) fn within<'a>(
+        state: &'a BTreeMap<Bytes, Entry>,
+        keys: &'a Range<Bytes>,
+    ) -> impl Iterator<Item = &'a Entry> {
         state.values().filter(|entry| inside(keys, &entry.key))
     }
 
-    fn transact(&mut self, transaction: &Transaction) -> Outcome {
+    pub(crate) fn transact(&mut self, transaction: &Transaction) -> Outcome {
         let now = self.now();
         for (compare, index) in transaction.compares.iter().zip(0..) {
             let (holds, current) = match compare {

@@ -167,6 +167,21 @@ pub(crate) fn snapshot(from: &Path, to: &Path) {
     panic!("{} changes all the time", from.display());
 }
 
+/// Numbers that look random, the same for the same seed.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    /// A number below another one.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        // A step of a well-known generator.
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % end
+    }
+}
+
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {

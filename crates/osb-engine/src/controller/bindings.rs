@@ -74,6 +74,9 @@ impl Inner {
         let function = service.bind(&ready.operation, state, predecessor, parameters);
         match self.call_author(&ready, function).await {
             Called::Returned(body) => {
+                if let Some(error) = forbidden(&ready, &body) {
+                    return self.failed(key, &ready, error).await;
+                }
                 let write = OutcomeWrite {
                     outputs: Some(objects::to_vec(&body)),
                     drop_steps: true,
@@ -163,6 +166,16 @@ impl Inner {
             Called::Cancelled => Undone::Cancelled,
         })
     }
+}
+
+/// The failure of a bind that gives what its offering does not declare (OSB-BIND-22 to OSB-BIND-24). Only its author can
+/// mend that.
+fn forbidden(ready: &Ready, body: &BindingBody) -> Option<Error> {
+    let (member, permission) = ready.found.plan.forbidden(body)?;
+    tracing::error!(plan = %ready.found.plan.plan.name, member, permission,
+        "the service returned a binding that platforms refuse: declare the permission with Offering::requires");
+    let text = format!("The service returned {member}, for which its offering does not require {permission}.");
+    Some(Error::failed(text))
 }
 
 /// Whether a binding belongs to this life of its instance.

@@ -1,8 +1,7 @@
-//! Provision, update and deprovision, carried out.
+//! Provision and deprovision, carried out.
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
 use osb_api::answer::InstanceBody;
 
 use super::bindings::Undone;
@@ -11,24 +10,22 @@ use super::outcome::{SERVICE_FAILED, late, unreadable};
 use super::ready::{Ready, Turn};
 use super::run::{LOOKS, target_of};
 use crate::engine::Inner;
-use crate::erased::Made;
 use crate::home::{HomeError, Selection};
-use crate::lanes::{Accepted, LaneKey};
-use crate::objects::{self, Order};
+use crate::lanes::LaneKey;
+use crate::objects::{self, Known, Order};
 use crate::recorder::OutcomeWrite;
 use crate::removal::AcceptError;
 use crate::resource::{INSTANCE_LABEL, Kind, Stored, Verb};
-use crate::seal::SealError;
-use crate::service::{self, Change, Error};
+use crate::service::Error;
 use crate::waiters::{Output, Settled};
 
 impl Inner {
     pub(super) async fn provision_now(
         self: &Arc<Self>,
         turn: Turn<'_>,
-        accepted: Box<Accepted>,
+        stored: Stored,
+        known: Option<Known>,
     ) -> Result<(), HomeError> {
-        let Accepted { stored, known, .. } = *accepted;
         let key = turn.key;
         let Some(ready) = self.make_ready(turn, stored, known, None) else {
             return Ok(());
@@ -53,66 +50,6 @@ impl Inner {
             }
             ended => self.not_returned(key, &ready, ended).await,
         }
-    }
-
-    pub(super) async fn update_now(self: &Arc<Self>, turn: Turn<'_>, stored: Stored) -> Result<(), HomeError> {
-        let before = objects::data(&self.keys, &stored);
-        let key = turn.key;
-        let Some(ready) = self.make_ready(turn, stored, None, None) else {
-            return Ok(());
-        };
-        let before = match before {
-            Ok(state) => state.unwrap_or_default(),
-            Err(error) => return self.failed(key, &ready, unreadable(error)).await,
-        };
-        let Some(_slot) = ready.slot().await else { return Ok(()) };
-        let update = ready.known.update.clone().unwrap_or_default();
-        let (from, to) = (&ready.stored.spec.plan_id, &ready.operation.facts.plan.id);
-        let change = Change {
-            parameters: (!update.parameters.is_empty()).then_some(update.parameters),
-            previous_plan: (from.as_str() != to).then(|| from.clone()),
-            maintenance: update.maintenance,
-        };
-        let author = ready.found.registration.update.as_ref();
-        let function: BoxFuture<'_, service::Result<Made>> = match author {
-            Some(author) => author.service.update(&ready.operation, before, change),
-            // Only the context changes, and nobody wants to know.
-            None => Box::pin(std::future::ready(Ok(Made {
-                state: before,
-                metadata: None,
-            }))),
-        };
-        match self.call_author(&ready, function).await {
-            Called::Returned(made) => match self.updated(&ready, made) {
-                Ok((write, body)) => {
-                    let output = Output::Instance(Arc::new(body));
-                    self.succeeded(&ready, write, Settled::Succeeded(Some(output))).await
-                }
-                Err(error) => self.failed(key, &ready, unreadable(error)).await,
-            },
-            ended => self.not_returned(key, &ready, ended).await,
-        }
-    }
-
-    /// What a successful update writes: everything that it changes, at once.
-    fn updated(&self, ready: &Ready, made: Made) -> Result<(OutcomeWrite, InstanceBody), SealError> {
-        let stored = &ready.stored;
-        let before: Option<InstanceBody> = objects::outputs(&self.keys, stored)?;
-        let before = before.unwrap_or_default();
-        let dashboard_url = ready.found.registration.service.dashboard_url(&ready.operation);
-        let body = InstanceBody {
-            dashboard_url: dashboard_url.or(before.dashboard_url),
-            metadata: made.metadata.or(before.metadata),
-        };
-        let plan_id = stored.running().and_then(|running| running.plan_id.as_ref());
-        let plan_id = plan_id.unwrap_or(&stored.spec.plan_id);
-        let write = OutcomeWrite {
-            data: Some(made.state),
-            outputs: Some(objects::to_vec(&body)),
-            drop_steps: true,
-            spec: Some(objects::updated_spec(&self.keys, stored, plan_id, &ready.known)?),
-        };
-        Ok((write, body))
     }
 
     pub(super) async fn deprovision_now(self: &Arc<Self>, turn: Turn<'_>, stored: Stored) -> Result<(), HomeError> {

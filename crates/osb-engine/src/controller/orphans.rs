@@ -48,14 +48,20 @@ pub(super) async fn look_for_orphans(inner: Arc<Inner>) {
             () = inner.stopping.cancelled() => return,
             () = tokio::time::sleep(pause) => pause = INTERVAL,
         }
-        match inner.orphans().await {
-            Ok(found) => inner.report(&found),
-            Err(error) => tracing::warn!(%error, "it cannot be told what is left in the backend"),
+        if let Err(error) = inner.look_for_orphans().await {
+            tracing::warn!(%error, "it cannot be told what is left in the backend");
         }
     }
 }
 
 impl Inner {
+    /// Looks now, and reports.
+    pub(crate) async fn look_for_orphans(&self) -> Result<Vec<Orphan>, OrphanError> {
+        let found = self.orphans().await?;
+        self.report(&found);
+        Ok(found)
+    }
+
     fn report(&self, found: &[Orphan]) {
         let mut by_offering: HashMap<&str, Vec<&str>> = HashMap::new();
         for orphan in found {
@@ -75,9 +81,9 @@ impl Inner {
         }
     }
 
-    /// Looks now. What is made or removed meanwhile is never taken for an orphan: it counts only what the backend lists
+    /// What is made or removed meanwhile is never taken for an orphan: it counts only what the backend lists
     /// before and after the look at what is stored.
-    pub(crate) async fn orphans(&self) -> Result<Vec<Orphan>, OrphanError> {
+    async fn orphans(&self) -> Result<Vec<Orphan>, OrphanError> {
         let mut candidates = self.listed().await?;
         if !candidates.is_empty() {
             self.strike_out_known(&mut candidates).await?;

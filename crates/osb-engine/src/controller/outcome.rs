@@ -64,15 +64,23 @@ impl Inner {
         write: OutcomeWrite,
         settled: Settled,
     ) -> Result<(), HomeError> {
-        match self.store_outcome(ready, Outcome::Succeeded, None, write).await {
-            Ok(()) => {
-                self.count_outcome(ready, Outcome::Succeeded);
-                self.waiters.settle(&ready.operation.facts.id, &settled);
-                Ok(())
-            }
+        match self.store_success(ready, write, settled).await {
+            Ok(()) => Ok(()),
             Err(RecordError::TooLarge) => self.store_failure(ready, RecordError::TooLarge.to_string()).await,
             Err(error) => lost(error),
         }
+    }
+
+    pub(super) async fn store_success(
+        &self,
+        ready: &Ready,
+        write: OutcomeWrite,
+        settled: Settled,
+    ) -> Result<(), RecordError> {
+        self.store_outcome(ready, Outcome::Succeeded, None, write).await?;
+        self.count_outcome(ready, Outcome::Succeeded);
+        self.waiters.settle(&ready.operation.facts.id, &settled);
+        Ok(())
     }
 
     /// What an error of the author means: another try after a pause, or the end.
@@ -113,10 +121,14 @@ impl Inner {
 
     /// When the operation is to be tried again; not at all when that would not help or there is no time left.
     pub(super) fn pause_before_next(&self, ready: &Ready, error: &Error) -> Option<Duration> {
+        self.pause_until(ready.deadline, ready.attempt, error)
+    }
+
+    pub(super) fn pause_until(&self, deadline: Instant, attempt: u32, error: &Error) -> Option<Duration> {
         match error.kind {
             service::Kind::Failed => None,
-            service::Kind::Retry(after) => Some(after.unwrap_or_else(|| self.pause_after(ready.attempt)))
-                .filter(|pause| Instant::now() + *pause < ready.deadline),
+            service::Kind::Retry(after) => Some(after.unwrap_or_else(|| self.pause_after(attempt)))
+                .filter(|pause| Instant::now() + *pause < deadline),
         }
     }
 
@@ -212,7 +224,7 @@ impl Inner {
         });
     }
 
-    pub(super) fn pause_after(&self, attempt: u32) -> Duration {
+    pub(crate) fn pause_after(&self, attempt: u32) -> Duration {
         let doubled = self
             .config
             .first_retry
@@ -222,10 +234,12 @@ impl Inner {
 }
 
 /// An operation that is not ours any more is carried on by somebody else; what else went wrong is tried again.
-fn lost(error: RecordError) -> Result<(), HomeError> {
+pub(super) fn lost(error: RecordError) -> Result<(), HomeError> {
     match error {
         RecordError::Home(error) => Err(error),
         RecordError::Lost => Ok(()),
+        // It is read again, and taken back.
+        RecordError::GivenUp => Err(HomeError::Conflict),
         RecordError::TooLarge | RecordError::TooManySteps | RecordError::Seal(_) => Err(HomeError::Unknown),
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 
 use super::call::Called;
@@ -12,8 +14,8 @@ use crate::engine::Inner;
 use crate::lanes::LaneKey;
 use crate::objects::{self, Known};
 use crate::operation::Operation;
-use crate::recorder::Recorder;
-use crate::resource::Stored;
+use crate::recorder::{Author, Recorder};
+use crate::resource::{Bound, Stored};
 use crate::service;
 use crate::services::Found;
 
@@ -35,8 +37,13 @@ pub(super) struct Ready {
     pub(super) known: Known,
     pub(super) operation: Operation,
     pub(super) recorder: Arc<Recorder>,
+    /// Of the turn: cancelled when something else takes over or the process ends.
+    pub(super) stopped: CancellationToken,
+    /// Of the call: also cancelled when its time is over.
     pub(super) cancelled: CancellationToken,
     pub(super) deadline: Instant,
+    /// Of an update that has to end while its request waits.
+    pub(super) bound: Option<Bound>,
     pub(super) attempt: u32,
 }
 
@@ -73,25 +80,36 @@ impl Inner {
             &known,
         );
         let age = running.accepted_at.map(|accepted| self.now().duration_since(accepted));
-        let deadline = deadline(
-            Duration::try_from(age.unwrap_or_default()).unwrap_or_default(),
-            if running.verb.removes() {
-                found.plan.removal_deadline
-            } else {
-                found.plan.deadline
-            },
-        );
+        let age = Duration::try_from(age.unwrap_or_default()).unwrap_or_default();
+        let limit = if running.verb.removes() {
+            found.plan.removal_deadline
+        } else {
+            found.plan.deadline
+        };
+        let deadline = match running.bound {
+            None => deadline(age, limit),
+            Some(Bound::Sync) => Instant::now() + self.config.bounded_time().min(limit).saturating_sub(age),
+            Some(Bound::GivenUp) => Instant::now(),
+        };
+        let bound = running.bound;
+        let stopped = cancelled;
+        let cancelled = stopped.child_token();
         let recorder = Arc::new(Recorder::new(
             self.home.clone(),
             self.keys.clone(),
             self.own.clone(),
             &stored,
-            cancelled.clone(),
+            Author {
+                fields: found.registration.fields.clone(),
+                kinds: self.kinds.clone(),
+            },
+            stopped.clone(),
         )?);
         let operation = Operation {
             facts: Arc::new(facts),
             attempt,
             cancelled: cancelled.clone(),
+            undoes: false,
             recorder: Some(recorder.clone()),
         };
         Some(Ready {
@@ -100,8 +118,10 @@ impl Inner {
             known,
             operation,
             recorder,
+            stopped,
             cancelled,
             deadline,
+            bound,
             attempt,
         })
     }
@@ -117,10 +137,37 @@ impl Inner {
 
 impl Ready {
     /// One of the places that the plan has for running functions.
-    pub(super) async fn slot(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+    pub(super) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
         tokio::select! {
             slot = self.found.plan.slots.acquire() => slot.ok(),
-            () = self.cancelled.cancelled() => None,
+            () = self.stopped.cancelled() => None,
+        }
+    }
+
+    /// As [`slot`](Self::slot), for an update.
+    ///
+    /// # Errors
+    /// [`Elapsed`] when it has to be over before there is one.
+    pub(super) async fn slot_in_time(&self) -> Result<Option<SemaphorePermit<'_>>, Elapsed> {
+        match self.bound {
+            None => Ok(self.slot().await),
+            Some(_) => tokio::time::timeout_at(self.deadline, self.slot()).await,
+        }
+    }
+
+    /// Whether the time of an update is over, for which a request waits or has waited.
+    pub(super) fn is_over(&self) -> bool {
+        self.bound.is_some() && Instant::now() >= self.deadline
+    }
+
+    /// The operation, to be taken back.
+    pub(super) fn undoing(&self, attempt: u32, cancelled: CancellationToken) -> Operation {
+        Operation {
+            facts: self.operation.facts.clone(),
+            attempt,
+            cancelled,
+            undoes: true,
+            recorder: Some(self.recorder.clone()),
         }
     }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use osb_server::Trace;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -17,7 +19,7 @@ use crate::home::HomeError;
 use crate::lanes::{Accepted, Job, LaneKey, Target};
 use crate::objects::Order;
 use crate::removal::AcceptError;
-use crate::resource::{FINALIZER, Kind, Stored, Verb};
+use crate::resource::{FINALIZER, Kind, Running, Stored, Verb};
 
 /// The pause after the home did not do as it was asked.
 pub(super) const HOME_PAUSE: Duration = Duration::from_millis(500);
@@ -165,16 +167,18 @@ impl Inner {
             attempt,
             cancelled,
         };
+        let Accepted { stored, known, .. } = *accepted;
         // The futures of the verbs are large; boxed, none of them is moved around with the lane's.
-        match running.verb {
-            Verb::Provision => Box::pin(self.provision_now(turn, accepted)).await,
-            Verb::Update => Box::pin(self.update_now(turn, accepted.stored)).await,
-            Verb::Deprovision => Box::pin(self.deprovision_now(turn, accepted.stored)).await,
-            Verb::Bind => {
-                let Accepted { stored, known, .. } = *accepted;
-                Box::pin(self.bind_now(turn, stored, known, instance)).await
-            }
-            Verb::Unbind => Box::pin(self.unbind_now(turn, accepted.stored, instance)).await,
+        let work: BoxFuture<'_, Result<(), HomeError>> = match running.verb {
+            Verb::Provision => Box::pin(self.provision_now(turn, stored, known)),
+            Verb::Update => Box::pin(self.update_now(turn, stored)),
+            Verb::Deprovision => Box::pin(self.deprovision_now(turn, stored)),
+            Verb::Bind => Box::pin(self.bind_now(turn, stored, known, instance)),
+            Verb::Unbind => Box::pin(self.unbind_now(turn, stored, instance)),
+        };
+        match resumed_trace(&running) {
+            Some(trace) => work.instrument(trace.span()).await,
+            None => work.await,
         }
     }
 
@@ -193,9 +197,43 @@ impl Inner {
     }
 }
 
+/// The trace to go on with, when the process has forgotten the request that began the operation.
+fn resumed_trace(running: &Running) -> Option<Trace> {
+    let forgotten = tracing::Span::current().is_none();
+    running.trace.as_deref().filter(|_| forgotten).and_then(Trace::parse)
+}
+
 pub(super) fn target_of(stored: &Stored) -> Target {
     Target {
         kind: stored.which(),
         name: stored.metadata.name.as_str().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::Record;
+
+    #[test]
+    fn an_operation_whose_request_is_forgotten_goes_on_in_its_trace() {
+        let mut running = Running {
+            id: Record::operation_id("i", 1),
+            verb: Verb::Provision,
+            accepted_at: None,
+            progress: None,
+            plan_id: None,
+            digest: None,
+            request: None,
+            bound: None,
+            trace: None,
+        };
+        assert_eq!(resumed_trace(&running), None);
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        running.trace = Some(trace.to_owned());
+        assert_eq!(
+            resumed_trace(&running).map(|found| found.traceparent()).as_deref(),
+            Some(trace)
+        );
     }
 }

@@ -3,7 +3,7 @@
 use osb_api::id::{BindingId, InstanceId, OfferingId, PlanId};
 
 use super::*;
-use crate::resource::{FINALIZER, Kind, MAX_HISTORY, Meta, Record, Running, Spec};
+use crate::resource::{FINALIZER, Kind, MAX_HISTORY, Meta, Record, Spec};
 
 const EPOCH: u64 = 7;
 
@@ -20,6 +20,8 @@ fn running(counter: u64, verb: Verb) -> Running {
         plan_id: None,
         digest: None,
         request: None,
+        bound: None,
+        trace: None,
     }
 }
 
@@ -59,6 +61,7 @@ fn object(record: Option<Record>) -> Stored {
         },
         record,
         status: None,
+            ext: None,
     }
 }
 
@@ -366,6 +369,10 @@ fn a_patch_is_decided_by_what_goes_on_and_what_was_done_last() {
         digest: Some(digest.to_owned()),
         ..running(counter, Verb::Update)
     };
+    let given_up = Running {
+        bound: Some(Bound::GivenUp),
+        ..update(2, "same")
+    };
     let complete = |operation, history| {
         object(Some(Record {
             outputs: Some("sealed".to_owned()),
@@ -391,6 +398,7 @@ fn a_patch_is_decided_by_what_goes_on_and_what_was_done_last() {
         (complete(None, vec![]), OnUpdate::Accept),
         (complete(Some(update(2, "same")), vec![]), OnUpdate::Join(id(2))),
         (complete(Some(update(2, "other")), vec![]), OnUpdate::Busy),
+        (complete(Some(given_up), vec![]), OnUpdate::Busy),
         (deleted(complete(Some(update(2, "same")), vec![])), OnUpdate::Busy),
         (complete(Some(running(1, Verb::Provision)), vec![]), OnUpdate::Busy),
         (complete(Some(running(3, Verb::Deprovision)), vec![]), OnUpdate::Busy),

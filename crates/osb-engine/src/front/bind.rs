@@ -14,132 +14,213 @@ use super::{
     Created, TRIES, Wrong, elsewhere, failed, fault, fault_of_accept, fault_of_seal, foreign, order, other_attributes,
     too_slow,
 };
-use crate::canonical;
+use crate::canonical::{self, Canonical};
 use crate::decide::{self, OnExisting, Usable};
 use crate::definition::Execution;
 use crate::engine::Inner;
 use crate::hooks::{Action, ActionVerb, DraftRequest};
 use crate::lanes::{Accepted, Ticket};
 use crate::names;
-use crate::objects::{self, MakeError};
+use crate::objects::{self, Known, MakeError};
 use crate::removal::AcceptError;
 use crate::resource::{Kind, Request, Stored, Verb};
 use crate::services::Found;
 use crate::waiters::{Output, Settled};
 
+/// A bind as it was asked for.
+struct Asked<'a> {
+    caller: &'a Caller,
+    namespace: &'a str,
+    instance: &'a InstanceId,
+    id: &'a BindingId,
+    /// Names of the objects.
+    instance_name: String,
+    name: String,
+    epoch: u64,
+    request: &'a BindRequest,
+    canonical: Canonical,
+    incomplete: Incomplete,
+}
+
 impl Inner {
     pub(super) async fn bind(
         self: &Arc<Self>,
         caller: &Caller,
-        instance_id: &InstanceId,
+        instance: &InstanceId,
         id: &BindingId,
         request: &BindRequest,
         incomplete: Incomplete,
     ) -> Result<Bound, BindError> {
-        let namespace = self.tenant(caller)?;
-        let instance_name = names::instance(instance_id);
+        let instance_name = names::instance(instance);
         let Some(epoch) = self.shards.epoch(&instance_name) else {
             return Err(elsewhere().into());
         };
-        let canonical = canonical::bind(request);
-        let name = names::binding(instance_id, id);
+        let asked = Asked {
+            caller,
+            namespace: self.tenant(caller)?,
+            instance,
+            id,
+            instance_name,
+            name: names::binding(instance, id),
+            epoch,
+            request,
+            canonical: canonical::bind(request),
+            incomplete,
+        };
         for _ in 0..TRIES {
-            let ticket = self.ticket(namespace, &instance_name, Kind::Binding, &name);
-            let instance: Option<Stored> = self
-                .home
-                .get(Kind::Instance, namespace, &instance_name)
-                .await
-                .map_err(fault)?;
-            let instance = instance.ok_or(BindError::NoInstance)?;
-            let usable = decide::usable(&instance, instance.spec.instance_id == *instance_id);
-            if usable == Usable::Absent || self.is_gone(&instance).await.map_err(fault)? {
-                return Err(BindError::NoInstance);
-            }
-            let found = self.bindable(&instance, request)?;
-            let context = request.context.as_ref().or(instance.spec.context.as_ref());
-            let ids = (&instance.spec.service_id, &instance.spec.plan_id);
-            let action = Action::new(ActionVerb::Bind, caller, (instance_id, Some(id)), ids, context);
-            self.services().hooks.authorize(&action).await?;
-            let (predecessor, unknown) = match &request.predecessor_binding_id {
-                Some(id) if found.plan.plan.binding_rotatable => {
-                    match self.predecessor(namespace, instance_id, id).await? {
-                        Ok(predecessor) => (Some(predecessor), None),
-                        Err(unknown) => (None, Some(unknown)),
-                    }
-                }
-                _ => (None, None),
-            };
-            let refusal = refuse_bind(&found, request, predecessor.as_ref(), usable, incomplete).or(unknown);
-            let refusal = match refusal {
-                None => self.refuse_bind_draft(&action, request).await,
-                refusal => refusal,
-            };
-            let existing: Option<Stored> = if refusal.is_some() {
-                self.home.get(Kind::Binding, namespace, &name).await.map_err(fault)?
-            } else {
-                self.admit()?;
-                let new = self.new_object(namespace, epoch, &canonical, caller);
-                let (object, known) =
-                    new.binding(&instance, id, request, predecessor)
-                        .map_err(|error| match error {
-                            MakeError::TooLarge => BindError::Invalid(error.to_string()),
-                            MakeError::Seal(error) => fault_of_seal(&error).into(),
-                        })?;
-                match self.create(object).await? {
-                    Created::New(stored) => {
-                        let accepted = Box::new(Accepted {
-                            stored,
-                            known: Some(known),
-                            instance: Some(instance),
-                        });
-                        return self.binding(accepted, &found, incomplete, Some(ticket)).await;
-                    }
-                    Created::Taken => self.home.get(Kind::Binding, namespace, &name).await.map_err(fault)?,
-                }
-            };
-            let Some(existing) = existing else {
-                match refusal {
-                    Some(refusal) => return Err(refusal),
-                    None => continue,
-                }
-            };
-            let same_ids = existing.spec.binding_id.as_ref() == Some(id) && existing.spec.instance_id == *instance_id;
-            match decide::put(&existing, same_ids, self.is_same(&existing, &canonical)) {
-                OnExisting::Conflict => return Err(BindError::Conflict(other_attributes("binding"))),
-                OnExisting::Foreign => return Err(BindError::Conflict(foreign("binding"))),
-                OnExisting::Exists => {
-                    self.repeated(caller, &existing, Verb::Bind);
-                    let body: Option<BindingBody> =
-                        objects::outputs(&self.keys, &existing).map_err(|e| fault_of_seal(&e))?;
-                    return Ok(Bound::Exists(body.unwrap_or_default()));
-                }
-                // A 202 is all that could be said now, and this request does not take one (OSB-ASY-03).
-                OnExisting::Join(_) if refusal == Some(BindError::AsyncRequired) => {
-                    return Err(BindError::AsyncRequired);
-                }
-                OnExisting::Join(_) => {
-                    self.joined(caller, &existing, Verb::Bind);
-                    return self.binding(existing.into(), &found, incomplete, None).await;
-                }
-                OnExisting::Busy => {
-                    if !self.is_buried(&existing).await.map_err(fault)? {
-                        return Err(BindError::Concurrency);
-                    }
-                    Box::pin(self.finish_removal(&existing, || ())).await.map_err(fault)?;
-                }
-                OnExisting::Restart => {
-                    if let Some(refusal) = refusal {
-                        return Err(refusal);
-                    }
-                    match self.accept(&existing, order(Verb::Bind, epoch, caller)).await {
-                        Ok(stored) => return self.binding(stored.into(), &found, incomplete, Some(ticket)).await,
-                        Err(AcceptError::Changed) => {}
-                        Err(error) => return Err(fault_of_accept(error).into()),
-                    }
-                }
+            if let Some(bound) = self.try_bind(&asked).await? {
+                return Ok(bound);
             }
         }
         Err(BindError::Concurrency)
+    }
+
+    /// `None` when others have changed something meanwhile: it has to be looked at again.
+    async fn try_bind(self: &Arc<Self>, asked: &Asked<'_>) -> Result<Option<Bound>, BindError> {
+        let ticket = self.ticket(asked.namespace, &asked.instance_name, Kind::Binding, &asked.name);
+        let (instance, usable) = self.instance_to_bind(asked).await?;
+        let found = self.bindable(&instance, asked.request)?;
+        let context = asked.request.context.as_ref().or(instance.spec.context.as_ref());
+        let ids = (&instance.spec.service_id, &instance.spec.plan_id);
+        let target = (asked.instance, Some(asked.id));
+        let action = Action::new(ActionVerb::Bind, asked.caller, target, ids, context);
+        self.services().hooks.authorize(&action).await?;
+        let (predecessor, unknown) = match self.predecessor_of(asked, &found).await? {
+            Ok(predecessor) => (predecessor, None),
+            Err(unknown) => (None, Some(unknown)),
+        };
+        let refusal = refuse_bind(&found, asked.request, predecessor.as_ref(), usable, asked.incomplete).or(unknown);
+        let refusal = match refusal {
+            None => self.refuse_bind_draft(&action, asked.request).await,
+            refusal => refusal,
+        };
+        if refusal.is_none() {
+            let (object, known) = self.new_binding(asked, &instance, predecessor)?;
+            if let Created::New(stored) = self.create(object).await? {
+                let accepted = Box::new(Accepted {
+                    stored,
+                    known: Some(known),
+                    instance: Some(instance),
+                });
+                let bound = self.binding(accepted, &found, asked.incomplete, Some(ticket)).await;
+                return bound.map(Some);
+            }
+        }
+        let existing: Option<Stored> = self
+            .home
+            .get(Kind::Binding, asked.namespace, &asked.name)
+            .await
+            .map_err(fault)?;
+        match (existing, refusal) {
+            (None, Some(refusal)) => Err(refusal),
+            (None, None) => Ok(None),
+            (Some(existing), refusal) => self.bind_again(asked, existing, &found, refusal, ticket).await,
+        }
+    }
+
+    /// The instance, if it is there as far as the caller is concerned.
+    async fn instance_to_bind(&self, asked: &Asked<'_>) -> Result<(Stored, Usable), BindError> {
+        let instance: Option<Stored> = self
+            .home
+            .get(Kind::Instance, asked.namespace, &asked.instance_name)
+            .await
+            .map_err(fault)?;
+        let instance = instance.ok_or(BindError::NoInstance)?;
+        let usable = decide::usable(&instance, instance.spec.instance_id == *asked.instance);
+        if usable == Usable::Absent || self.is_gone(&instance).await.map_err(fault)? {
+            return Err(BindError::NoInstance);
+        }
+        Ok((instance, usable))
+    }
+
+    /// What was asked for with the binding that a rotation replaces.
+    async fn predecessor_of(
+        &self,
+        asked: &Asked<'_>,
+        found: &Found,
+    ) -> Result<Result<Option<Request>, BindError>, Fault> {
+        match &asked.request.predecessor_binding_id {
+            Some(id) if found.plan.plan.binding_rotatable => {
+                let predecessor = self.predecessor(asked.namespace, asked.instance, id).await?;
+                Ok(predecessor.map(Some))
+            }
+            _ => Ok(Ok(None)),
+        }
+    }
+
+    fn new_binding(
+        &self,
+        asked: &Asked<'_>,
+        instance: &Stored,
+        predecessor: Option<Request>,
+    ) -> Result<(Stored, Known), BindError> {
+        self.admit()?;
+        let new = self.new_object(asked.namespace, asked.epoch, &asked.canonical, asked.caller);
+        let made = new.binding(instance, asked.id, asked.request, predecessor);
+        made.map_err(|error| match error {
+            MakeError::TooLarge => BindError::Invalid(error.to_string()),
+            MakeError::Seal(error) => fault_of_seal(&error).into(),
+        })
+    }
+
+    /// A bind whose id is taken. `refusal` is what is against it if it is new.
+    async fn bind_again(
+        self: &Arc<Self>,
+        asked: &Asked<'_>,
+        existing: Stored,
+        found: &Found,
+        refusal: Option<BindError>,
+        ticket: Ticket,
+    ) -> Result<Option<Bound>, BindError> {
+        let (id, instance) = (&existing.spec.binding_id, &existing.spec.instance_id);
+        let same_ids = id.as_ref() == Some(asked.id) && instance == asked.instance;
+        match decide::put(&existing, same_ids, self.is_same(&existing, &asked.canonical)) {
+            OnExisting::Conflict => Err(BindError::Conflict(other_attributes("binding"))),
+            OnExisting::Foreign => Err(BindError::Conflict(foreign("binding"))),
+            OnExisting::Exists => {
+                self.repeated(asked.caller, &existing, Verb::Bind);
+                let body: Option<BindingBody> =
+                    objects::outputs(&self.keys, &existing).map_err(|error| fault_of_seal(&error))?;
+                Ok(Some(Bound::Exists(body.unwrap_or_default())))
+            }
+            // A 202 is all that could be said now, and this request does not take one (OSB-ASY-03).
+            OnExisting::Join(_) if refusal == Some(BindError::AsyncRequired) => Err(BindError::AsyncRequired),
+            OnExisting::Join(_) => {
+                self.joined(asked.caller, &existing, Verb::Bind);
+                let bound = self.binding(existing.into(), found, asked.incomplete, None).await;
+                bound.map(Some)
+            }
+            OnExisting::Busy if self.is_buried(&existing).await.map_err(fault)? => {
+                Box::pin(self.finish_removal(&existing, || ())).await.map_err(fault)?;
+                Ok(None)
+            }
+            OnExisting::Busy => Err(BindError::Concurrency),
+            OnExisting::Restart => self.restart_bind(asked, &existing, found, refusal, ticket).await,
+        }
+    }
+
+    async fn restart_bind(
+        self: &Arc<Self>,
+        asked: &Asked<'_>,
+        existing: &Stored,
+        found: &Found,
+        refusal: Option<BindError>,
+        ticket: Ticket,
+    ) -> Result<Option<Bound>, BindError> {
+        if let Some(refusal) = refusal {
+            return Err(refusal);
+        }
+        let accepted = self
+            .accept(existing, order(Verb::Bind, asked.epoch, asked.caller))
+            .await;
+        match accepted {
+            Ok(stored) => {
+                let bound = self.binding(stored.into(), found, asked.incomplete, Some(ticket)).await;
+                bound.map(Some)
+            }
+            Err(AcceptError::Changed) => Ok(None),
+            Err(error) => Err(fault_of_accept(error).into()),
+        }
     }
 
     /// What the author's hooks have against a bind.

@@ -11,7 +11,6 @@ use osb_server::Caller;
 use super::wait::Pending;
 use super::{TRIES, Wrong, elsewhere, fault, fault_of_accept, too_slow};
 use crate::canonical;
-use crate::canonical::Canonical;
 use crate::decide::{self, OnUpdate};
 use crate::definition::Execution;
 use crate::engine::Inner;
@@ -20,7 +19,7 @@ use crate::lanes::{Accepted, Ticket};
 use crate::names;
 use crate::objects::{self, Change, Order};
 use crate::removal::AcceptError;
-use crate::resource::{Kind, Outcome, Stored, Update, Verb};
+use crate::resource::{Bound, Kind, Outcome, Stored, Update, Verb};
 use crate::seal::MAX_SEALED_BYTES;
 use crate::services::Found;
 use crate::waiters::Settled;
@@ -88,7 +87,7 @@ impl Inner {
                 return Err(UpdateError::Invalid(objects::MakeError::TooLarge.to_string()));
             }
             self.admit()?;
-            let order = self.update_order(caller, epoch, &existing, request, &canonical);
+            let order = self.update_order(caller, epoch, &existing, request, incomplete);
             match self.accept(&existing, order).await {
                 Ok(stored) => return self.updating(stored.into(), &found, incomplete, Some(ticket)).await,
                 Err(AcceptError::Changed) => {}
@@ -104,8 +103,9 @@ impl Inner {
         epoch: u64,
         existing: &Stored,
         request: &UpdateRequest,
-        canonical: &Canonical,
+        incomplete: Incomplete,
     ) -> Order<'a> {
+        let plan_id = target_plan(existing, request);
         let update = Update {
             parameters: objects::parameters(request.parameters.as_ref()),
             context: request.context.clone(),
@@ -115,9 +115,11 @@ impl Inner {
             verb: Verb::Update,
             epoch,
             identity: caller.identity.as_deref(),
+            trace: caller.trace.as_deref(),
             change: Some(Change {
-                plan_id: target_plan(existing, request).clone(),
-                digest: self.keys.digest(canonical),
+                plan_id: plan_id.clone(),
+                digest: self.keys.digest(&canonical::update(request, plan_id)),
+                bound: (incomplete == Incomplete::Refused).then_some(Bound::Sync),
                 update,
             }),
         }
@@ -189,13 +191,20 @@ impl Inner {
         let at_once = incomplete == Incomplete::Accepted && (!begun || found.plan.policy.update == Execution::Async);
         let settled = self
             .run_and_wait(&pending, ticket.map(|ticket| (accepted, ticket)), at_once, incomplete)
-            .await?;
+            .await;
+        let settled = match settled {
+            // Before an error is answered.
+            Ok(None) | Err(_) if begun && incomplete == Incomplete::Refused => self.give_up(&pending).await?,
+            settled => settled?,
+        };
         match settled {
             Some(Settled::Succeeded(output)) => Ok(Updated::Done(self.output_of(&pending, output).await?)),
             Some(Settled::Failed(text)) => Err(self.failed_update(&pending, text).await),
             Some(Settled::Superseded) => Err(super::failed(None).into()),
             None if incomplete == Incomplete::Accepted => Ok(Updated::Accepted(pending.operation, body)),
-            None => Err(too_slow().into()),
+            None if begun => Err(too_slow().into()),
+            // What another request began goes on; this one has changed nothing.
+            None => Err(UpdateError::Concurrency),
         }
     }
 

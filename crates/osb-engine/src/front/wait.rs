@@ -7,15 +7,17 @@ use osb_api::answer::{InstanceBody, State};
 use osb_api::error::Fault;
 use osb_api::id::OperationId;
 use osb_api::request::Incomplete;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::{TRIES, fault};
 use crate::decide::{self, OnPoll};
 use crate::engine::Inner;
+use crate::home::HomeError;
 use crate::lanes::{Accepted, Job, LaneKey, Ticket};
 use crate::objects::Order;
 use crate::removal::AcceptError;
-use crate::resource::{Kind, Stored, Verb};
+use crate::resource::{Bound, Kind, Stored, Verb};
 use crate::waiters::{Output, Settled};
 
 /// How often a request that waits for an operation of another request, or of another process, looks at it.
@@ -121,6 +123,34 @@ impl Inner {
         let (namespace, name) = (&pending.key.namespace, &pending.name);
         let found: Option<Stored> = self.home.get(Kind::Instance, namespace, name).await.map_err(fault)?;
         found.map_or_else(|| Ok(InstanceBody::default()), |found| self.instance_body(&found))
+    }
+
+    /// Sees to it that an update does not succeed any more whose request is about to be answered with an error
+    /// (OSB-UPD-19). When it has ended meanwhile, that is the answer.
+    pub(super) async fn give_up(&self, pending: &Pending) -> Result<Option<Settled>, Fault> {
+        let namespace = &pending.key.namespace;
+        for _ in 0..TRIES {
+            let found = self.home.get::<Stored>(pending.kind, namespace, &pending.name).await;
+            let found = found.map_err(fault)?;
+            let running = found.as_ref().and_then(Stored::running);
+            let running = running.filter(|running| running.id == pending.operation);
+            let (Some(found), Some(running)) = (&found, running) else {
+                return Box::pin(self.settled_meanwhile(pending)).await;
+            };
+            if running.bound == Some(Bound::GivenUp) {
+                return Ok(None);
+            }
+            let patch = json!({"record": {"operation": {"bound": Bound::GivenUp}}});
+            match self.home.patch(pending.kind, &found.metadata, &patch).await {
+                Ok(meta) => {
+                    self.own.add(&meta.resource_version);
+                    return Ok(None);
+                }
+                Err(HomeError::Conflict | HomeError::NotFound | HomeError::Unknown) => {}
+                Err(error) => return Err(fault(error)),
+            }
+        }
+        Err(fault(HomeError::Conflict))
     }
 
     /// Undoes what a request began that cannot wait any longer.

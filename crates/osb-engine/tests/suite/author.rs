@@ -5,9 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
+use osb_api::Object;
 use osb_api::catalog::{Offering, Plan};
 use osb_engine::{
-    Binding, Broker, Change, Error, Execution, InstanceMetadata, Operation, Policy, Result, Service, Updatable,
+    Binding, Broker, Change, Error, Execution, InstanceMetadata, Operation, Policy, Result, Service, Undone, Updatable,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,10 @@ pub(crate) enum Behaviour {
     Blab,
     /// Fails, and says that the instance is of no use any more and that trying again is of none.
     Ruin,
+    /// Waits to be cancelled, and gives up then.
+    Stuck,
+    /// Waits to be cancelled, and has succeeded then.
+    Late,
 }
 
 #[derive(Clone, Deserialize, JsonSchema)]
@@ -71,6 +76,8 @@ pub(crate) struct NewWish {
     #[serde(default)]
     pub(crate) update: Behaviour,
     #[serde(default)]
+    pub(crate) undo: Behaviour,
+    #[serde(default)]
     pub(crate) secret: Option<String>,
 }
 
@@ -85,6 +92,9 @@ pub(crate) struct BindWish {
     /// So many seconds the binding is valid; none when absent.
     #[serde(default)]
     pub(crate) valid_secs: Option<u64>,
+    /// Whether the binding carries a log drain, which the offering does not permit.
+    #[serde(default)]
+    pub(crate) drain: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,6 +131,8 @@ struct Backend {
     running: HashMap<String, usize>,
     overlaps: usize,
     hiccups: BTreeSet<String>,
+    /// The sizes of the databases by name; an update changes it first, whatever comes then.
+    sizes: HashMap<String, u32>,
     gates: HashMap<String, Arc<Semaphore>>,
 }
 
@@ -160,6 +172,18 @@ impl Journal {
         self.lock().names.clone()
     }
 
+    /// The size of the only database.
+    pub(crate) fn size(&self) -> u32 {
+        let sizes: Vec<u32> = self.lock().sizes.values().copied().collect();
+        assert_eq!(sizes.len(), 1, "one database");
+        sizes[0]
+    }
+
+    /// How often something was written.
+    pub(crate) fn count(&self, what: &str) -> usize {
+        self.lock().lines.iter().filter(|line| line.what == what).count()
+    }
+
     /// How often a call for an instance began while another one ran.
     pub(crate) fn overlaps(&self) -> usize {
         self.lock().overlaps
@@ -183,7 +207,7 @@ impl Journal {
         .await;
     }
 
-    fn gate(&self, instance: &str) -> Arc<Semaphore> {
+    pub(crate) fn gate(&self, instance: &str) -> Arc<Semaphore> {
         let new = || Arc::new(Semaphore::new(0));
         self.lock().gates.entry(instance.to_owned()).or_insert_with(new).clone()
     }
@@ -236,7 +260,11 @@ impl Drop for Running<'_> {
 
 impl Probe {
     fn begin(&self, op: &Operation) -> Running<'_> {
-        self.journal.write(op, "start");
+        self.enter(op, "start")
+    }
+
+    fn enter(&self, op: &Operation, what: &str) -> Running<'_> {
+        self.journal.write(op, what);
         let mut backend = self.journal.lock();
         let instance = format!("{}/{}", op.platform().0, op.instance());
         let count = backend.running.entry(instance.clone()).or_default();
@@ -263,6 +291,14 @@ impl Probe {
             }
             Behaviour::Panic => panic!("this was asked for"),
             Behaviour::Block => self.wait(op).await,
+            Behaviour::Stuck => {
+                op.cancelled().await;
+                Err(Error::failed("cancelled"))
+            }
+            Behaviour::Late => {
+                op.cancelled().await;
+                Ok(())
+            }
             Behaviour::Hang => {
                 let gate = self.journal.gate(op.instance().as_str());
                 let _permit = gate.acquire().await.map_err(Error::from)?;
@@ -312,6 +348,7 @@ impl Service for Probe {
         let _running = self.begin(op);
         let name = op.stable_name("db");
         self.journal.lock().names.insert(name.clone());
+        self.journal.lock().sizes.insert(name.clone(), wish.size);
         self.behave(op, wish.provision, wish.secret.as_deref()).await?;
         self.journal.write(op, "end");
         Ok(State {
@@ -331,6 +368,7 @@ impl Service for Probe {
             self.journal.write(op, &format!("saw {first}"));
         }
         self.journal.lock().names.remove(&op.stable_name("db"));
+        self.journal.lock().sizes.remove(&op.stable_name("db"));
         self.journal.write(op, "end");
         Ok(())
     }
@@ -348,6 +386,11 @@ impl Service for Probe {
             password,
             unbind: wish.unbind,
         });
+        let binding = if wish.drain {
+            binding.syslog_drain_url("syslog://drain.example.com")
+        } else {
+            binding
+        };
         let now = SystemTime::now();
         Ok(match wish.valid_secs.map(Duration::from_secs) {
             Some(valid) => binding.expires_at(now + valid).renew_before(now + 2 * valid),
@@ -379,6 +422,15 @@ impl Service for Probe {
         })
     }
 
+    fn shown_parameters(&self, mut parameters: Object) -> Option<Object> {
+        parameters.remove("secret");
+        Some(parameters)
+    }
+
+    fn shown_bind_parameters(&self, parameters: Object) -> Option<Object> {
+        self.shown_parameters(parameters)
+    }
+
     fn dashboard_url(&self, op: &Operation) -> Option<String> {
         (op.plan().id == ASYNC).then(|| format!("https://dashboard.example.com/{}", op.stable_name("db")))
     }
@@ -398,11 +450,42 @@ impl Updatable for Probe {
         }
         let mut state = state;
         if let Some(wish) = change.parameters {
+            let size = wish.size.unwrap_or(state.size);
+            self.journal.lock().sizes.insert(state.name.clone(), size);
             self.behave(op, wish.update, wish.secret.as_deref()).await?;
-            state.size = wish.size.unwrap_or(state.size);
+            state.size = size;
         }
         self.journal.write(op, &format!("end with size {}", state.size));
         Ok(state)
+    }
+
+    async fn undo_update(&self, op: &Operation, state: State, change: Change<NewWish>) -> Result<Undone> {
+        let _running = self.enter(op, "undo");
+        if let Some(wish) = change.parameters {
+            self.behave(op, wish.undo, None).await?;
+        }
+        self.journal.lock().sizes.insert(state.name.clone(), state.size);
+        if let Some(first) = op.earlier_step::<String>("first") {
+            self.journal.write(op, &format!("undo saw {first}"));
+        }
+        self.journal.write(op, "undone");
+        Ok(Undone::Everything)
+    }
+}
+
+/// An offering that can be fetched and changed.
+pub(crate) fn offering(id: &str, name: &str) -> Offering {
+    Offering::new(id, name, "A service for tests")
+        .bindable(true)
+        .plan_updateable(true)
+        .instances_retrievable(true)
+        .bindings_retrievable(true)
+}
+
+/// What stands behind the offering of the tests.
+pub(crate) fn service(journal: &Journal) -> impl Updatable + use<> {
+    Probe {
+        journal: journal.clone(),
     }
 }
 

@@ -265,4 +265,19 @@ on_each_home! {
             }
         }
     }
+
+    /// OSB-BIND-22 to OSB-BIND-24: what the catalog does not announce is never sent.
+    async fn a_binding_that_the_offering_does_not_permit_fails_and_is_cleaned_up(home: TestHome) {
+        let journal = Journal::default();
+        let process = home.broker(&journal).await;
+        let platform = Platform::new(&process.engine);
+        platform.provision("a", json!({})).await.expect("provisioned");
+        let answer = platform.bind("a", "b", json!({"drain": true})).await;
+        let Err(BindError::Fault(Fault::Failed(text))) = answer else { panic!("{answer:?}") };
+        assert!(text.contains("syslog_drain_url") && !text.contains("drain.example.com"), "{text}");
+        assert_eq!(platform.fetch_binding("a", "b").await.err(), Some(FetchError::NotFound));
+        assert_eq!(journal.names().len(), 2, "the author has made it");
+        assert_eq!(platform.unbind("a", "b").await, Ok(Removed::Done));
+        assert_eq!(journal.names().len(), 1);
+    }
 }

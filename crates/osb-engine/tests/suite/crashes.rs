@@ -21,6 +21,8 @@ enum Scenario {
     Provision,
     ProvisionInSteps,
     Update,
+    /// It does not end in time for a platform that takes no 202, and is taken back.
+    LateUpdate,
     Bind,
     Rotate,
     Unbind,
@@ -52,6 +54,7 @@ impl Scenario {
             Self::Provision => platform.provision("a", json!({})).await.is_ok(),
             Self::ProvisionInSteps => platform.provision("a", json!({"provision": "steps"})).await.is_ok(),
             Self::Update => platform.update("a", change()).await.is_ok(),
+            Self::LateUpdate => platform.update("a", stuck()).await.is_ok(),
             Self::Bind => platform.bind("a", "b", json!({})).await.is_ok(),
             Self::Rotate => platform.rotate("a", "c", "b").await.is_ok(),
             Self::Unbind => platform.unbind("a", "b").await.is_ok(),
@@ -98,6 +101,14 @@ impl Scenario {
                 let now = platform.on_plan(NARROW).provision("a", json!({"size": 7})).await;
                 assert!(matches!(now, Ok(Provisioned::Exists(_))), "{now:?}");
             }
+            Self::LateUpdate => {
+                assert!(!acknowledged, "it never succeeds");
+                assert_eq!(journal.size(), 1, "nothing of it is applied");
+                let same = platform.provision("a", json!({})).await;
+                assert!(matches!(same, Ok(Provisioned::Exists(_))), "{same:?}");
+                assert!(platform.update("a", change()).await.is_ok());
+                assert_eq!(journal.size(), 7);
+            }
             Self::Rotate => {
                 let answer = platform.rotate("a", "c", "b").await;
                 assert!(matches!(answer, Ok(Bound::Created(_) | Bound::Exists(_))), "{answer:?}");
@@ -131,6 +142,21 @@ impl Scenario {
     }
 }
 
+/// A change that never ends, and the budgets of a process that does not wait long for it.
+fn stuck() -> Value {
+    json!({"plan_id": NARROW, "parameters": {"size": 9, "update": "stuck"}})
+}
+
+impl Scenario {
+    async fn start(self, home: &TestHome, journal: &Journal) -> Process {
+        home.broker_with(journal, |config| match self {
+            Self::LateUpdate => crate::late_updates::hasty(config),
+            _ => config,
+        })
+        .await
+    }
+}
+
 fn change() -> Value {
     json!({"plan_id": NARROW, "parameters": {"size": 7}})
 }
@@ -153,7 +179,7 @@ async fn play(home: &TestHome, scenario: Scenario) {
 async fn crash_once(home: &TestHome, scenario: Scenario, number: u64, side: Side) -> bool {
     let journal = Journal::default();
     journal.release("a");
-    let first = home.broker(&journal).await;
+    let first = scenario.start(home, &journal).await;
     let platform = Platform::new(&first.engine);
     scenario.prepare(&platform).await;
     first.engine.idle().await;
@@ -166,7 +192,7 @@ async fn crash_once(home: &TestHome, scenario: Scenario, number: u64, side: Side
     let crashed = first.faults.has_crashed();
     first.engine.stop().await;
 
-    let second = home.broker(&journal).await;
+    let second = scenario.start(home, &journal).await;
     let platform = Platform::new(&second.engine);
     second.engine.idle().await;
     scenario.check(&platform, &journal, acknowledged).await;
@@ -236,6 +262,11 @@ on_each_home! {
 
     async fn an_update_survives_a_crash_at_each_write(home: TestHome) {
         play(&home, Scenario::Update).await;
+    }
+
+    /// OSB-UPD-19
+    async fn an_update_that_is_taken_back_survives_a_crash_at_each_write(home: TestHome) {
+        play(&home, Scenario::LateUpdate).await;
     }
 
     async fn a_rotation_survives_a_crash_at_each_write(home: TestHome) {

@@ -30,6 +30,7 @@ pub(crate) struct TestHome {
     place: Where,
     /// Unique to the test.
     pub(crate) name: String,
+    pub(crate) group: String,
 }
 
 impl TestHome {
@@ -58,6 +59,7 @@ impl TestHome {
         let home = Self {
             place,
             name: format!("t{}-{number}", std::process::id()),
+            group: GROUP.to_owned(),
         };
         let access = home.access(Arc::default());
         access.install().await.expect("our kinds");
@@ -65,6 +67,12 @@ impl TestHome {
             access.ensure_namespace(&namespace).await.expect("a namespace");
         }
         home
+    }
+
+    /// The same home with an API group of the test's own, in which nothing is installed yet.
+    pub(crate) fn with_own_group(self) -> Self {
+        let group = format!("{}.osb.internal", self.name);
+        Self { group, ..self }
     }
 
     pub(crate) fn system(&self) -> String {
@@ -91,15 +99,68 @@ impl TestHome {
 
     /// What `kubectl delete` does.
     pub(crate) async fn delete(&self, plural: &str, namespace: &str, name: &str) {
-        let path = format!("/apis/{GROUP}/v1/namespaces/{namespace}/{plural}/{name}");
+        let path = format!("/apis/{}/v1/namespaces/{namespace}/{plural}/{name}", self.group);
         let request = http::Request::delete(path).body(Vec::new()).expect("a request");
         let answer: Result<serde_json::Value, _> = self.client(Arc::default()).request(request).await;
         answer.expect("deleted");
     }
 
+    /// As [`merge`](Self::merge), where it may be refused: the status of the refusal.
+    pub(crate) async fn try_merge(
+        &self,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+        patch: &serde_json::Value,
+    ) -> Option<u16> {
+        let path = format!("/apis/{}/v1/namespaces/{namespace}/{plural}/{name}", self.group);
+        let body = serde_json::to_vec(patch).expect("JSON");
+        let request = http::Request::patch(path).header("content-type", "application/merge-patch+json");
+        let request = request.body(body).expect("a request");
+        match self.client(Arc::default()).request::<serde_json::Value>(request).await {
+            Ok(_) => None,
+            Err(kube::Error::Api(status)) => Some(status.code),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// What `kubectl get -o wide` shows: the names of the columns, then a line for each object.
+    pub(crate) async fn table(&self, plural: &str, namespace: &str) -> Vec<Vec<String>> {
+        let path = format!("/apis/{}/v1/namespaces/{namespace}/{plural}", self.group);
+        let request = http::Request::get(path).header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
+        let request = request.body(Vec::new()).expect("a request");
+        let table: serde_json::Value = self.client(Arc::default()).request(request).await.expect("a table");
+        let text = |value: &serde_json::Value| match value {
+            serde_json::Value::Null => String::new(),
+            serde_json::Value::String(text) => text.clone(),
+            value => value.to_string(),
+        };
+        let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+        let names = list(&table["columnDefinitions"])
+            .iter()
+            .map(|column| text(&column["name"]))
+            .collect();
+        let rows = list(&table["rows"]);
+        let rows = rows.iter().map(|row| list(&row["cells"]).iter().map(text).collect());
+        std::iter::once(names).chain(rows).collect()
+    }
+
+    /// What `kubectl` itself prints, on a home that it can reach.
+    pub(crate) async fn kubectl(&self, args: &[&str]) -> Option<String> {
+        let Where::Kubernetes(_) = &self.place else { return None };
+        let mut command = ORACLE.get()?.as_ref()?.kubectl();
+        command.args(args);
+        let output = tokio::task::spawn_blocking(move || command.output())
+            .await
+            .expect("no panic");
+        let output = output.expect("kubectl runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Some(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// What `kubectl patch --type=merge` does.
     pub(crate) async fn merge(&self, plural: &str, namespace: &str, name: &str, patch: &serde_json::Value) {
-        let path = format!("/apis/{GROUP}/v1/namespaces/{namespace}/{plural}/{name}");
+        let path = format!("/apis/{}/v1/namespaces/{namespace}/{plural}/{name}", self.group);
         let body = serde_json::to_vec(patch).expect("JSON");
         let request = http::Request::patch(path).header("content-type", "application/merge-patch+json");
         let request = request.body(body).expect("a request");
@@ -110,10 +171,14 @@ impl TestHome {
     /// An instance that somebody else wrote.
     pub(crate) async fn create_foreign(&self, name: &str) {
         let object = serde_json::json!({
-            "apiVersion": format!("{GROUP}/v1"), "kind": "ServiceInstance", "metadata": {"name": name},
+            "apiVersion": format!("{}/v1", self.group), "kind": "ServiceInstance", "metadata": {"name": name},
             "spec": {"instanceId": name, "incarnation": "x", "serviceId": "s", "planId": "p"},
         });
-        let path = format!("/apis/{GROUP}/v1/namespaces/{}/serviceinstances", self.namespace("one"));
+        let path = format!(
+            "/apis/{}/v1/namespaces/{}/serviceinstances",
+            self.group,
+            self.namespace("one")
+        );
         let body = serde_json::to_vec(&object).expect("JSON");
         let request = http::Request::post(path)
             .header("content-type", "application/json")
@@ -125,7 +190,7 @@ impl TestHome {
 
     /// All objects of a kind, as the API answers them.
     pub(crate) async fn all(&self, plural: &str, namespace: &str) -> Vec<serde_json::Value> {
-        let path = format!("/apis/{GROUP}/v1/namespaces/{namespace}/{plural}");
+        let path = format!("/apis/{}/v1/namespaces/{namespace}/{plural}", self.group);
         let request = http::Request::get(path).body(Vec::new()).expect("a request");
         let list: serde_json::Value = self.client(Arc::default()).request(request).await.expect("a list");
         list["items"].as_array().cloned().unwrap_or_default()
@@ -135,9 +200,9 @@ impl TestHome {
         match &self.place {
             Where::Embedded(server) => {
                 let service = server.service_as(apiserver::UserInfo::admin());
-                Home::in_process(tower::Layer::layer(&FaultLayer(faults), service), GROUP)
+                Home::in_process(tower::Layer::layer(&FaultLayer(faults), service), &self.group)
             }
-            Where::Kubernetes(_) => Home::new(self.client(faults), GROUP),
+            Where::Kubernetes(_) => Home::new(self.client(faults), &self.group),
         }
     }
 

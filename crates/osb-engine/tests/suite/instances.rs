@@ -2,7 +2,7 @@
 
 use osb_api::answer::{Provisioned, Removed, State};
 use osb_api::error::{DeprovisionError, Fault, FetchError, PollError, ProvisionError};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::author::{ASYNC, Journal, eventually};
 use crate::on_each_home;
@@ -298,7 +298,8 @@ on_each_home! {
         platform.wait("a", Some(&operation)).await.expect("provisioned");
         let fetched = platform.fetch("a").await.expect("the instance");
         assert_eq!(fetched.plan_id.as_ref().map(AsRef::as_ref), Some(ASYNC));
-        assert!(fetched.dashboard_url.is_some() && fetched.parameters.is_none());
+        assert!(fetched.dashboard_url.is_some());
+        assert_eq!(fetched.parameters.map(Value::Object), Some(json!({"provision": "block"})));
         assert_eq!(platform.other().fetch("a").await, Err(FetchError::NotFound));
         let removal = accepted_removal(platform.deprovision_if("a", ACCEPTS).await);
         platform.wait("a", Some(&removal)).await.expect("removed");

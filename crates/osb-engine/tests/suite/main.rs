@@ -3,11 +3,16 @@
 
 mod author;
 mod bindings;
+mod catalogs;
 mod crashes;
 mod faults;
+mod fetches;
+mod fields;
 mod homes;
 mod hooks;
 mod instances;
+mod late_updates;
+mod kinds;
 mod measures;
 mod model;
 mod platform;

@@ -10,7 +10,7 @@ use osb_api::identity::OriginatingIdentity;
 use osb_api::request::{BindRequest, FetchQuery, Incomplete, PollQuery, ProvisionRequest, RemovalQuery};
 use osb_api::version::ApiVersion;
 use osb_engine::Engine;
-use osb_server::{Broker as _, Caller, Platform as Tenant};
+use osb_server::{Broker as _, Caller, Platform as Tenant, Trace};
 use serde_json::{Value, json};
 
 use crate::author::{AUTO, SERVICE};
@@ -25,6 +25,7 @@ pub(crate) struct Platform {
     name: &'static str,
     pub(crate) plan: &'static str,
     identity: Option<Arc<OriginatingIdentity>>,
+    trace: Option<Arc<Trace>>,
 }
 
 pub(crate) fn instance_id(text: &str) -> InstanceId {
@@ -42,6 +43,7 @@ impl Platform {
             name: "one",
             plan: AUTO,
             identity: None,
+            trace: None,
         }
     }
 
@@ -70,9 +72,19 @@ impl Platform {
         }
     }
 
+    /// In a trace that the platform has begun.
+    pub(crate) fn traced(&self, traceparent: &str) -> Self {
+        let trace = Trace::parse(traceparent).expect("a traceparent");
+        Self {
+            trace: Some(Arc::new(trace)),
+            ..self.clone()
+        }
+    }
+
     fn caller(&self) -> Caller {
         Caller {
             identity: self.identity.clone(),
+            trace: self.trace.clone(),
             ..Caller::new(Tenant(self.name.into()), ApiVersion { major: 2, minor: 17 })
         }
     }

@@ -209,7 +209,12 @@ impl<'a> Token<'a> {
         let (signed, signature) = text.rsplit_once('.').ok_or(TokenError::Malformed)?;
         let (header, claims) = signed.split_once('.').ok_or(TokenError::Malformed)?;
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed);
-        let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| TokenError::Malformed)?;
+        let header = decode(header)?;
+        // serde would take an array for the members in their order.
+        if !header.trim_ascii_start().starts_with(b"{") {
+            return Err(TokenError::Malformed);
+        }
+        let header: Header = serde_json::from_slice(&header).map_err(|_| TokenError::Malformed)?;
         let claims: Value = serde_json::from_slice(&decode(claims)?).map_err(|_| TokenError::Malformed)?;
         // What is critical is something that we do not know (RFC 7515 section 4.1.11).
         if !claims.is_object() || header.crit.is_some() {
@@ -356,6 +361,7 @@ mod tests {
                 json!({}),
                 Some(TokenError::Malformed),
             ),
+            (json!(["EdDSA", "k", null]), json!({}), Some(TokenError::Malformed)),
         ] {
             let text = signed(&own, &header, &claims(change.clone()));
             assert_eq!(check(&text, &keys).err(), wanted, "{header} {change}");

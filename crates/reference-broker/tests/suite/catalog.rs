@@ -1,7 +1,7 @@
 //! The catalog has everything that a catalog can have.
 
 use osb_api::catalog::Catalog;
-use reference_broker::Options;
+use reference_broker::{Options, SIZED};
 use serde_json::Value;
 
 use crate::shop::Shop;
@@ -110,5 +110,35 @@ async fn there_is_nothing_to_mend_in_it() {
     assert_eq!(catalog.problems(), []);
     let plans: usize = catalog.services.iter().map(|offering| offering.plans.len()).sum();
     assert!(plans > 80, "{plans}");
+    shop.close().await;
+}
+
+/// With so many plans there is nothing else, and each has all schemas (OSB-SCH-01).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catalog_has_any_number_of_plans() {
+    let sized = |plans| Options {
+        plans: Some(plans),
+        ..Options::default()
+    };
+    let shop = Shop::with(&sized(200)).await;
+    let catalog = Catalog::from_json(&shop.client.catalog_bytes().await.unwrap()).unwrap();
+    assert_eq!(catalog.problems(), []);
+    let [offering] = &catalog.services[..] else {
+        panic!("other offerings: {}", catalog.services.len());
+    };
+    assert_eq!((offering.id.as_str(), offering.plans.len()), (SIZED, 200));
+    for plan in &offering.plans {
+        let schemas = &plan.schemas;
+        let all = [
+            &schemas.instance_create,
+            &schemas.instance_update,
+            &schemas.binding_create,
+        ];
+        assert!(all.iter().all(|schema| schema.is_some()), "{}", plan.name);
+    }
+    let last = &offering.plans[199].id;
+    shop.provision("i", last.as_str(), serde_json::json!({"seconds": 0}))
+        .await
+        .unwrap();
     shop.close().await;
 }

@@ -5,5 +5,6 @@ mod catalog;
 mod combinations;
 mod failures;
 mod plans;
+mod platforms;
 mod shop;
 mod updates;

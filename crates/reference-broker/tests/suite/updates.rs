@@ -35,6 +35,35 @@ async fn plan_and_parameters_are_changed_at_once_or_later() {
     shop.close().await;
 }
 
+/// OSB-META-01, OSB-META-02, OSB-META-03, OSB-GETI-03, OSB-GETI-07
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_tells_what_the_instance_is_now() {
+    let shop = Shop::open().await;
+    let ordered = json!({"label": "old", "removal_seconds": 0});
+    shop.provision("a", FAST, ordered).await.unwrap();
+    let told = |plan: &str, label: &str| json!({"reference.invalid/plan": plan, "reference.invalid/label": label});
+    let fetched = shop.fetch("a").await.unwrap();
+    let metadata = fetched.metadata.unwrap();
+    assert_eq!(json!(metadata.labels), told("fast", "old"));
+    assert_eq!(metadata.attributes["reference.invalid/order"]["label"], "old");
+    assert!(metadata.attributes["reference.invalid/name"].is_string());
+    assert_eq!(json!(fetched.parameters), json!({"label": "old", "removal_seconds": 0}));
+
+    // What cannot be the value of a label is none.
+    let change = json!({"plan_id": MAINTAINED, "parameters": {"label": "two words"}});
+    let updated = shop.update("a", FAST, change).await;
+    assert!(matches!(updated, Ok(Reply::Done(_))), "{updated:?}");
+    let fetched = shop.fetch("a").await.unwrap();
+    let metadata = fetched.metadata.unwrap();
+    assert_eq!(json!(metadata.labels), json!({"reference.invalid/plan": "maintained"}));
+    assert_eq!(metadata.attributes["reference.invalid/order"]["label"], "two words");
+    assert_eq!(
+        json!(fetched.parameters),
+        json!({"label": "two words", "removal_seconds": 0})
+    );
+    shop.close().await;
+}
+
 /// OSB-UPD-07
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_leaves_a_fixed_plan() {

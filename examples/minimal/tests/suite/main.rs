@@ -1,5 +1,9 @@
 //! The example is as small as it says, and works.
 
+#[path = "../../src/main.rs"]
+#[expect(dead_code, reason = "here it is not a program")]
+mod minimal;
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -21,6 +25,14 @@ fn the_broker_is_at_most_thirty_lines_of_code() {
         source.lines().all(|line| line.chars().count() <= 120),
         "not by longer lines"
     );
+}
+
+/// What any author can do in a test of his own.
+#[tokio::test]
+async fn every_platform_gets_on_with_the_broker() {
+    let broker = osb_sdk::TestBroker::start(minimal::broker).await;
+    let options = osb_simulate::Options::with_parameters([("max_messages", 10)]);
+    osb_simulate::assert_all_platforms_get_on(osb_simulate::InProcess::open(broker.service()), options).await;
 }
 
 /// The example as a process; killed when dropped.

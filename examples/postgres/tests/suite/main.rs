@@ -5,5 +5,7 @@ mod databases;
 mod hanging;
 mod interrupted;
 mod killed;
+mod orphans;
 mod platform;
 mod proxy;
+mod tls;

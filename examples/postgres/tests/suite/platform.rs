@@ -13,6 +13,7 @@ use osb_api::version::ApiVersion;
 use osb_engine::{Config, Engine, Home, Keys, Tenants};
 use osb_server::{Broker as _, Caller, Platform};
 use postgres_broker::{Login, Settings};
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use testparts::Postgres;
 use tokio_postgres::{Client, NoTls};
@@ -50,12 +51,15 @@ impl World {
 
     /// With that maintenance version.
     pub(crate) async fn broker_at(&self, url: &str, maintenance_version: &str) -> Broker {
-        let settings = Settings::read(|name| match name {
-            "POSTGRES_URL" => Some(url.to_owned()),
-            "POSTGRES_MAINTENANCE_VERSION" => Some(maintenance_version.to_owned()),
-            _ => None,
-        });
-        let settings = settings.expect("usable settings");
+        let variables = [
+            ("POSTGRES_URL", url),
+            ("POSTGRES_MAINTENANCE_VERSION", maintenance_version),
+        ];
+        self.broker_with(&settings(&variables)).await
+    }
+
+    /// With these settings.
+    pub(crate) async fn broker_with(&self, settings: &Settings) -> Broker {
         let config = Config {
             system_namespace: "system".to_owned(),
             tenants: Tenants::new([(platform(), "one".to_owned())]),
@@ -64,12 +68,18 @@ impl World {
             longest_retry: Duration::from_millis(200),
             ..Config::default()
         };
-        let broker = postgres_broker::broker(&settings);
+        let broker = postgres_broker::broker(settings);
         let engine = Engine::start(broker, self.home(), Keys::new([7; 32], []), config)
             .await
             .expect("the engine starts");
         Broker::new(engine)
     }
+}
+
+/// The settings of these variables.
+pub(crate) fn settings(variables: &[(&str, &str)]) -> Settings {
+    let value = |name: &str| variables.iter().find(|(key, _)| *key == name);
+    Settings::read(|name| Some(value(name)?.1.to_owned())).expect("usable settings")
 }
 
 fn platform() -> Platform {
@@ -201,6 +211,18 @@ impl Broker {
         self.engine
             .deprovision(caller(), instance_id(instance), self.query(), Incomplete::Refused)
             .await
+    }
+
+    /// What belongs to nothing in the server, and how many of it there are by `/metrics` then.
+    pub(crate) async fn orphans(&self) -> (Vec<String>, Option<usize>) {
+        let found = self.engine.orphans().await.expect("the server and the home answer");
+        let mut registry = Registry::default();
+        self.engine.register_metrics(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("a text");
+        let line = format!("osb_backend_orphans{{service=\"{}\"}} ", self.offering);
+        let count = text.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok());
+        (found.into_iter().map(|orphan| orphan.name).collect(), count)
     }
 
     /// Waits until nothing is under way any more.

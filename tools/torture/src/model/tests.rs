@@ -1,5 +1,5 @@
 use super::*;
-use crate::journal::SlotId;
+use crate::journal::{Plan, SlotId};
 
 fn put(attributes: u8) -> Asked {
     Asked::Put(attributes)
@@ -56,6 +56,7 @@ fn slot(entries: Vec<(u64, Target, Asked, Option<Got>)>) -> SlotJournal {
             ask: Ask {
                 target,
                 verb,
+                plan: Some(Plan::Auto),
                 incomplete: true,
             },
             answer: got.map_or(Answer::Cut, Answer::Got),
@@ -65,7 +66,6 @@ fn slot(entries: Vec<(u64, Target, Asked, Option<Got>)>) -> SlotJournal {
             platform: "p".to_owned(),
             instance: "i".to_owned(),
         },
-        plan_is_async: false,
         ordered: true,
         entries: entries.collect(),
     }
@@ -298,8 +298,8 @@ fn an_async_plan_refuses_who_does_not_accept_that() {
         (put(1), Some(refused("AsyncRequired"))),
         (put(1), Some(done(201, "{}"))),
     ]);
-    journal.plan_is_async = true;
     for entry in &mut journal.entries {
+        entry.ask.plan = Some(Plan::Async);
         entry.ask.incomplete = false;
     }
     assert_last_is_wrong(journal, &[]);
@@ -319,4 +319,201 @@ fn an_operation_of_two_things_is_found() {
     let mut other = journal("b");
     other.id.platform = "q".to_owned();
     assert_eq!(shared_operations(&[journal("b"), other]).len(), 2);
+}
+
+fn patch(note: u8) -> Asked {
+    Asked::Patch(Some(note))
+}
+
+/// An instance with attributes 1 on the first plan, and then these.
+fn on_ready(entries: Vec<(Asked, Option<Got>)>) -> SlotJournal {
+    let mut all = vec![(put(1), Some(done(201, "{}")))];
+    all.extend(entries);
+    on_instance(all)
+}
+
+/// The journal with other plans in the named requests, counted from 0; a PATCH without one keeps the plan.
+fn with_plans(mut slot: SlotJournal, plans: &[(usize, Option<Plan>)]) -> SlotJournal {
+    for (index, plan) in plans {
+        slot.entries[*index].ask.plan = *plan;
+    }
+    slot
+}
+
+fn fetched(plan: Plan) -> Got {
+    Got {
+        plan: Some(plan),
+        ..got(200)
+    }
+}
+
+#[test]
+fn what_holds_after_an_update_is_what_it_asked_for() {
+    let updated = |last| {
+        on_ready(vec![
+            (patch(2), Some(accepted("u"))),
+            (poll("u"), Some(polled("succeeded"))),
+            last,
+        ])
+    };
+    assert_fine(&updated((put(2), Some(done(200, "{}")))), &[]);
+    assert_fine(&updated((put(1), Some(got(409)))), &[]);
+    assert_last_is_wrong(updated((put(1), Some(done(200, "{}")))), &[7]);
+    assert_last_is_wrong(updated((put(2), Some(got(409)))), &[7]);
+    assert_last_is_wrong(updated((poll("u"), Some(polled("failed")))), &[7]);
+}
+
+#[test]
+fn a_failed_update_changes_nothing() {
+    let failed = |last| {
+        on_ready(vec![
+            (patch(2), Some(accepted("u"))),
+            (poll("u"), Some(polled("failed"))),
+            last,
+        ])
+    };
+    assert_fine(&failed((put(1), Some(done(200, "{}")))), &[]);
+    assert_fine(&failed((patch(2), Some(accepted("v")))), &[]);
+    assert_last_is_wrong(failed((put(2), Some(done(200, "{}")))), &[7]);
+    assert_last_is_wrong(failed((poll("u"), Some(polled("succeeded")))), &[7]);
+    assert_last_is_wrong(failed((Asked::Poll(None), Some(polled("succeeded")))), &[7]);
+    // OSB-UPD-19
+    let error = |last| on_ready(vec![(patch(2), Some(got(500))), last]);
+    assert_fine(&error((put(1), Some(done(200, "{}")))), &[]);
+    assert_last_is_wrong(error((put(2), Some(done(200, "{}")))), &[]);
+}
+
+#[test]
+fn an_update_is_done_once() {
+    let repeated = |last| on_ready(vec![(patch(2), Some(accepted("u"))), last]);
+    assert_fine(&repeated((patch(2), Some(accepted("u")))), &[]);
+    // Another one has to wait.
+    assert_fine(&repeated((patch(3), Some(refused("ConcurrencyError")))), &[]);
+    let given_up = |last| {
+        let busy = (patch(2), Some(refused("ConcurrencyError")));
+        on_ready(vec![(patch(2), Some(accepted("u"))), busy, last])
+    };
+    assert_fine(&given_up((poll("u"), Some(polled("in progress")))), &[]);
+    assert_fine(&given_up((put(1), Some(done(200, "{}")))), &[]);
+    assert_last_is_wrong(given_up((put(2), Some(done(200, "{}")))), &[7]);
+    let after = |last| on_ready(vec![(patch(2), Some(got(200))), last]);
+    assert_fine(&after((patch(2), Some(got(200)))), &[]);
+    assert_last_is_wrong(after((patch(2), Some(accepted("v")))), &[]);
+}
+
+#[test]
+fn the_plan_changes_with_an_update_and_not_before() {
+    let changed = |state, plan| {
+        let entries = vec![
+            (Asked::Patch(None), Some(accepted("u"))),
+            (poll("u"), Some(polled(state))),
+            (Asked::Fetch, Some(fetched(plan))),
+        ];
+        with_plans(on_ready(entries), &[(1, Some(Plan::Async))])
+    };
+    assert_fine(&changed("succeeded", Plan::Async), &[]);
+    assert_fine(&changed("in progress", Plan::Auto), &[]);
+    assert_last_is_wrong(changed("succeeded", Plan::Auto), &[]);
+    assert_last_is_wrong(changed("failed", Plan::Async), &[]);
+    let removed = |plan, last| {
+        let entries = vec![(Asked::Patch(None), Some(got(200))), (Asked::Delete, Some(last))];
+        with_plans(on_ready(entries), &[(1, Some(Plan::Async)), (2, Some(plan))])
+    };
+    assert_fine(&removed(Plan::Async, got(200)), &[]);
+    assert_fine(&removed(Plan::Auto, got(400)), &[]);
+    assert_last_is_wrong(removed(Plan::Auto, got(200)), &[]);
+}
+
+#[test]
+fn an_update_of_nothing_or_of_what_is_not_there_is_answered_at_once() {
+    assert_fine(&on_ready(vec![(Asked::Patch(None), Some(got(200)))]), &[]);
+    assert_last_is_wrong(on_ready(vec![(Asked::Patch(None), Some(accepted("u")))]), &[]);
+    assert_fine(&on_instance(vec![(patch(1), Some(got(404)))]), &[]);
+    assert_last_is_wrong(on_instance(vec![(patch(1), Some(accepted("u")))]), &[]);
+    let failed = [(put(1), Some(accepted("a"))), (poll("a"), Some(polled("failed")))];
+    let on_failed = |last| on_instance(failed.iter().cloned().chain([(patch(2), Some(last))]).collect());
+    assert_fine(&on_failed(got(400)), &[]);
+    assert_last_is_wrong(on_failed(accepted("u")), &[]);
+}
+
+#[test]
+fn an_update_that_was_cut_off_comes_true_whole_or_not_at_all() {
+    let after = |last| on_ready(vec![(patch(2), None), last]);
+    for seen in [(put(1), Some(done(200, "{}"))), (put(2), Some(done(200, "{}")))] {
+        assert_fine(&after(seen), &[]);
+    }
+    assert_last_is_wrong(after((put(3), Some(done(200, "{}")))), &[]);
+    let told_both = vec![
+        (patch(2), None),
+        (put(2), Some(done(200, "{}"))),
+        (put(1), Some(done(200, "{}"))),
+    ];
+    assert_last_is_wrong(on_ready(told_both), &[17]);
+}
+
+#[test]
+fn no_bind_and_no_other_operation_runs_beside_an_update() {
+    let beside = |target, verb, last| {
+        slot(vec![
+            (1, Target::Instance, put(1), Some(done(201, "{}"))),
+            (2, Target::Instance, patch(2), Some(accepted("u"))),
+            (3, Target::Instance, poll("u"), Some(polled("in progress"))),
+            (4, target, verb, Some(last)),
+        ])
+    };
+    assert_fine(&beside(Target::Binding(0), put(1), refused("ConcurrencyError")), &[]);
+    // A DELETE supersedes it.
+    assert_fine(&beside(Target::Instance, Asked::Delete, accepted("d")), &[]);
+    assert_eq!(
+        shared_operations(&[beside(Target::Instance, Asked::Delete, accepted("d"))]),
+        []
+    );
+    assert_eq!(
+        shared_operations(&[beside(Target::Instance, Asked::Delete, accepted("u"))]).len(),
+        1
+    );
+}
+
+/// The other binding is there with these credentials, and then this is answered.
+fn rotation(entries: Vec<(usize, Asked, Got)>) -> SlotJournal {
+    let mut all = vec![
+        (1, Target::Instance, put(1), Some(done(201, "{}"))),
+        (2, Target::Binding(1), put(2), Some(done(201, "old"))),
+    ];
+    let numbered = entries.into_iter().zip(3..);
+    all.extend(numbered.map(|((binding, verb, got), group)| (group, Target::Binding(binding), verb, Some(got))));
+    slot(all)
+}
+
+#[test]
+fn old_and_new_binding_live_side_by_side() {
+    let rotated = |last| rotation(vec![(0, Asked::Rotate, done(201, "new")), last]);
+    assert_fine(&rotated((1, put(2), done(200, "old"))), &[]);
+    assert_fine(&rotated((1, Asked::Fetch, done(200, "old"))), &[]);
+    assert_fine(&rotated((0, Asked::Rotate, done(200, "new"))), &[]);
+    assert_fine(&rotated((0, put(1), got(409))), &[]);
+    for lost in [
+        (1, Asked::Fetch, got(404)),
+        (1, put(2), done(201, "new")),
+        (1, put(2), done(200, "new")),
+        (0, Asked::Rotate, done(200, "old")),
+        (0, put(1), done(200, "new")),
+    ] {
+        assert_last_is_wrong(rotated(lost), &[17]);
+    }
+    let without_predecessor = |last| rotation(vec![(1, Asked::Delete, got(200)), (0, Asked::Rotate, last)]);
+    assert_fine(&without_predecessor(got(400)), &[]);
+    assert_last_is_wrong(without_predecessor(done(201, "new")), &[]);
+}
+
+#[test]
+fn a_fetch_shows_only_what_is_complete() {
+    assert_last_is_wrong(on_ready(vec![(Asked::Fetch, Some(got(404)))]), &[]);
+    let making = vec![
+        (put(1), Some(accepted("a"))),
+        (poll("a"), Some(polled("in progress"))),
+        (Asked::Fetch, Some(got(404))),
+    ];
+    assert_fine(&on_instance(making), &[]);
+    assert_last_is_wrong(on_instance(vec![(Asked::Fetch, Some(fetched(Plan::Auto)))]), &[]);
 }

@@ -174,6 +174,8 @@ fn outcome(behaviour: Behaviour, open: bool) -> Option<Outcome> {
         Behaviour::Succeed | Behaviour::Hiccup => Some(Outcome::Succeeded),
         Behaviour::Fail | Behaviour::Panic | Behaviour::Blab | Behaviour::Ruin => Some(Outcome::Failed),
         Behaviour::Block | Behaviour::Hang | Behaviour::Steps => open.then_some(Outcome::Succeeded),
+        // Wished for by no request of the model.
+        Behaviour::Stuck | Behaviour::Late => None,
     }
 }
 

@@ -1,0 +1,4 @@
+//! What an author reads is whole.
+
+mod examples;
+mod exports;
