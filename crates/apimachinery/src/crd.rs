@@ -10,10 +10,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::field::FieldError;
 use crate::go;
+use crate::json;
 use crate::jsonpath::JsonPath;
 use crate::schema::StructuralSchema;
 use crate::table::TableColumn;
@@ -69,12 +69,12 @@ pub struct SelectableField {
 
 impl SelectableField {
     /// The value as selectors compare it; absent is the empty text.
-    pub fn value<'v>(&self, object: &'v Value) -> Cow<'v, str> {
+    pub fn value<'v>(&self, object: &'v json::Value<'_>) -> Cow<'v, str> {
         match self.path.first_value(object) {
-            Some(Value::String(text)) => Cow::Borrowed(text),
-            Some(Value::Bool(true)) => Cow::Borrowed("true"),
-            Some(Value::Bool(false)) => Cow::Borrowed("false"),
-            Some(Value::Number(number)) => Cow::Owned(go::number(number)),
+            Some(json::Value::String(text)) => Cow::Borrowed(text),
+            Some(json::Value::Bool(true)) => Cow::Borrowed("true"),
+            Some(json::Value::Bool(false)) => Cow::Borrowed("false"),
+            Some(json::Value::Number(number)) => Cow::Owned(go::number(number)),
             _ => Cow::Borrowed(""),
         }
     }
@@ -105,7 +105,7 @@ pub struct Version {
     /// The schema.
     pub schema: Arc<StructuralSchema>,
     /// `openAPIV3Schema` as given, for publishing.
-    pub openapi: Value,
+    pub openapi: serde_json::Value,
     /// Whether there is a status subresource.
     pub status_subresource: bool,
     /// The scale subresource.
@@ -133,7 +133,7 @@ pub struct CustomResourceDefinition {
 
 impl CustomResourceDefinition {
     /// Fills in what may be left out: `singular`, `listKind`, the conversion strategy.
-    pub fn apply_defaults(object: &mut Value) {
+    pub fn apply_defaults(object: &mut serde_json::Value) {
         parse::apply_defaults(object);
     }
 
@@ -142,34 +142,34 @@ impl CustomResourceDefinition {
     /// # Errors
     ///
     /// Every rule that it breaks.
-    pub fn parse(object: &Value) -> Result<Self, Vec<FieldError>> {
+    pub fn parse(object: &serde_json::Value) -> Result<Self, Vec<FieldError>> {
         parse::parse(object)
     }
 
     /// What may not change between two definitions that are each valid: group, scope, plural, kind, and versions that objects are
     /// still stored in.
-    pub fn validate_update(old: &Value, new: &Value) -> Vec<FieldError> {
+    pub fn validate_update(old: &serde_json::Value, new: &serde_json::Value) -> Vec<FieldError> {
         parse::validate_update(old, new)
     }
 
     /// Writes the `status` of a definition that is served: the names accepted, the conditions `NamesAccepted` and `Established`, and
     /// the storage version among `storedVersions`. `now` is in the form of [`crate::meta::format_timestamp`].
-    pub fn establish(object: &mut Value, now: &str) {
+    pub fn establish(object: &mut serde_json::Value, now: &str) {
         status::establish(object, now);
     }
 
     /// Writes that another definition has the names (`NamesAccepted` is false). A definition that is established stays so.
-    pub fn reject_names(object: &mut Value, message: &str, now: &str) {
+    pub fn reject_names(object: &mut serde_json::Value, message: &str, now: &str) {
         status::reject_names(object, message, now);
     }
 
     /// Writes that the definition and its objects are being deleted.
-    pub fn terminate(object: &mut Value, now: &str) {
+    pub fn terminate(object: &mut serde_json::Value, now: &str) {
         status::terminate(object, now);
     }
 
     /// Whether a condition of the object is true, for example `Established`.
-    pub fn has_condition(object: &Value, name: &str) -> bool {
+    pub fn has_condition(object: &serde_json::Value, name: &str) -> bool {
         status::has_condition(object, name)
     }
 

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use serde_json::Value;
-
 use crate::go;
+use crate::json::Value;
 
 /// How much of a value is shown, in bytes.
 pub const MAX_SHOWN_BYTES: usize = 1024;
@@ -79,17 +78,17 @@ pub struct FieldError {
     /// The field, for example `spec.versions[0].name` or `data[a.b]`. See [`child`], [`index`] and [`key`].
     pub path: String,
     /// The offending value. Shown by the kinds that show one; `None` shows nothing.
-    pub value: Option<Value>,
+    pub value: Option<Value<'static>>,
     /// The rule that it breaks; may be empty.
     pub detail: String,
 }
 
 impl FieldError {
-    fn new(kind: FieldErrorKind, path: impl Into<String>, value: Option<Value>, detail: impl Into<String>) -> Self {
+    fn new(kind: FieldErrorKind, path: impl Into<String>, value: Option<Value<'_>>, detail: impl Into<String>) -> Self {
         Self {
             kind,
             path: path.into(),
-            value,
+            value: value.map(Value::into_owned),
             detail: detail.into(),
         }
     }
@@ -100,12 +99,12 @@ impl FieldError {
     }
 
     /// The value breaks a rule.
-    pub fn invalid(path: impl Into<String>, value: impl Into<Value>, detail: impl Into<String>) -> Self {
+    pub fn invalid<'v>(path: impl Into<String>, value: impl Into<Value<'v>>, detail: impl Into<String>) -> Self {
         Self::new(FieldErrorKind::Invalid, path, Some(value.into()), detail)
     }
 
     /// The value is not one of `supported`.
-    pub fn not_supported(path: impl Into<String>, value: impl Into<Value>, supported: &[&str]) -> Self {
+    pub fn not_supported<'v>(path: impl Into<String>, value: impl Into<Value<'v>>, supported: &[&str]) -> Self {
         let quoted: Vec<String> = supported.iter().map(|s| go::quote(s)).collect();
         let detail = if quoted.is_empty() {
             String::new()
@@ -116,7 +115,7 @@ impl FieldError {
     }
 
     /// The value stands there twice.
-    pub fn duplicate(path: impl Into<String>, value: impl Into<Value>) -> Self {
+    pub fn duplicate<'v>(path: impl Into<String>, value: impl Into<Value<'v>>) -> Self {
         Self::new(FieldErrorKind::Duplicate, path, Some(value.into()), "")
     }
 
@@ -148,12 +147,12 @@ impl FieldError {
     }
 
     /// The value has the wrong type.
-    pub fn type_invalid(path: impl Into<String>, value: impl Into<Value>, detail: impl Into<String>) -> Self {
+    pub fn type_invalid<'v>(path: impl Into<String>, value: impl Into<Value<'v>>, detail: impl Into<String>) -> Self {
         Self::new(FieldErrorKind::TypeInvalid, path, Some(value.into()), detail)
     }
 
     /// What the value names does not exist.
-    pub fn not_found(path: impl Into<String>, value: impl Into<Value>) -> Self {
+    pub fn not_found<'v>(path: impl Into<String>, value: impl Into<Value<'v>>) -> Self {
         Self::new(FieldErrorKind::NotFound, path, Some(value.into()), "")
     }
 
@@ -205,7 +204,7 @@ pub fn key(path: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::json;
 
     #[test]
     fn errors_print_as_the_api_prints_them() {

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Number, Value};
+use serde_json::Number;
+
+use crate::json::Value;
 
 /// The text, or its first `max` bytes and three dots: what outsiders send must not swell what is said about it.
 pub(crate) fn cut(text: &str, max: usize) -> Cow<'_, str> {
@@ -61,9 +63,9 @@ fn float(f: f64) -> String {
 }
 
 /// A value as the text of one JSONPath result: a string raw, a number or boolean as printed, an object or array as JSON.
-pub(crate) fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value<'_>) -> String {
     match value {
-        Value::String(s) => s.clone(),
+        Value::String(s) => s.to_string(),
         Value::Number(n) => number(n),
         Value::Null => "null".to_owned(),
         other => other.to_string(),
@@ -73,7 +75,7 @@ pub(crate) fn text(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::json;
 
     #[test]
     fn numbers_print_as_in_go() {

@@ -1,22 +1,28 @@
-//! Reading JSON from outside: one pass, bounded depth, duplicate keys reported.
+//! JSON from outside: one pass over the text, bounded depth, duplicate keys reported, and values that borrow from the
+//! text instead of copying it.
+//!
+//! A write reads a body and mostly an object that is stored, and writes one: what stands in them is looked at and copied
+//! once. So this [`Value`] is what the rules of this crate work on; `serde_json` reads and writes typed structs, and
+//! definitions, which are rare.
 
-use std::cell::{Cell, RefCell};
 use std::fmt;
 
-use serde::Deserializer;
-use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+mod map;
+mod read;
+mod value;
+mod write;
 
-use crate::go;
+use read::plain_length;
+
+pub use map::Map;
+pub use value::Value;
+pub use write::member as write_member;
 
 /// How many levels of objects and lists may stand in each other. Serialisers and walkers of this crate recurse at most so deep.
 pub const MAX_DEPTH: usize = 100;
 
 /// How many duplicate or unknown fields are named at most; the rest is treated alike but not listed.
 pub const MAX_REPORTED_FIELDS: usize = 100;
-
-/// How long a reported path grows at most, in bytes, before its outer part is left out.
-const MAX_PATH_BYTES: usize = 1024;
 
 /// A key that stands twice in one object. The last value counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,178 +77,39 @@ pub enum Problem {
 /// assert_eq!(value["data"]["a"], "2");
 /// assert_eq!(duplicates[0].path, "data.a");
 /// ```
-pub fn parse_strict(bytes: &[u8]) -> Result<(Value, Vec<DuplicateField>), ParseError> {
-    let reader = Reader::default();
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Seed {
-        reader: &reader,
-        depth: 0,
-    }
-    .deserialize(&mut deserializer)
-    .and_then(|value| deserializer.end().map(|()| value))
-    .map_err(|e| reader.error(&e))?;
-    Ok((value, reader.duplicates.into_inner()))
+pub fn parse_strict(bytes: &[u8]) -> Result<(Value<'_>, Vec<DuplicateField>), ParseError> {
+    read::document(bytes, MAX_DEPTH)
+}
+
+/// Reads one JSON document that is known to be sound, as what is stored, and may be nested up to `depth` levels.
+/// Everything else is as in [`parse_strict`].
+///
+/// # Errors
+///
+/// When the text is not one complete JSON document, or is nested deeper than `depth`.
+pub fn parse_to_depth(bytes: &[u8], depth: usize) -> Result<Value<'_>, ParseError> {
+    read::document(bytes, depth).map(|(value, _)| value)
+}
+
+/// A [`Value`] in the form of JSON, as `serde_json::json!` makes its own.
+///
+/// ```
+/// let value = apimachinery::json!({"size": 1 + 2, "list": [null, true]});
+/// assert_eq!(value.to_string(), r#"{"list":[null,true],"size":3}"#);
+/// ```
+#[macro_export]
+macro_rules! json {
+    ($($json:tt)+) => {
+        $crate::json::Value::from(::serde_json::json!($($json)+))
+    };
 }
 
 /// How many levels of objects and lists stand in each other; a scalar has none. Stops counting behind `limit`.
-pub(crate) fn depth_exceeds(value: &Value, limit: usize) -> bool {
+pub(crate) fn depth_exceeds(value: &Value<'_>, limit: usize) -> bool {
     match value {
         Value::Array(items) => limit == 0 || items.iter().any(|v| depth_exceeds(v, limit - 1)),
         Value::Object(map) => limit == 0 || map.values().any(|v| depth_exceeds(v, limit - 1)),
         _ => false,
-    }
-}
-
-#[derive(Default)]
-struct Reader {
-    duplicates: RefCell<Vec<DuplicateField>>,
-    too_deep: Cell<bool>,
-}
-
-impl Reader {
-    fn error(&self, e: &serde_json::Error) -> ParseError {
-        let problem = match e.classify() {
-            _ if self.too_deep.get() => Problem::TooDeep,
-            serde_json::error::Category::Eof => Problem::UnexpectedEnd,
-            _ => Problem::Syntax,
-        };
-        ParseError {
-            line: e.line(),
-            column: e.column(),
-            problem,
-        }
-    }
-
-    fn duplicate(&self, key: &str) {
-        let mut duplicates = self.duplicates.borrow_mut();
-        if duplicates.len() < MAX_REPORTED_FIELDS {
-            duplicates.push(DuplicateField { path: key.to_owned() });
-        }
-    }
-
-    fn count(&self) -> usize {
-        self.duplicates.borrow().len()
-    }
-
-    /// Puts the name of the parent before the paths that were reported inside it.
-    fn prefix(&self, from: usize, name: impl Fn(&str) -> String) {
-        for duplicate in self.duplicates.borrow_mut().iter_mut().skip(from) {
-            if duplicate.path.len() < MAX_PATH_BYTES {
-                duplicate.path = name(&duplicate.path);
-            }
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Seed<'r> {
-    reader: &'r Reader,
-    depth: usize,
-}
-
-impl Seed<'_> {
-    fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
-        if self.depth == MAX_DEPTH {
-            self.reader.too_deep.set(true);
-            return Err(E::custom("nested too deeply"));
-        }
-        Ok(Self {
-            depth: self.depth + 1,
-            ..self
-        })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Seed<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
-        Ok(Value::Bool(v))
-    }
-
-    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
-        Ok(Value::Number(v.into()))
-    }
-
-    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
-        Ok(Value::Number(v.into()))
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, v: f64) -> Result<Value, E> {
-        Number::from_f64(v)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom("number out of range"))
-    }
-
-    fn visit_str<E>(self, v: &str) -> Result<Value, E> {
-        Ok(Value::String(v.to_owned()))
-    }
-
-    fn visit_string<E>(self, v: String) -> Result<Value, E> {
-        Ok(Value::String(v))
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let seed = self.inner()?;
-        let mut items = Vec::new();
-        let mut reported = self.reader.count();
-        while let Some(item) = seq.next_element_seed(seed)? {
-            if self.reader.count() != reported {
-                let position = items.len();
-                self.reader
-                    .prefix(reported, |inner| join(&format!("[{position}]"), inner));
-                reported = self.reader.count();
-            }
-            items.push(item);
-        }
-        Ok(Value::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let seed = self.inner()?;
-        let mut map = Map::new();
-        while let Some(key) = access.next_key::<String>()? {
-            let reported = self.reader.count();
-            let value = access.next_value_seed(seed)?;
-            if self.reader.count() != reported {
-                self.reader
-                    .prefix(reported, |inner| join(&go::cut(&key, MAX_PATH_BYTES), inner));
-            }
-            match map.entry(key) {
-                serde_json::map::Entry::Vacant(entry) => {
-                    entry.insert(value);
-                }
-                serde_json::map::Entry::Occupied(mut entry) => {
-                    self.reader.duplicate(entry.key());
-                    entry.insert(value);
-                }
-            }
-        }
-        Ok(Value::Object(map))
-    }
-}
-
-fn join(parent: &str, inner: &str) -> String {
-    if inner.starts_with('[') {
-        format!("{parent}{inner}")
-    } else {
-        format!("{parent}.{inner}")
     }
 }
 
@@ -263,7 +130,8 @@ mod tests {
     #[test]
     fn depth_is_bounded() {
         let nested = |n: usize| [vec![b'['; n], vec![b']'; n]].concat();
-        let (value, _) = parse_strict(&nested(MAX_DEPTH)).unwrap();
+        let text = nested(MAX_DEPTH);
+        let (value, _) = parse_strict(&text).unwrap();
         assert!(!depth_exceeds(&value, MAX_DEPTH) && depth_exceeds(&value, MAX_DEPTH - 1));
         assert_eq!(
             parse_strict(&nested(MAX_DEPTH + 1)).unwrap_err().problem,

@@ -6,9 +6,8 @@
 //!
 //! What is missing is no error: a path then finds nothing. Objects are walked in the order of their keys.
 
-use serde_json::Value;
-
 use crate::go;
+use crate::json::Value;
 
 mod eval;
 mod parse;
@@ -22,7 +21,7 @@ pub const MAX_TEXT_BYTES: usize = 8192;
 ///
 /// ```
 /// use apimachinery::jsonpath::JsonPath;
-/// use serde_json::json;
+/// use apimachinery::json;
 ///
 /// let object = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
 /// let path = JsonPath::path(r#".status.conditions[?(@.type=="Ready")].status"#).unwrap();
@@ -86,7 +85,7 @@ enum Comparison {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Operand {
-    Literal(Value),
+    Literal(Value<'static>),
     Path(Vec<Step>),
 }
 
@@ -129,7 +128,7 @@ impl JsonPath {
     }
 
     /// The first value that its first path finds.
-    pub fn first_value<'v>(&self, object: &'v Value) -> Option<&'v Value> {
+    pub fn first_value<'v, 't>(&self, object: &'v Value<'t>) -> Option<&'v Value<'t>> {
         let steps = self.parts.iter().find_map(|part| match part {
             Part::Path(steps) | Part::Range(steps, _) => Some(steps),
             Part::Text(_) => None,
@@ -141,7 +140,7 @@ impl JsonPath {
     }
 
     /// All values that its paths find, in order; those inside of `range` are not looked for.
-    pub fn find_all<'v>(&self, object: &'v Value) -> Vec<&'v Value> {
+    pub fn find_all<'v, 't>(&self, object: &'v Value<'t>) -> Vec<&'v Value<'t>> {
         let budget = Budget::new();
         let mut found = Vec::new();
         for part in &self.parts {
@@ -153,14 +152,14 @@ impl JsonPath {
     }
 
     /// The text that kubectl prints: values of one path with a space between them; strings raw, lists and objects as JSON.
-    pub fn render(&self, object: &Value) -> String {
+    pub fn render(&self, object: &Value<'_>) -> String {
         let mut out = String::new();
         render(&self.parts, object, &Budget::new(), &mut out);
         out
     }
 }
 
-fn render(parts: &[Part], object: &Value, budget: &Budget, out: &mut String) {
+fn render(parts: &[Part], object: &Value<'_>, budget: &Budget, out: &mut String) {
     for part in parts {
         match part {
             Part::Text(text) => out.push_str(text),

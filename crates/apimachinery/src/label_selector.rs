@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
+use crate::json::{Map, Value};
 
 use crate::field::FieldError;
 use crate::meta;
@@ -100,7 +100,7 @@ impl LabelSelector {
     }
 
     /// Whether `metadata.labels` satisfy it. A label that is not a string counts as absent.
-    pub fn matches(&self, labels: &Map<String, Value>) -> bool {
+    pub fn matches(&self, labels: &Map<'_>) -> bool {
         self.matches_with(|key| labels.get(key).and_then(Value::as_str))
     }
 
@@ -385,7 +385,7 @@ fn check_integer(key: &str, value: &str) -> Parsed<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::json;
 
     fn matches(selector: &str, labels: Value) -> bool {
         LabelSelector::parse(selector)

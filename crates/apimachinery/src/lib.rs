@@ -1,14 +1,14 @@
 //! The pure rules of the Kubernetes API: Status, selectors, patches, structural schemas, JSONPath, tables.
 //!
 //! What an API server must know about the Kubernetes API that needs no socket, no store and no clock: this crate has no async
-//! code, no I/O and no HTTP types; time and randomness are arguments. Objects are [`serde_json::Value`]s, because what a typed
-//! struct does not know it would drop.
+//! code, no I/O and no HTTP types; time and randomness are arguments. Objects are [`json::Value`]s, because what a typed struct
+//! does not know it would drop.
 //!
 //! Nothing here panics on bytes from outside, and every rule has a bounded cost.
 //!
 //! ```
+//! use apimachinery::json;
 //! use apimachinery::label_selector::LabelSelector;
-//! use serde_json::json;
 //!
 //! let selector = LabelSelector::parse("app=db,tier notin (test)").unwrap();
 //! let labels = json!({"app": "db"});

@@ -4,11 +4,11 @@
 //! [`prepare_update`], then [`validate_metadata`], and for an update [`validate_metadata_update`].
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
 
 use crate::field::{self, FieldError};
 use crate::go;
 use crate::gvk::{GroupVersion, GroupVersionKind, Resource};
+use crate::json::{Map, Value};
 use crate::status::Status;
 
 mod decode;
@@ -42,18 +42,18 @@ pub fn parse_timestamp(text: &str) -> Option<Timestamp> {
 }
 
 /// A field of `metadata` that is a string; absent is the empty text.
-pub fn text<'m>(meta: &'m Map<String, Value>, name: &str) -> &'m str {
+pub fn text<'m>(meta: &'m Map<'_>, name: &str) -> &'m str {
     meta.get(name).and_then(Value::as_str).unwrap_or("")
 }
 
 /// `metadata` of an object, if it is one.
-pub fn of(object: &Value) -> Option<&Map<String, Value>> {
+pub fn of<'m, 't>(object: &'m Value<'t>) -> Option<&'m Map<'t>> {
     object.get("metadata")?.as_object()
 }
 
 /// `metadata` of an object, put there if it is missing or null. `None` when the object, or its metadata, is something else.
-pub fn of_mut(object: &mut Value) -> Option<&mut Map<String, Value>> {
-    let meta = object.as_object_mut()?.entry("metadata").or_insert(Value::Null);
+pub fn of_mut<'m, 't>(object: &'m mut Value<'t>) -> Option<&'m mut Map<'t>> {
+    let meta = object.as_object_mut()?.get_or_insert("metadata", Value::Null);
     if meta.is_null() {
         *meta = Value::Object(Map::new());
     }
@@ -61,16 +61,16 @@ pub fn of_mut(object: &mut Value) -> Option<&mut Map<String, Value>> {
 }
 
 /// Whether deletion has begun.
-pub fn is_being_deleted(meta: &Map<String, Value>) -> bool {
+pub fn is_being_deleted(meta: &Map<'_>) -> bool {
     !text(meta, "deletionTimestamp").is_empty()
 }
 
 /// The finalizers; what is no string counts as none.
-pub fn finalizers(meta: &Map<String, Value>) -> impl Iterator<Item = &str> {
+pub fn finalizers<'m, 't>(meta: &'m Map<'t>) -> impl Iterator<Item = &'m str> + use<'m, 't> {
     strings(meta.get("finalizers"))
 }
 
-fn strings(list: Option<&Value>) -> impl Iterator<Item = &str> {
+fn strings<'m, 't>(list: Option<&'m Value<'t>>) -> impl Iterator<Item = &'m str> + use<'m, 't> {
     list.and_then(Value::as_array)
         .into_iter()
         .flatten()
@@ -96,7 +96,7 @@ pub struct Create<'a> {
 /// # Errors
 ///
 /// 400 when the object is for another namespace than the URL.
-pub fn prepare_create(meta: &mut Map<String, Value>, create: &mut Create<'_>) -> Result<(), Status> {
+pub fn prepare_create(meta: &mut Map<'_>, create: &mut Create<'_>) -> Result<(), Status> {
     fill_namespace(meta, create.namespace)?;
     for name in [
         "deletionTimestamp",
@@ -109,12 +109,12 @@ pub fn prepare_create(meta: &mut Map<String, Value>, create: &mut Create<'_>) ->
     let base = text(meta, "generateName");
     if text(meta, "name").is_empty() && !base.is_empty() {
         let name = generate_name(base, &mut *create.random);
-        meta.insert("name".to_owned(), Value::String(name));
+        meta.insert("name", name);
     }
-    meta.insert("uid".to_owned(), create.uid.into());
-    meta.insert("creationTimestamp".to_owned(), format_timestamp(create.now).into());
+    meta.insert("uid", create.uid.to_owned());
+    meta.insert("creationTimestamp", format_timestamp(create.now));
     if create.has_generation {
-        meta.insert("generation".to_owned(), 1.into());
+        meta.insert("generation", 1);
     }
     Ok(())
 }
@@ -124,11 +124,11 @@ pub fn prepare_create(meta: &mut Map<String, Value>, create: &mut Create<'_>) ->
 /// # Errors
 ///
 /// 400 when another one stands there.
-pub fn fill_namespace(meta: &mut Map<String, Value>, namespace: Option<&str>) -> Result<(), Status> {
+pub fn fill_namespace(meta: &mut Map<'_>, namespace: Option<&str>) -> Result<(), Status> {
     let given = text(meta, "namespace");
     match namespace {
         Some(namespace) if given.is_empty() => {
-            meta.insert("namespace".to_owned(), namespace.into());
+            meta.insert("namespace", namespace.to_owned());
         }
         Some(namespace) if given == namespace => {}
         None if given.is_empty() => {}
@@ -146,7 +146,7 @@ pub fn fill_namespace(meta: &mut Map<String, Value>, namespace: Option<&str>) ->
 /// # Errors
 ///
 /// 400 when it has another name, or none.
-pub fn check_name(meta: &Map<String, Value>, url_name: &str) -> Result<(), Status> {
+pub fn check_name(meta: &Map<'_>, url_name: &str) -> Result<(), Status> {
     let name = text(meta, "name");
     if name == url_name {
         return Ok(());
@@ -172,11 +172,7 @@ const DELETION_FIELDS: [&str; 2] = ["deletionTimestamp", "deletionGracePeriodSec
 /// # Errors
 ///
 /// 400 when name or namespace are not those of the old object; 409 when the client's uid is another.
-pub fn prepare_update(
-    resource: &Resource,
-    old: &Map<String, Value>,
-    new: &mut Map<String, Value>,
-) -> Result<(), Status> {
+pub fn prepare_update<'t>(resource: &Resource, old: &Map<'t>, new: &mut Map<'t>) -> Result<(), Status> {
     let name = text(old, "name");
     check_name(new, name)?;
     fill_namespace(new, Some(text(old, "namespace")).filter(|ns| !ns.is_empty()))?;
@@ -197,11 +193,11 @@ pub fn prepare_update(
     Ok(())
 }
 
-fn restore(old: &Map<String, Value>, new: &mut Map<String, Value>, field: &str) {
+fn restore<'t>(old: &Map<'t>, new: &mut Map<'t>, field: &'static str) {
     match old.get(field) {
         Some(value) if new.get(field) == Some(value) => {}
         Some(value) => {
-            new.insert(field.to_owned(), value.clone());
+            new.insert(field, value.clone());
         }
         None => {
             new.remove(field);
@@ -210,37 +206,37 @@ fn restore(old: &Map<String, Value>, new: &mut Map<String, Value>, field: &str) 
 }
 
 /// Whether two states of an object differ in more than their metadata: then a generation goes up.
-pub fn content_changed(old: &Value, new: &Value) -> bool {
+pub fn content_changed(old: &Value<'_>, new: &Value<'_>) -> bool {
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
         return old != new;
     };
-    let content = |object: &'_ Map<String, Value>| {
+    let content = |object: &'_ Map<'_>| {
         object
             .iter()
-            .filter(|(k, _)| !matches!(k.as_str(), "metadata" | "apiVersion" | "kind"))
+            .filter(|(k, _)| !matches!(*k, "metadata" | "apiVersion" | "kind"))
             .count()
     };
     content(old) != content(new)
         || old
             .iter()
-            .filter(|(k, _)| !matches!(k.as_str(), "metadata" | "apiVersion" | "kind"))
+            .filter(|(k, _)| !matches!(*k, "metadata" | "apiVersion" | "kind"))
             .any(|(k, v)| new.get(k) != Some(v))
 }
 
 /// Adds one to the generation, if there is one.
-pub fn bump_generation(meta: &mut Map<String, Value>) {
+pub fn bump_generation(meta: &mut Map<'_>) {
     if let Some(generation) = meta.get("generation").and_then(Value::as_i64).filter(|g| *g > 0) {
-        meta.insert("generation".to_owned(), generation.saturating_add(1).into());
+        meta.insert("generation", generation.saturating_add(1));
     }
 }
 
 /// Marks an object that finalizers still hold as being deleted. Whether that changed anything: a second time it does not.
-pub fn mark_deleted(meta: &mut Map<String, Value>, now: Timestamp) -> bool {
+pub fn mark_deleted(meta: &mut Map<'_>, now: Timestamp) -> bool {
     if is_being_deleted(meta) {
         return false;
     }
-    meta.insert("deletionTimestamp".to_owned(), format_timestamp(now).into());
-    meta.insert("deletionGracePeriodSeconds".to_owned(), 0.into());
+    meta.insert("deletionTimestamp", format_timestamp(now));
+    meta.insert("deletionGracePeriodSeconds", 0);
     bump_generation(meta);
     true
 }
@@ -258,7 +254,7 @@ pub struct MetadataRules {
 }
 
 /// Everything that is wrong with prepared metadata.
-pub fn validate_metadata(meta: &Map<String, Value>, rules: MetadataRules) -> Vec<FieldError> {
+pub fn validate_metadata(meta: &Map<'_>, rules: MetadataRules) -> Vec<FieldError> {
     let mut errors = Vec::new();
     validate_names(meta, rules, &mut errors);
     validate_labels(meta.get("labels"), "metadata.labels", &mut errors);
@@ -271,17 +267,15 @@ pub fn validate_metadata(meta: &Map<String, Value>, rules: MetadataRules) -> Vec
 }
 
 /// What an update changes that must stay, or adds that must not come.
-pub fn validate_metadata_update(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<FieldError> {
+pub fn validate_metadata_update(old: &Map<'_>, new: &Map<'_>) -> Vec<FieldError> {
     let mut errors: Vec<FieldError> = ["name", "namespace", "uid", "creationTimestamp"]
         .into_iter()
         .filter(|field| text(old, field) != text(new, field))
         .map(|field| FieldError::invalid(field::child("metadata", field), text(new, field), "field is immutable"))
         .collect();
-    let changed = DELETION_FIELDS
-        .iter()
-        .filter(|field| old.get(**field) != new.get(**field));
+    let changed = DELETION_FIELDS.iter().filter(|field| old.get(field) != new.get(field));
     errors.extend(changed.map(|field| {
-        let value = new.get(*field).cloned().unwrap_or_default();
+        let value = new.get(field).cloned().unwrap_or_default();
         FieldError::invalid(field::child("metadata", field), value, "field is immutable")
     }));
     if is_being_deleted(old) {
@@ -307,7 +301,7 @@ pub fn resource_version_required() -> FieldError {
     FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update")
 }
 
-fn validate_names(meta: &Map<String, Value>, rules: MetadataRules, errors: &mut Vec<FieldError>) {
+fn validate_names(meta: &Map<'_>, rules: MetadataRules, errors: &mut Vec<FieldError>) {
     let (name, base, namespace) = (text(meta, "name"), text(meta, "generateName"), text(meta, "namespace"));
     for problem in rules.name.prefix_problems(base) {
         errors.push(FieldError::invalid("metadata.generateName", base, problem));
@@ -334,7 +328,7 @@ fn validate_names(meta: &Map<String, Value>, rules: MetadataRules, errors: &mut 
 }
 
 /// Everything that is wrong with a map of labels; what is no map of strings is left to the decoder.
-pub fn validate_labels(labels: Option<&Value>, path: &str, errors: &mut Vec<FieldError>) {
+pub fn validate_labels(labels: Option<&Value<'_>>, path: &str, errors: &mut Vec<FieldError>) {
     for (key, value) in labels.and_then(Value::as_object).into_iter().flatten() {
         if errors.len() >= MAX_ERRORS {
             return;
@@ -342,7 +336,7 @@ pub fn validate_labels(labels: Option<&Value>, path: &str, errors: &mut Vec<Fiel
         errors.extend(
             qualified_name_problems(key)
                 .into_iter()
-                .map(|p| FieldError::invalid(path, key.as_str(), p)),
+                .map(|p| FieldError::invalid(path, key, p)),
         );
         let value = value.as_str().unwrap_or("");
         errors.extend(
@@ -353,7 +347,7 @@ pub fn validate_labels(labels: Option<&Value>, path: &str, errors: &mut Vec<Fiel
     }
 }
 
-fn validate_annotations(annotations: Option<&Value>, path: &str, errors: &mut Vec<FieldError>) {
+fn validate_annotations(annotations: Option<&Value<'_>>, path: &str, errors: &mut Vec<FieldError>) {
     let mut bytes = 0;
     for (key, value) in annotations.and_then(Value::as_object).into_iter().flatten() {
         bytes += key.len() + value.as_str().map_or(0, str::len);
@@ -362,7 +356,7 @@ fn validate_annotations(annotations: Option<&Value>, path: &str, errors: &mut Ve
         } else {
             Vec::new()
         };
-        errors.extend(problems.into_iter().map(|p| FieldError::invalid(path, key.as_str(), p)));
+        errors.extend(problems.into_iter().map(|p| FieldError::invalid(path, key, p)));
     }
     if bytes > MAX_ANNOTATIONS_BYTES {
         errors.push(FieldError::too_long(path, MAX_ANNOTATIONS_BYTES as u64));
@@ -379,7 +373,7 @@ fn is_bare(finalizer: &str) -> bool {
     !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer)
 }
 
-fn validate_finalizers(meta: &Map<String, Value>, strict: bool, errors: &mut Vec<FieldError>) {
+fn validate_finalizers(meta: &Map<'_>, strict: bool, errors: &mut Vec<FieldError>) {
     let path = "metadata.finalizers";
     for (i, finalizer) in finalizers(meta).enumerate() {
         let problems = qualified_name_problems(finalizer);
@@ -397,7 +391,7 @@ fn validate_finalizers(meta: &Map<String, Value>, strict: bool, errors: &mut Vec
 }
 
 /// What deserves a warning though it is accepted: finalizers without a domain, one owner named twice.
-pub fn metadata_warnings(meta: &Map<String, Value>) -> Vec<String> {
+pub fn metadata_warnings(meta: &Map<'_>) -> Vec<String> {
     let bare = |with_domain: bool, path: &'static str| {
         let bare = finalizers(meta).filter(move |f| is_bare(f) && f.contains('.') == with_domain);
         bare.map(move |f| {
@@ -431,7 +425,7 @@ pub fn metadata_warnings(meta: &Map<String, Value>) -> Vec<String> {
 /// Kinds that come and go too fast to own anything.
 const NO_OWNERS: [(&str, &str); 2] = [("", "Event"), ("events.k8s.io", "Event")];
 
-fn validate_owners(owners: &[Value], errors: &mut Vec<FieldError>) {
+fn validate_owners(owners: &[Value<'_>], errors: &mut Vec<FieldError>) {
     let path = "metadata.ownerReferences";
     let mut controller: Option<String> = None;
     for owner in owners {
@@ -452,7 +446,7 @@ fn validate_owners(owners: &[Value], errors: &mut Vec<FieldError>) {
     }
 }
 
-fn validate_owner<'v>(owner: &Value, part: impl Fn(&str) -> &'v str, path: &str, errors: &mut Vec<FieldError>) {
+fn validate_owner<'v>(owner: &Value<'_>, part: impl Fn(&str) -> &'v str, path: &str, errors: &mut Vec<FieldError>) {
     let api_version = part("apiVersion");
     let gvk = match GroupVersion::parse(api_version) {
         Some(gv) => Some(GroupVersionKind::new(gv.group, gv.version, part("kind"))),

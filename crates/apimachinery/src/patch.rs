@@ -1,8 +1,6 @@
 //! Merge patch (RFC 7386) and JSON patch (RFC 6902), at bounded cost.
 
-use serde_json::{Map, Value};
-
-use crate::json::{MAX_DEPTH, depth_exceeds};
+use crate::json::{MAX_DEPTH, Map, Value, depth_exceeds};
 use crate::status::Status;
 
 mod pointer;
@@ -23,36 +21,35 @@ const MAX_MOVED: usize = 50_000_000;
 /// Beyond RFC 7386, and as a real API server does it, members that are null are also left out of objects inside lists.
 ///
 /// ```
-/// use serde_json::json;
+/// use apimachinery::json;
 ///
 /// let mut target = json!({"a": 1, "b": {"c": 2, "d": 3}});
 /// apimachinery::patch::merge_patch(&mut target, json!({"a": null, "b": {"c": 4}}));
 /// assert_eq!(target, json!({"b": {"c": 4, "d": 3}}));
 /// ```
-pub fn merge_patch(target: &mut Value, patch: Value) {
+pub fn merge_patch<'t>(target: &mut Value<'t>, patch: Value<'t>) {
+    *target = merged(Some(target.take()), patch);
+}
+
+/// What a patch makes of a value, or of none.
+fn merged<'t>(target: Option<Value<'t>>, patch: Value<'t>) -> Value<'t> {
     let patch = match patch {
         Value::Object(patch) => patch,
         mut other => {
             remove_nulls(&mut other);
-            *target = other;
-            return;
+            return other;
         }
     };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    let Value::Object(target) = target else { return };
-    for (key, patch) in patch {
-        if patch.is_null() {
-            target.remove(&key);
-        } else {
-            merge_patch(target.entry(key).or_insert(Value::Null), patch);
-        }
-    }
+    let mut members = match target {
+        Some(Value::Object(members)) => members,
+        _ => Map::new(),
+    };
+    members.merge(patch, |member, patch| (!patch.is_null()).then(|| merged(member, patch)));
+    Value::Object(members)
 }
 
 /// Takes the members that are null out of the objects inside a list.
-fn remove_nulls(value: &mut Value) {
+fn remove_nulls(value: &mut Value<'_>) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(remove_nulls),
         Value::Object(map) => {
@@ -107,28 +104,28 @@ impl PatchError {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Operation {
-    Add(Pointer, Value),
+enum Operation<'t> {
+    Add(Pointer, Value<'t>),
     Remove(Pointer),
-    Replace(Pointer, Value),
+    Replace(Pointer, Value<'t>),
     Move { from: Pointer, path: Pointer },
     Copy { from: Pointer, path: Pointer },
-    Test(Pointer, Value),
+    Test(Pointer, Value<'t>),
 }
 
 /// A JSON patch, read and checked, ready to be applied to any document.
 #[derive(Debug, Clone, PartialEq)]
-pub struct JsonPatch {
-    operations: Vec<Operation>,
+pub struct JsonPatch<'t> {
+    operations: Vec<Operation<'t>>,
 }
 
-impl JsonPatch {
+impl<'t> JsonPatch<'t> {
     /// Reads the operations. `null` is a patch without any, and a value that is not given is `null`.
     ///
     /// # Errors
     ///
     /// When it is no list of operations, one of them is malformed, or there are too many.
-    pub fn parse(patch: &Value) -> Result<Self, PatchError> {
+    pub fn parse(patch: &Value<'t>) -> Result<Self, PatchError> {
         let list = match patch {
             Value::Null => &[],
             Value::Array(list) if list.iter().all(Value::is_object) => list.as_slice(),
@@ -152,7 +149,7 @@ impl JsonPatch {
     /// # Errors
     ///
     /// When one of them cannot be applied; nothing is left of the document then.
-    pub fn apply(&self, document: Value) -> Result<Value, PatchError> {
+    pub fn apply(&self, document: Value<'t>) -> Result<Value<'t>, PatchError> {
         let mut state = State {
             document,
             copied: 0,
@@ -165,7 +162,7 @@ impl JsonPatch {
     }
 }
 
-fn operation(op: &Value) -> Option<Operation> {
+fn operation<'t>(op: &Value<'t>) -> Option<Operation<'t>> {
     let path = || Pointer::parse(op.get("path")?.as_str()?);
     let from = || Pointer::parse(op.get("from")?.as_str()?);
     let value = || op.get("value").cloned().unwrap_or_default();
@@ -208,14 +205,14 @@ impl Problem {
     }
 }
 
-struct State {
-    document: Value,
+struct State<'t> {
+    document: Value<'t>,
     copied: usize,
     moved: usize,
 }
 
-impl State {
-    fn apply(&mut self, operation: &Operation) -> Result<(), Problem> {
+impl<'t> State<'t> {
+    fn apply(&mut self, operation: &Operation<'t>) -> Result<(), Problem> {
         match operation {
             Operation::Add(path, value) => self.add(path, value.clone()),
             Operation::Remove(path) => self.remove(path).map(drop),
@@ -264,7 +261,7 @@ impl State {
         }
     }
 
-    fn add(&mut self, path: &Pointer, value: Value) -> Result<(), Problem> {
+    fn add(&mut self, path: &Pointer, value: Value<'t>) -> Result<(), Problem> {
         check_depth(path, &value)?;
         let Some((parent, last)) = path.split() else {
             self.document = value;
@@ -272,8 +269,9 @@ impl State {
         };
         match parent.find_mut(&mut self.document).ok_or(Problem::NotFound)? {
             Value::Object(map) => {
+                let behind = map.behind(last);
                 map.insert(last.to_owned(), value);
-                Ok(())
+                self.charge(behind)
             }
             Value::Array(items) => {
                 let i = if last == "-" {
@@ -292,12 +290,17 @@ impl State {
         }
     }
 
-    fn remove(&mut self, path: &Pointer) -> Result<Value, Problem> {
+    fn remove(&mut self, path: &Pointer) -> Result<Value<'t>, Problem> {
         let Some((parent, last)) = path.split() else {
             return Ok(std::mem::take(&mut self.document));
         };
         match parent.find_mut(&mut self.document).ok_or(Problem::NotFound)? {
-            Value::Object(map) => map.remove(last).ok_or(Problem::NotFound),
+            Value::Object(map) => {
+                let behind = map.behind(last);
+                let value = map.remove(last).ok_or(Problem::NotFound)?;
+                self.charge(behind)?;
+                Ok(value)
+            }
             Value::Array(items) => {
                 let i = pointer::index(last)
                     .filter(|i| *i < items.len())
@@ -330,7 +333,7 @@ impl State {
     }
 }
 
-fn check_depth(path: &Pointer, value: &Value) -> Result<(), Problem> {
+fn check_depth(path: &Pointer, value: &Value<'_>) -> Result<(), Problem> {
     match MAX_DEPTH.checked_sub(path.len()) {
         Some(left) if !depth_exceeds(value, left) => Ok(()),
         _ => Err(Problem::TooDeep),
@@ -338,7 +341,7 @@ fn check_depth(path: &Pointer, value: &Value) -> Result<(), Problem> {
 }
 
 /// How many values a value holds, itself among them.
-fn count(value: &Value) -> usize {
+fn count(value: &Value<'_>) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
         Value::Object(map) => 1 + map.values().map(count).sum::<usize>(),
@@ -347,7 +350,7 @@ fn count(value: &Value) -> usize {
 }
 
 /// About how many bytes of JSON a value is; stops counting behind `limit`.
-fn size(value: &Value, limit: usize) -> usize {
+fn size(value: &Value<'_>, limit: usize) -> usize {
     let mut total = 2;
     let mut add = |more: usize| {
         total += more + 1;
@@ -367,7 +370,7 @@ fn size(value: &Value, limit: usize) -> usize {
 }
 
 /// Equality of JSON: numbers by their value, however they are written.
-fn equal(a: &Value, b: &Value) -> bool {
+fn equal(a: &Value<'_>, b: &Value<'_>) -> bool {
     match (a, b) {
         (Value::Number(x), Value::Number(y)) => x == y || (x.is_f64() != y.is_f64() && x.as_f64() == y.as_f64()),
         (Value::Array(x), Value::Array(y)) => x.len() == y.len() && x.iter().zip(y).all(|(a, b)| equal(a, b)),
@@ -381,9 +384,9 @@ fn equal(a: &Value, b: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::json;
 
-    fn apply(document: Value, patch: Value) -> Result<Value, PatchError> {
+    fn apply(document: Value<'static>, patch: Value<'static>) -> Result<Value<'static>, PatchError> {
         JsonPatch::parse(&patch)?.apply(document)
     }
 

@@ -8,9 +8,10 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Number, Value};
+use serde_json::Number;
 
 use crate::field::FieldError;
+use crate::json::Value;
 
 mod compile;
 mod fill;
@@ -32,10 +33,10 @@ pub const MAX_ERRORS: usize = 100;
 ///
 /// ```
 /// use apimachinery::schema::StructuralSchema;
-/// use serde_json::json;
+/// use apimachinery::json;
 ///
 /// let schema = StructuralSchema::from_openapi(
-///     &json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+///     &serde_json::json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
 ///         "size": {"type": "integer", "maximum": 10}, "color": {"type": "string", "default": "red"}}}}}),
 ///     "spec.validation.openAPIV3Schema",
 /// )
@@ -60,23 +61,23 @@ impl StructuralSchema {
     /// # Errors
     ///
     /// Everything that makes it no structural schema.
-    pub fn from_openapi(schema: &Value, path: &str) -> Result<Self, Vec<FieldError>> {
+    pub fn from_openapi(schema: &serde_json::Value, path: &str) -> Result<Self, Vec<FieldError>> {
         compile::compile(schema, path).map(|root| Self { root })
     }
 
     /// Removes the fields that the schema does not know. Their paths come back, in order, at most
     /// [`crate::json::MAX_REPORTED_FIELDS`] of them.
-    pub fn prune(&self, object: &mut Value) -> Vec<String> {
+    pub fn prune(&self, object: &mut Value<'_>) -> Vec<String> {
         prune::prune(&self.root, object)
     }
 
     /// Replaces nulls that are not allowed by defaults, or drops them, and fills defaults in.
-    pub fn default(&self, object: &mut Value) {
+    pub fn default(&self, object: &mut Value<'_>) {
         fill::fill(&self.root, object);
     }
 
     /// Everything that is wrong with an object, up to [`MAX_ERRORS`].
-    pub fn validate(&self, object: &Value) -> Vec<FieldError> {
+    pub fn validate(&self, object: &Value<'_>) -> Vec<FieldError> {
         validate::validate(&self.root, object)
     }
 
@@ -178,7 +179,7 @@ struct Node {
     additional: Additional,
     items: Option<Box<Node>>,
     list_type: ListType,
-    default: Option<Value>,
+    default: Option<Value<'static>>,
     /// Names of properties with a default.
     defaulted: Vec<String>,
     /// Whether a set or map list stands here or below.
@@ -197,7 +198,7 @@ enum Resource {
 #[derive(Debug, Clone, Default)]
 struct Rules {
     required: Vec<String>,
-    allowed: Option<Vec<Value>>,
+    allowed: Option<Vec<Value<'static>>>,
     minimum: Option<Bound>,
     maximum: Option<Bound>,
     multiple_of: Option<Number>,

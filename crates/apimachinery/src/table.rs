@@ -1,14 +1,13 @@
 //! Tables: what `kubectl get` shows, computed by the server.
 
-use jiff::Timestamp;
-use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
-use serde_json::Value;
-
 use crate::go;
+use crate::json::Value;
 use crate::jsonpath::JsonPath;
 use crate::meta;
 use crate::status::ListMeta;
+use jiff::Timestamp;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 /// Type of a column's cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -94,20 +93,22 @@ impl TableColumn {
     }
 
     /// The cell of an object: null when nothing is found or the type is another. Ages are counted up to `now`.
-    pub fn cell(&self, object: &Value, now: Timestamp) -> Value {
+    pub fn cell(&self, object: &Value<'_>, now: Timestamp) -> Value<'static> {
         let Some(value) = self.path.first_value(object).filter(|value| !value.is_null()) else {
             return Value::Null;
         };
         match (self.definition.column_type, value) {
-            (ColumnType::String, value) => Value::String(go::text(value)),
+            (ColumnType::String, value) => Value::from(go::text(value)),
             (ColumnType::Integer, Value::Number(n)) => match (n.as_i64(), n.as_f64()) {
                 (Some(n), _) => n.into(),
                 #[expect(clippy::cast_possible_truncation, reason = "the fraction goes; a cast saturates")]
                 (None, Some(f)) => (f as i64).into(),
                 (None, None) => Value::Null,
             },
-            (ColumnType::Number, Value::Number(_)) | (ColumnType::Boolean, Value::Bool(_)) => value.clone(),
-            (ColumnType::Date, Value::String(text)) => Value::String(age(text, now)),
+            (ColumnType::Number, Value::Number(_)) | (ColumnType::Boolean, Value::Bool(_)) => {
+                value.clone().into_owned()
+            }
+            (ColumnType::Date, Value::String(text)) => Value::from(age(text, now)),
             _ => Value::Null,
         }
     }
@@ -179,27 +180,27 @@ impl IncludeObject {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     /// One cell for each column.
-    pub cells: Vec<Value>,
+    pub cells: Vec<Value<'static>>,
     /// The object, its metadata, or null.
-    pub object: Value,
+    pub object: Value<'static>,
 }
 
 impl Row {
     /// The row of a custom resource: its name, then the cell of each column.
     pub fn of(
-        object: &Value,
+        object: &Value<'_>,
         columns: &[TableColumn],
         include: IncludeObject,
         api_version: &str,
         now: Timestamp,
     ) -> Self {
-        let name = object.pointer("/metadata/name").cloned().unwrap_or(Value::Null);
+        let name = object["metadata"]["name"].clone().into_owned();
         let cells = std::iter::once(name)
             .chain(columns.iter().map(|column| column.cell(object, now)))
             .collect();
         let object = match include {
             IncludeObject::None => Value::Null,
-            IncludeObject::Object => object.clone(),
+            IncludeObject::Object => object.clone().into_owned(),
             IncludeObject::Metadata => partial_object_metadata(object, api_version),
         };
         Self { cells, object }
@@ -207,12 +208,12 @@ impl Row {
 }
 
 /// The metadata of an object as an object of its own; `api_version` is `meta.k8s.io/v1` or `meta.k8s.io/v1beta1`.
-pub fn partial_object_metadata(object: &Value, api_version: &str) -> Value {
+pub fn partial_object_metadata(object: &Value<'_>, api_version: &str) -> Value<'static> {
     let metadata = object
         .get("metadata")
         .cloned()
-        .unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-    serde_json::json!({"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": metadata})
+        .unwrap_or_else(|| Value::Object(crate::json::Map::new()));
+    crate::json!({"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": metadata})
 }
 
 /// The `Table` answer.
@@ -243,7 +244,7 @@ impl Serialize for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::json;
 
     fn cell(column_type: ColumnType, value: Value) -> Value {
         let definition = ColumnDefinition {

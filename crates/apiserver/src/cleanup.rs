@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use apimachinery::json;
+use apimachinery::json::Value;
 use apimachinery::meta;
 use jiff::Timestamp;
 use objectstore::{Compare, Outcome, Transaction, Write};
-use serde_json::{Value, json};
 
 use crate::builtin::Special;
 use crate::codec::{Draft, Stored};
@@ -125,7 +126,7 @@ impl Content {
         }
         self.resources.push((resource.id.to_string(), held.len()));
         for stored in held {
-            for finalizer in meta::finalizers(&stored.metadata()?) {
+            for finalizer in meta::finalizers(&stored.metadata().members()?) {
                 match self.finalizers.iter_mut().find(|(known, _)| known == finalizer) {
                     Some((_, count)) => *count += 1,
                     None => self.finalizers.push((finalizer.to_owned(), 1)),
@@ -193,7 +194,7 @@ async fn definition(server: &Arc<Server>, name: &str) -> Result<bool, Failure> {
 
 async fn is_deleting(server: &Server, resource: &Arc<Resource>, name: &str) -> Result<bool, Failure> {
     let deleting = match server.store.get(resource.keys.object("", name), None).await? {
-        Some(entry) => meta::is_being_deleted(&Stored::read(entry.value)?.metadata()?),
+        Some(entry) => meta::is_being_deleted(&Stored::read(entry.value)?.metadata().members()?),
         None => false,
     };
     if !deleting {
@@ -245,7 +246,7 @@ async fn finish(
     server: &Server,
     resource: &Arc<Resource>,
     name: &str,
-    edit: impl Fn(&mut Value),
+    edit: impl Fn(&mut Value<'_>),
 ) -> Result<bool, Failure> {
     let version = &resource.versions[0];
     let key = resource.keys.object("", name);
@@ -254,7 +255,8 @@ async fn finish(
             return Ok(true);
         };
         let before = Stored::read(entry.value)?;
-        let mut object = Value::Object(before.object(&version.opening, entry.modified)?);
+        let text = before.object(&version.opening, entry.modified);
+        let mut object = text.value()?;
         edit(&mut object);
         let metadata = object::metadata(&object)?;
         let gone = meta::finalizers(metadata).next().is_none() && may_go(resource, &object);
@@ -300,14 +302,14 @@ pub(crate) async fn remove_range(
     }
 }
 
-fn remove_text(object: &mut Value, list: &str, text: &str) {
+fn remove_text(object: &mut Value<'_>, list: &str, text: &str) {
     if let Some(list) = object.pointer_mut(list).and_then(Value::as_array_mut) {
         list.retain(|item| item != text);
     }
 }
 
 /// The conditions of a namespace by which people see what its deletion waits for.
-fn namespace_conditions(namespace: &mut Value, content: &Content) {
+fn namespace_conditions(namespace: &mut Value<'_>, content: &Content) {
     let counted = |list: &[(String, usize)], what: &str| {
         list.iter()
             .map(|(name, count)| format!("{name} has {count} {what}"))
@@ -382,5 +384,5 @@ fn namespace_conditions(namespace: &mut Value, content: &Content) {
             })
         })
         .collect();
-    namespace["status"]["conditions"] = list.into();
+    object::set_path(namespace, ".status.conditions", list.into());
 }

@@ -14,12 +14,14 @@
 
 use std::sync::LazyLock;
 
+use apimachinery::json::{self, Map, Value};
 use bytes::Bytes;
 use objectstore::Revision;
-use serde_json::{Map, Value};
 
 const FORMAT: u8 = 1;
 const HEADER: usize = 13;
+/// How many levels a stored object has at most: one that came as YAML may have more than one that came as JSON.
+const DEEPEST: usize = 128;
 
 /// Names a schema; equal schemas have equal stamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,25 @@ pub(crate) struct Damaged;
 pub(crate) struct Stored {
     value: Bytes,
     metadata_end: usize,
+}
+
+/// The JSON of an object, which its members are read from and borrow from.
+#[derive(Debug)]
+pub(crate) struct Text(Vec<u8>);
+
+impl Text {
+    /// The members of the object.
+    pub(crate) fn members(&self) -> Result<Map<'_>, Damaged> {
+        match json::parse_to_depth(&self.0, DEEPEST) {
+            Ok(Value::Object(members)) => Ok(members),
+            _ => Err(Damaged),
+        }
+    }
+
+    /// The object as a value.
+    pub(crate) fn value(&self) -> Result<Value<'_>, Damaged> {
+        self.members().map(Value::Object)
+    }
 }
 
 /// What stands before the metadata of all objects of a kind and version when they are served, up to the value of the
@@ -115,24 +136,20 @@ impl Stored {
         self.value[HEADER..] == other.value[HEADER..]
     }
 
-    /// The metadata without resourceVersion.
-    pub(crate) fn metadata(&self) -> Result<Map<String, Value>, Damaged> {
+    /// The text of the metadata without resourceVersion.
+    pub(crate) fn metadata(&self) -> Text {
         let mut text = Vec::with_capacity(self.metadata_end - HEADER + 2);
         text.push(b'{');
         text.extend_from_slice(self.metadata_slice());
         text.push(b'}');
-        serde_json::from_slice(&text).map_err(|_| Damaged)
+        Text(text)
     }
 
-    /// The whole object, with kind and resourceVersion.
-    pub(crate) fn object(&self, opening: &Opening, revision: Revision) -> Result<Map<String, Value>, Damaged> {
+    /// The text of the whole object, with kind and resourceVersion.
+    pub(crate) fn object(&self, opening: &Opening, revision: Revision) -> Text {
         let mut text = Vec::with_capacity(self.len() + opening.0.len() + 24);
         self.write(opening, Some(revision), &mut text);
-        // The reader of bodies is the faster one. It takes less depth than an object may have that came as YAML.
-        match apimachinery::json::parse_strict(&text) {
-            Ok((Value::Object(object), _)) => Ok(object),
-            _ => serde_json::from_slice(&text).map_err(|_| Damaged),
-        }
+        Text(text)
     }
 
     /// Appends the object as it is served. Without a revision it carries no resourceVersion, as the answer to a
@@ -177,16 +194,14 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// Writes what stands outside of the metadata.
-    pub(crate) fn new(object: &Map<String, Value>) -> Draft {
+    pub(crate) fn new(object: &Map<'_>) -> Draft {
         let mut rest = Vec::with_capacity(2048);
         for (name, value) in object {
-            if matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
+            if matches!(name, "apiVersion" | "kind" | "metadata") {
                 continue;
             }
             rest.push(b',');
-            write_json(&mut rest, name);
-            rest.push(b':');
-            write_json(&mut rest, value);
+            json::write_member(name, value, &mut rest);
         }
         rest.push(b'}');
         Draft { rest }
@@ -198,7 +213,7 @@ impl Draft {
     }
 
     /// Adds the metadata, which must hold at least one member beside resourceVersion.
-    pub(crate) fn finish(self, stamp: Stamp, metadata: &Map<String, Value>) -> Stored {
+    pub(crate) fn finish(self, stamp: Stamp, metadata: &Map<'_>) -> Stored {
         let mut value = Vec::with_capacity(HEADER + 1024 + self.rest.len());
         value.push(FORMAT);
         value.extend_from_slice(&stamp.0.to_be_bytes());
@@ -210,9 +225,7 @@ impl Draft {
             if value.len() > HEADER {
                 value.push(b',');
             }
-            write_json(&mut value, name);
-            value.push(b':');
-            write_json(&mut value, member);
+            json::write_member(name, member, &mut value);
         }
         let metadata_end = value.len();
         value[9..HEADER].copy_from_slice(&u32::try_from(metadata_end).unwrap_or(u32::MAX).to_be_bytes());
@@ -225,18 +238,14 @@ impl Draft {
     }
 }
 
-fn write_json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    serde_json::to_writer(out, value).expect("a JSON value with text keys can always be written");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use apimachinery::json;
 
     fn stored(object: &Value) -> Stored {
         let object = object.as_object().expect("an object");
-        let metadata = object["metadata"].as_object().expect("metadata");
+        let metadata = object.get("metadata").and_then(Value::as_object).expect("metadata");
         Draft::new(object).finish(Stamp(7), metadata)
     }
 
@@ -247,18 +256,14 @@ mod tests {
         assert_eq!(stored.stamp(), Stamp(7));
         let opening = Opening::of("ex.io/v1", "Widget");
         let mut expected = object.clone();
-        expected["metadata"]["resourceVersion"] = json!("12");
-        assert_eq!(
-            Value::Object(stored.object(&opening, Revision(12)).expect("an object")),
-            expected
-        );
+        let metadata = expected.pointer_mut("/metadata").expect("metadata");
+        *metadata = json!({"name": "a\"}", "resourceVersion": "12"});
+        let text = stored.object(&opening, Revision(12));
+        assert_eq!(text.value().expect("an object"), expected);
         let mut dry = Vec::new();
         stored.write(&opening, None, &mut dry);
-        expected["metadata"]
-            .as_object_mut()
-            .expect("metadata")
-            .remove("resourceVersion");
-        assert_eq!(serde_json::from_slice::<Value>(&dry).expect("json"), expected);
+        *expected.pointer_mut("/metadata").expect("metadata") = json!({"name": "a\"}"});
+        assert_eq!(json::parse_strict(&dry).expect("json").0, expected);
     }
 
     #[test]
@@ -270,7 +275,7 @@ mod tests {
             Some(Revision(3)),
             &mut out,
         );
-        let partial: Value = serde_json::from_slice(&out).expect("json");
+        let (partial, _) = json::parse_strict(&out).expect("json");
         assert_eq!(
             partial,
             json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": "a", "labels": {"x": "y"}, "resourceVersion": "3"}})

@@ -1,12 +1,12 @@
 //! Selectors of a list or watch, and which keys have to be looked at for them.
 
+use apimachinery::json::Value;
 use std::borrow::Cow;
 
 use apimachinery::field_selector::{FieldOperator, FieldSelector, FieldTerm};
 use apimachinery::label_selector::LabelSelector;
 use apimachinery::status::Status;
 use objectstore::Revision;
-use serde_json::Value;
 
 use crate::codec::{Damaged, Stored};
 use crate::registry::{Index, Resource, Version};
@@ -112,7 +112,8 @@ impl Filter {
             return Ok(false);
         }
         if !self.labels.is_empty() {
-            let metadata = stored.metadata()?;
+            let text = stored.metadata();
+            let metadata = text.members()?;
             let labels = metadata.get("labels").and_then(Value::as_object);
             if !self.labels.matches_with(|key| labels?.get(key)?.as_str()) {
                 return Ok(false);
@@ -121,7 +122,8 @@ impl Filter {
         if self.object_terms.is_empty() {
             return Ok(true);
         }
-        let object = Value::Object(stored.object(&version.opening, Revision(0))?);
+        let text = stored.object(&version.opening, Revision(0));
+        let object = text.value()?;
         Ok(self.object_terms.matches(|label| Some(resource.field(label, &object))))
     }
 

@@ -13,7 +13,6 @@ use apimachinery::gvk;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use objectstore::{Compare, Entry, Outcome, Transaction, Write};
-use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::cleanup::remove_range;
@@ -186,7 +185,8 @@ async fn keep(
         return Ok(true);
     };
     let stored = Stored::read(entry.value.clone())?;
-    let object = Value::Object(stored.object(&resource.versions[0].opening, entry.modified)?);
+    let text = stored.object(&resource.versions[0].opening, entry.modified);
+    let object = text.value()?;
     let value = resource.field(field, &object);
     let Some(key) = resource.keys.index_entry(field, namespace, &value, name) else {
         return Ok(true);

@@ -98,10 +98,10 @@ impl Namespaces {
     }
 
     fn learn(&self, namespace: &str, entry: &Entry) -> Result<Known, Failure> {
-        let metadata = Stored::read(entry.value.clone())?.metadata()?;
+        let metadata = Stored::read(entry.value.clone())?.metadata();
         let known = Known {
             modified: entry.modified,
-            terminating: meta::is_being_deleted(&metadata),
+            terminating: meta::is_being_deleted(&metadata.members()?),
         };
         let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let newest = all.entry(namespace.to_owned()).or_insert(known);

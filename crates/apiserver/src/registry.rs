@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use apimachinery::crd::{self, CustomResourceDefinition, Scale, SelectableField};
 use apimachinery::gvk::{self, compare_versions};
+use apimachinery::json::Value;
 use apimachinery::schema::StructuralSchema;
 use apimachinery::table::TableColumn;
 use bytes::Bytes;
 use objectstore::Revision;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 
 use crate::builtin::{self, Builtin, Names, Rules, Special};
@@ -103,7 +104,7 @@ impl Resource {
     }
 
     /// The value of a selectable field beside the name and namespace; absent is the empty text.
-    pub(crate) fn field<'v>(&self, label: &str, object: &'v Value) -> Cow<'v, str> {
+    pub(crate) fn field<'v>(&self, label: &str, object: &'v Value<'_>) -> Cow<'v, str> {
         if let Some(indexed) = self.fields.iter().find(|indexed| indexed.field.label == label) {
             return indexed.field.value(object);
         }
@@ -124,7 +125,7 @@ impl Resource {
 
     fn from_builtin(builtin: &Builtin) -> Resource {
         let mut properties = (builtin.properties)();
-        if let Value::Object(properties) = &mut properties {
+        if let serde_json::Value::Object(properties) = &mut properties {
             properties.insert("metadata".to_owned(), json!({"type": "object"}));
         }
         let openapi = json!({"type": "object", "properties": properties});
@@ -221,11 +222,11 @@ fn custom_version(crd: &CustomResourceDefinition, version: &crd::Version) -> Ver
     }
 }
 
-fn stamp(openapi: &Value) -> Stamp {
+fn stamp(openapi: &serde_json::Value) -> Stamp {
     Stamp(fnv1a(openapi.to_string().as_bytes()))
 }
 
-fn scalar(value: Option<&Value>) -> Cow<'_, str> {
+fn scalar<'v>(value: Option<&'v Value<'_>>) -> Cow<'v, str> {
     match value {
         None | Some(Value::Null | Value::Array(_) | Value::Object(_)) => Cow::Borrowed(""),
         Some(Value::String(text)) => Cow::Borrowed(text),

@@ -1,12 +1,12 @@
 //! Objects, lists and tables as they are served.
 
+use apimachinery::json::Value;
 use std::borrow::Cow;
 
 use apimachinery::status::ListMeta;
 use http::{HeaderValue, Response, StatusCode, header};
 use jiff::Timestamp;
 use objectstore::Revision;
-use serde_json::Value;
 
 use crate::body::Body;
 use crate::codec::{Damaged, Draft, Opening, Stored};
@@ -114,9 +114,9 @@ impl View<'_> {
         now: Timestamp,
         out: &mut Vec<u8>,
     ) -> Result<(), Damaged> {
-        let object = Value::Object(stored.object(&self.version.opening, revision.unwrap_or_default())?);
+        let text = stored.object(&self.version.opening, revision.unwrap_or_default());
         out.extend_from_slice(br#"{"cells":"#);
-        table::write_cells(self.version, &object, now, out);
+        table::write_cells(self.version, &text.value()?, now, out);
         out.extend_from_slice(br#","object":"#);
         let api_version = if let Form::Table(api_version) = self.form {
             api_version
@@ -138,7 +138,8 @@ pub(crate) fn current<'s>(version: &Version, stored: &'s Stored) -> Result<Cow<'
     if stored.stamp() == version.stamp {
         return Ok(Cow::Borrowed(stored));
     }
-    let mut object = Value::Object(stored.object(&version.opening, Revision(0))?);
+    let text = stored.object(&version.opening, Revision(0));
+    let mut object = text.value()?;
     version.schema.prune(&mut object);
     version.schema.default(&mut object);
     let object = object.as_object().ok_or(Damaged)?;
@@ -189,7 +190,7 @@ pub(crate) fn answer(
 }
 
 fn yaml(json: &[u8]) -> Result<String, Failure> {
-    let value: Value = serde_json::from_slice(json).map_err(|_| Damaged)?;
+    let value: serde_json::Value = serde_json::from_slice(json).map_err(|_| Damaged)?;
     serde_saphyr::to_string(&value)
         .map_err(|_| apimachinery::status::Status::internal("the answer cannot be written as YAML").into())
 }

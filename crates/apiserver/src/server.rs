@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apimachinery::crd::CustomResourceDefinition;
+use apimachinery::json;
+use apimachinery::json::Value;
 use apimachinery::meta;
 use objectstore::{Compare, Delivery, Entry, Outcome, Revision, Store, Transaction, Write};
-use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 
 use crate::auth::{Authenticator, Authorizer};
@@ -139,8 +140,9 @@ impl Server {
 
     async fn apply_definition(&self, name: &str, entry: &Entry) -> Result<(), Failure> {
         let opening = Opening::of("apiextensions.k8s.io/v1", "CustomResourceDefinition");
-        let object = Value::Object(Stored::read(entry.value.clone())?.object(&opening, entry.modified)?);
-        let change = match CustomResourceDefinition::parse(&object) {
+        let text = Stored::read(entry.value.clone())?.object(&opening, entry.modified);
+        let object = text.value()?;
+        let change = match CustomResourceDefinition::parse(&object.clone().into()) {
             Ok(crd) if is_established(&object) && !kinds::is_builtin(&crd.group, &crd.names.plural) => {
                 let terminating = meta::of(&object).is_some_and(meta::is_being_deleted);
                 let definition = Definition {
@@ -243,7 +245,7 @@ fn definition_keys() -> Keys {
     Keys::new(DEFINITIONS.0, DEFINITIONS.1, false)
 }
 
-fn is_established(definition: &Value) -> bool {
+fn is_established(definition: &Value<'_>) -> bool {
     let conditions = definition.pointer("/status/conditions").and_then(Value::as_array);
     conditions
         .into_iter()

@@ -1,10 +1,11 @@
 //! Tables: what `kubectl get` prints.
 
+use apimachinery::json;
+use apimachinery::json::{Map, Value};
 use apimachinery::jsonpath::JsonPath;
 use apimachinery::status::ListMeta;
 use apimachinery::table::{ColumnDefinition, ColumnType, human_duration};
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use crate::builtin::{self, Cell};
 use crate::registry::{Columns, Version};
@@ -22,8 +23,8 @@ pub(crate) fn open(api_version: &str, metadata: &ListMeta, columns: Option<&Vers
 }
 
 /// Appends the cells of an object's row.
-pub(crate) fn write_cells(version: &Version, object: &Value, now: Timestamp, out: &mut Vec<u8>) {
-    let mut cells = vec![object.pointer("/metadata/name").cloned().unwrap_or(Value::Null)];
+pub(crate) fn write_cells(version: &Version, object: &Value<'_>, now: Timestamp, out: &mut Vec<u8>) {
+    let mut cells = vec![object["metadata"]["name"].clone()];
     match &version.columns {
         Columns::Custom(columns) => cells.extend(columns.iter().map(|column| column.cell(object, now))),
         Columns::Builtin(columns) => cells.extend(columns.iter().map(|(.., cell)| builtin_cell(*cell, object, now))),
@@ -55,11 +56,11 @@ fn builtin_definition((name, kind, priority, _): &builtin::Column) -> ColumnDefi
     }
 }
 
-fn builtin_cell(cell: Cell, object: &Value, now: Timestamp) -> Value {
+fn builtin_cell(cell: Cell, object: &Value<'_>, now: Timestamp) -> Value<'static> {
     let at = |path: &[&str]| path.iter().try_fold(object, |value, name| value.get(name));
     let text = |path: &[&str]| at(path).and_then(Value::as_str).unwrap_or_default();
     match cell {
-        Cell::At(path) => at(path).cloned().unwrap_or_else(|| json!("")),
+        Cell::At(path) => at(path).map_or_else(|| "".into(), |found| found.clone().into_owned()),
         Cell::Since(paths) => {
             let since = paths.iter().find_map(|path| text(path).parse::<Timestamp>().ok());
             json!(since.map_or_else(
@@ -71,7 +72,7 @@ fn builtin_cell(cell: Cell, object: &Value, now: Timestamp) -> Value {
             names
                 .iter()
                 .filter_map(|name| object.get(name)?.as_object())
-                .map(serde_json::Map::len)
+                .map(Map::len)
                 .sum::<usize>()
         ),
         Cell::Involved => {
@@ -97,6 +98,6 @@ fn builtin_cell(cell: Cell, object: &Value, now: Timestamp) -> Value {
 }
 
 /// The value at a path of a definition (scale), if it is there.
-pub(crate) fn at_path<'v>(path: &str, object: &'v Value) -> Option<&'v Value> {
+pub(crate) fn at_path<'v, 't>(path: &str, object: &'v Value<'t>) -> Option<&'v Value<'t>> {
     JsonPath::path(path).ok()?.first_value(object)
 }

@@ -42,8 +42,8 @@ mod waiters;
 pub use clock::Clock;
 pub use controller::{Orphan, OrphanError};
 pub use custom::{
-    Column, Controller, Custom, CustomKind, Fields, MAX_FIELDS_BYTES, Next, NoStatus, Reconcile, ResourceError, Resources,
-    Scope, Watched,
+    Column, Controller, Custom, CustomKind, Fields, MAX_FIELDS_BYTES, Next, NoStatus, Reconcile, ResourceError,
+    Resources, Scope, Watched,
 };
 pub use definition::{Broker, DefinitionError, Execution, Policy};
 pub use engine::{Config, Engine, StartError, Tenants};
@@ -51,8 +51,8 @@ pub use home::{Home, HomeError};
 pub use hooks::{Action, ActionVerb, Authorize, Draft, DraftRequest, Refused, Validate};
 pub use operation::Operation;
 pub use schema::SchemaError;
-pub use served::CatalogChange;
 pub use seal::{KEY_BYTES, Keys, SealError};
+pub use served::CatalogChange;
 pub use service::{
     Binding, BindingMetadata, Change, Endpoint, Error, InstanceMetadata, NoParameters, Result, Service, Undone,
     Updatable, VolumeMount,

@@ -1,11 +1,11 @@
 //! What stands in paths and queries of the Kubernetes API.
 
 use apimachinery::field_selector::{self, FieldSelector};
+use apimachinery::json::{Map, Value};
 use apimachinery::jsonpath::JsonPath;
 use apimachinery::label_selector::LabelSelector;
 use apimachinery::list::{ContinueToken, ListOptions, resource_version};
 use apimachinery::request_info::{RequestInfo, percent_decode};
-use serde_json::{Map, Value};
 
 use crate::bytes_of;
 

@@ -1,21 +1,21 @@
 //! Kubernetes objects: patched, pruned, checked.
 
 use apimachinery::crd::CustomResourceDefinition;
+use apimachinery::json::{Map, Value};
 use apimachinery::meta::{self, Create, MetadataRules, NameRule};
 use apimachinery::patch::{JsonPatch, merge_patch};
 use apimachinery::schema::StructuralSchema;
 use apimachinery::table;
 use jiff::Timestamp;
-use serde_json::{Map, Value};
 
 use crate::bytes_of;
 
-fn value(json: &[u8]) -> Option<Value> {
+fn value(json: &[u8]) -> Option<Value<'_>> {
     apimachinery::json::parse_strict(json).ok().map(|(value, _)| value)
 }
 
 /// Two values, parted by a line; the second one is null where there is none.
-fn two(data: &[u8]) -> Option<(Value, Value)> {
+fn two(data: &[u8]) -> Option<(Value<'_>, Value<'_>)> {
     let parts = bytes_of::parts(data, 2);
     Some((
         value(parts[0])?,
@@ -43,7 +43,7 @@ pub(crate) fn patches(data: &[u8]) {
 }
 
 /// The algorithm of RFC 7396 section 2.
-fn by_the_book(target: &Value, patch: &Value) -> Value {
+fn by_the_book<'t>(target: &Value<'t>, patch: &Value<'t>) -> Value<'t> {
     let Value::Object(patch) = patch else {
         return patch.clone();
     };
@@ -56,7 +56,7 @@ fn by_the_book(target: &Value, patch: &Value) -> Value {
             result.remove(name);
         } else {
             let merged = by_the_book(result.get(name).unwrap_or(&Value::Null), value);
-            result.insert(name.clone(), merged);
+            result.insert(name.to_owned(), merged);
         }
     }
     Value::Object(result)
@@ -65,7 +65,7 @@ fn by_the_book(target: &Value, patch: &Value) -> Value {
 /// What is pruned and filled in stays so. Parts of the input: a schema, an object.
 pub(crate) fn schema(data: &[u8]) {
     let Some((schema, mut object)) = two(data) else { return };
-    let schema = match StructuralSchema::from_openapi(&schema, "schema") {
+    let schema = match StructuralSchema::from_openapi(&schema.into(), "schema") {
         Ok(schema) => schema,
         Err(errors) => {
             assert!(!errors.is_empty(), "a refusal says nothing");
@@ -92,7 +92,9 @@ pub(crate) fn schema(data: &[u8]) {
 
 /// A definition that is taken is taken again after its defaults are filled in, and may stay as it is.
 pub(crate) fn definition(data: &[u8]) {
-    let Some(mut object) = value(data) else { return };
+    let Some(mut object) = value(data).map(serde_json::Value::from) else {
+        return;
+    };
     CustomResourceDefinition::apply_defaults(&mut object);
     let filled = object.clone();
     CustomResourceDefinition::apply_defaults(&mut object);
@@ -112,6 +114,7 @@ pub(crate) fn definition(data: &[u8]) {
             CustomResourceDefinition::establish(&mut object, "2026-01-01T00:00:00Z");
             assert!(CustomResourceDefinition::has_condition(&object, "Established"));
             CustomResourceDefinition::terminate(&mut object, "2026-01-01T00:00:00Z");
+            let object = Value::from(object);
             for version in &definition.versions {
                 for column in &version.columns {
                     let _ = column.cell(&object, Timestamp::UNIX_EPOCH);

@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -49,14 +49,14 @@ fn a_definition_is_completed_and_compiled() {
         version.columns[0].definition.description,
         "Custom resource definition column (in JSONPath format): .spec.size"
     );
-    let object = json!({"spec": {"color": "red", "size": 3}});
+    let object = crate::json!({"spec": {"color": "red", "size": 3}});
     let values: Vec<_> = version
         .selectable_fields
         .iter()
         .map(|f| (f.label.as_str(), f.value(&object)))
         .collect();
     assert_eq!(values, [("spec.color", "red".into()), ("spec.size", "3".into())]);
-    assert_eq!(version.selectable_fields[1].value(&json!({})), "");
+    assert_eq!(version.selectable_fields[1].value(&crate::json!({})), "");
 }
 
 #[test]

@@ -3,9 +3,8 @@
 use std::cell::Cell;
 use std::cmp::Ordering;
 
-use serde_json::Value;
-
 use super::{Comparison, Filter, Operand, Step};
+use crate::json::Value;
 
 /// How many values one evaluation may touch; behind that nothing more is found.
 const MAX_VISITS: usize = 1_000_000;
@@ -29,7 +28,7 @@ impl Budget {
 }
 
 /// The fast way for paths of plain fields; `Err` for any other path.
-pub(super) fn walk_fields<'v>(steps: &[Step], value: &'v Value) -> Result<Option<&'v Value>, ()> {
+pub(super) fn walk_fields<'v, 't>(steps: &[Step], value: &'v Value<'t>) -> Result<Option<&'v Value<'t>>, ()> {
     let mut current = Some(value);
     for step in steps {
         let Step::Field(name) = step else { return Err(()) };
@@ -38,7 +37,7 @@ pub(super) fn walk_fields<'v>(steps: &[Step], value: &'v Value) -> Result<Option
     Ok(current)
 }
 
-pub(super) fn find<'v>(steps: &[Step], value: &'v Value, budget: &Budget) -> Vec<&'v Value> {
+pub(super) fn find<'v, 't>(steps: &[Step], value: &'v Value<'t>, budget: &Budget) -> Vec<&'v Value<'t>> {
     let mut current = vec![value];
     for step in steps {
         let mut next = Vec::new();
@@ -53,7 +52,7 @@ pub(super) fn find<'v>(steps: &[Step], value: &'v Value, budget: &Budget) -> Vec
     current
 }
 
-fn take<'v>(step: &Step, value: &'v Value, budget: &Budget, out: &mut Vec<&'v Value>) {
+fn take<'v, 't>(step: &Step, value: &'v Value<'t>, budget: &Budget, out: &mut Vec<&'v Value<'t>>) {
     match step {
         Step::Field(name) => out.extend(value.as_object().and_then(|map| map.get(name))),
         Step::Index(i) => {
@@ -79,7 +78,7 @@ fn take<'v>(step: &Step, value: &'v Value, budget: &Budget, out: &mut Vec<&'v Va
     }
 }
 
-fn items(value: &Value) -> &[Value] {
+fn items<'v, 't>(value: &'v Value<'t>) -> &'v [Value<'t>] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -94,7 +93,14 @@ fn position(i: i64, len: usize) -> Option<usize> {
 }
 
 /// A slice that reaches beyond the list finds nothing, as in kubectl.
-fn slice<'v>(items: &'v [Value], start: i64, end: Option<i64>, step: usize, budget: &Budget, out: &mut Vec<&'v Value>) {
+fn slice<'v, 't>(
+    items: &'v [Value<'t>],
+    start: i64,
+    end: Option<i64>,
+    step: usize,
+    budget: &Budget,
+    out: &mut Vec<&'v Value<'t>>,
+) {
     let end = end.map_or(Some(items.len()), |end| position(end, items.len()));
     if let (Some(start), Some(end)) = (position(start, items.len()), end) {
         let part = items.get(start..end).unwrap_or_default();
@@ -102,7 +108,7 @@ fn slice<'v>(items: &'v [Value], start: i64, end: Option<i64>, step: usize, budg
     }
 }
 
-fn descend<'v>(value: &'v Value, budget: &Budget, out: &mut Vec<&'v Value>) {
+fn descend<'v, 't>(value: &'v Value<'t>, budget: &Budget, out: &mut Vec<&'v Value<'t>>) {
     if !budget.spend() {
         return;
     }
@@ -114,7 +120,7 @@ fn descend<'v>(value: &'v Value, budget: &Budget, out: &mut Vec<&'v Value>) {
     }
 }
 
-fn passes(filter: &Filter, item: &Value, budget: &Budget) -> bool {
+fn passes(filter: &Filter, item: &Value<'_>, budget: &Budget) -> bool {
     let left = find(&filter.left, item, budget);
     let Some((comparison, operand)) = &filter.comparison else {
         return !left.is_empty();
@@ -130,7 +136,7 @@ fn passes(filter: &Filter, item: &Value, budget: &Budget) -> bool {
 }
 
 /// Values of different types are neither equal nor in any order; they are unequal.
-fn holds(comparison: Comparison, left: &Value, right: &Value) -> bool {
+fn holds(comparison: Comparison, left: &Value<'_>, right: &Value<'_>) -> bool {
     let ordering = match (left, right) {
         (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
         (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {

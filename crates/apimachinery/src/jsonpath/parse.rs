@@ -1,7 +1,5 @@
 //! Reading paths and templates.
 
-use serde_json::Value;
-
 use super::{Comparison, Filter, JsonPathError, MAX_TEXT_BYTES, Operand, Part, Step};
 
 /// How deep filters and ranges may stand in each other.
@@ -297,16 +295,16 @@ impl<'a> Parser<'a> {
 
     fn operand(&mut self) -> Parsed<Operand> {
         match self.peek() {
-            Some('"' | '\'') => self.quoted().map(|text| Operand::Literal(Value::String(text))),
+            Some('"' | '\'') => self.quoted().map(|text| Operand::Literal(text.into())),
             Some('@' | '$' | '.' | '[') => self.path().map(Operand::Path),
             _ => {
                 let end = self.rest().find([')', ' ']).unwrap_or_else(|| self.rest().len());
                 let literal = serde_json::from_str(&self.rest()[..end])
                     .ok()
-                    .filter(|value: &Value| value.is_number() || value.is_boolean())
+                    .filter(|value: &serde_json::Value| value.is_number() || value.is_boolean())
                     .ok_or_else(|| self.error("expected a text in quotes, a number, true, false or a path"))?;
                 self.at += end;
-                Ok(Operand::Literal(literal))
+                Ok(Operand::Literal(literal.into()))
             }
         }
     }

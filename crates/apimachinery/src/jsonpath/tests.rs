@@ -1,8 +1,8 @@
-use serde_json::json;
+use crate::json;
 
 use super::*;
 
-fn object() -> Value {
+fn object() -> Value<'static> {
     json!({
         "kind": "List",
         "metadata": {"annotations": {"a.b/c": "dotted"}, "name": "n"},

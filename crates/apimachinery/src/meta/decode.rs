@@ -2,10 +2,8 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
-
 use crate::field;
-use crate::json::MAX_REPORTED_FIELDS;
+use crate::json::{MAX_REPORTED_FIELDS, Map, Value};
 use crate::status::Status;
 
 /// A field of metadata has the wrong type. Names the field and never quotes the value.
@@ -86,14 +84,14 @@ const METADATA: &[(&str, Shape)] = &[
 /// # Errors
 ///
 /// The first field of a wrong type.
-pub fn decode(meta: &mut Map<String, Value>, prefix: &str) -> Result<Vec<String>, DecodeError> {
+pub fn decode(meta: &mut Map<'_>, prefix: &str) -> Result<Vec<String>, DecodeError> {
     let mut unknown = Vec::new();
     decode_fields(meta, METADATA, prefix, &mut unknown)?;
     Ok(unknown)
 }
 
 fn decode_fields(
-    map: &mut Map<String, Value>,
+    map: &mut Map<'_>,
     fields: &[(&str, Shape)],
     path: &str,
     unknown: &mut Vec<String>,
@@ -119,7 +117,7 @@ fn decode_fields(
 
 /// Checks one field; whether it stays.
 fn decode_field(
-    value: &mut Value,
+    value: &mut Value<'_>,
     shape: Shape,
     path: impl Fn() -> String,
     unknown: &mut Vec<String>,
@@ -171,11 +169,11 @@ fn decode_field(
 }
 
 /// A string; null counts as the empty one, as in Go.
-fn decode_text(value: &mut Value, path: impl Fn() -> String) -> Result<(), DecodeError> {
+fn decode_text(value: &mut Value<'_>, path: impl Fn() -> String) -> Result<(), DecodeError> {
     match value {
         Value::String(_) => Ok(()),
         Value::Null => {
-            *value = Value::String(String::new());
+            *value = Value::from("");
             Ok(())
         }
         _ => Err(DecodeError {

@@ -1,6 +1,6 @@
 //! JSON pointers (RFC 6901).
 
-use serde_json::Value;
+use crate::json::Value;
 
 /// A path to one place of a document; the empty one is the document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,11 +32,11 @@ impl Pointer {
         Some((Place(parent), last))
     }
 
-    pub(super) fn find<'v>(&self, document: &'v Value) -> Option<&'v Value> {
+    pub(super) fn find<'v, 't>(&self, document: &'v Value<'t>) -> Option<&'v Value<'t>> {
         Place(&self.tokens).find(document)
     }
 
-    pub(super) fn find_mut<'v>(&self, document: &'v mut Value) -> Option<&'v mut Value> {
+    pub(super) fn find_mut<'v, 't>(&self, document: &'v mut Value<'t>) -> Option<&'v mut Value<'t>> {
         Place(&self.tokens).find_mut(document)
     }
 }
@@ -44,7 +44,7 @@ impl Pointer {
 pub(super) struct Place<'p>(&'p [String]);
 
 impl Place<'_> {
-    pub(super) fn find<'v>(&self, document: &'v Value) -> Option<&'v Value> {
+    pub(super) fn find<'v, 't>(&self, document: &'v Value<'t>) -> Option<&'v Value<'t>> {
         self.0.iter().try_fold(document, |value, token| match value {
             Value::Object(map) => map.get(token),
             Value::Array(items) => items.get(index(token)?),
@@ -52,7 +52,7 @@ impl Place<'_> {
         })
     }
 
-    pub(super) fn find_mut<'v>(&self, document: &'v mut Value) -> Option<&'v mut Value> {
+    pub(super) fn find_mut<'v, 't>(&self, document: &'v mut Value<'t>) -> Option<&'v mut Value<'t>> {
         self.0.iter().try_fold(document, |value, token| match value {
             Value::Object(map) => map.get_mut(token),
             Value::Array(items) => items.get_mut(index(token)?),

@@ -6,6 +6,7 @@ use super::format::Format;
 use super::pattern::Pattern;
 use super::{Additional, Bound, Branches, JsonType, ListType, Node, Resource, Rules, fill, prune, structure, validate};
 use crate::field::{self, FieldError};
+use crate::json;
 
 /// Most patterns in one schema: each may take memory.
 const MAX_PATTERNS: usize = 1000;
@@ -153,7 +154,9 @@ impl Compiler {
     fn rules(&mut self, map: &Map<String, Value>, path: &str) -> Rules {
         Rules {
             required: self.texts(map, path, "required"),
-            allowed: self.list(map, path, "enum").map(<[Value]>::to_vec),
+            allowed: self
+                .list(map, path, "enum")
+                .map(|list| list.iter().cloned().map(json::Value::from).collect()),
             minimum: self.bound(map, path, "minimum", "exclusiveMinimum"),
             maximum: self.bound(map, path, "maximum", "exclusiveMaximum"),
             multiple_of: self.multiple_of(map, path),
@@ -250,13 +253,19 @@ impl Compiler {
     }
 
     /// The default, complete with the defaults inside it. It must be an object that the schema accepts as it is.
-    fn default(&mut self, node: &Node, map: &Map<String, Value>, path: &str, level: Level) -> Option<Value> {
+    fn default(
+        &mut self,
+        node: &Node,
+        map: &Map<String, Value>,
+        path: &str,
+        level: Level,
+    ) -> Option<json::Value<'static>> {
         let given = map.get("default").filter(|value| !value.is_null() || node.nullable)?;
         if matches!(level, Level::Branch { .. }) {
             return None;
         }
         let at = field::child(path, "default");
-        let mut default = given.clone();
+        let mut default = json::Value::from(given.clone());
         if !prune::prune(node, &mut default).is_empty() {
             self.errors.push(FieldError::invalid(
                 at,

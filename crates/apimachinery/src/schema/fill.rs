@@ -1,10 +1,9 @@
 //! Defaults, and nulls where none may stand.
 
-use serde_json::{Map, Value};
-
 use super::Node;
+use crate::json::{Map, Value};
 
-pub(super) fn fill(node: &Node, value: &mut Value) {
+pub(super) fn fill(node: &Node, value: &mut Value<'_>) {
     match value {
         Value::Object(map) => fill_object(node, map),
         Value::Array(items) => {
@@ -16,7 +15,7 @@ pub(super) fn fill(node: &Node, value: &mut Value) {
     }
 }
 
-fn fill_object(node: &Node, map: &mut Map<String, Value>) {
+fn fill_object(node: &Node, map: &mut Map<'_>) {
     let mut has_null = false;
     for (key, value) in map.iter_mut() {
         if node.is_api_key(key) {

@@ -2,17 +2,16 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Map, Value};
-
 use super::path::Path;
 use super::validate::Errors;
 use super::{ListType, Node};
 use crate::field::FieldError;
+use crate::json::{Map, Value};
 
 /// From so many items on, a hash set finds the duplicates instead of a comparison of each with each.
 const HASH_FROM: usize = 16;
 
-pub(super) fn check(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn check(node: &Node, value: &Value<'_>, path: &Path<'_>, errors: &mut Errors) {
     if !node.has_unique_lists || errors.is_full() {
         return;
     }
@@ -40,7 +39,7 @@ pub(super) fn check(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Er
     }
 }
 
-fn check_set(items: &[Value], path: &Path<'_>, errors: &mut Errors) {
+fn check_set(items: &[Value<'_>], path: &Path<'_>, errors: &mut Errors) {
     duplicates(
         items,
         |a, b| a == b,
@@ -51,15 +50,14 @@ fn check_set(items: &[Value], path: &Path<'_>, errors: &mut Errors) {
     );
 }
 
-fn check_map(items: &[Value], keys: &[String], path: &Path<'_>, errors: &mut Errors) {
-    let same = |a: &Value, b: &Value| keys.iter().all(|k| a.get(k) == b.get(k));
-    let identity = |item: &'_ Value| keys.iter().map(|k| item.get(k).cloned()).collect::<Vec<_>>();
+fn check_map<'t>(items: &[Value<'t>], keys: &[String], path: &Path<'_>, errors: &mut Errors) {
+    let same = |a: &Value<'_>, b: &Value| keys.iter().all(|k| a.get(k) == b.get(k));
     duplicates(
         items,
         same,
-        |seen: &mut HashSet<Vec<Option<Value>>>, item| seen.insert(identity(item)),
+        |seen: &mut HashSet<Vec<Option<Value<'t>>>>, item| seen.insert(identity(item, keys)),
         |i| {
-            let key: Map<String, Value> = keys
+            let key: Map<'_> = keys
                 .iter()
                 .filter_map(|k| Some((k.clone(), items[i].get(k)?.clone())))
                 .collect();
@@ -68,11 +66,16 @@ fn check_map(items: &[Value], keys: &[String], path: &Path<'_>, errors: &mut Err
     );
 }
 
+/// What an item of a map list is known by.
+fn identity<'t>(item: &Value<'t>, keys: &[String]) -> Vec<Option<Value<'t>>> {
+    keys.iter().map(|k| item.get(k).cloned()).collect()
+}
+
 /// Calls `found` with the position of each item that an earlier one equals.
-fn duplicates<'v, S: Default>(
-    items: &'v [Value],
-    same: impl Fn(&Value, &Value) -> bool,
-    mut insert: impl FnMut(&mut S, &'v Value) -> bool,
+fn duplicates<'v, 't, S: Default>(
+    items: &'v [Value<'t>],
+    same: impl Fn(&Value<'t>, &Value<'t>) -> bool,
+    mut insert: impl FnMut(&mut S, &'v Value<'t>) -> bool,
     mut found: impl FnMut(usize),
 ) {
     if items.len() < HASH_FROM {

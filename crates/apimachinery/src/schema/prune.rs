@@ -1,23 +1,21 @@
 //! Removal of unknown fields.
 
-use serde_json::{Map, Value};
-
 use super::path::Path;
 use super::{Additional, JsonType, Node, Resource};
-use crate::json::MAX_REPORTED_FIELDS;
+use crate::json::{MAX_REPORTED_FIELDS, Map, Value};
 use crate::meta;
 
 /// Below this every whole number of a float is exact: 2^53.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-pub(super) fn prune(root: &Node, object: &mut Value) -> Vec<String> {
+pub(super) fn prune(root: &Node, object: &mut Value<'_>) -> Vec<String> {
     let mut unknown = Vec::new();
     prune_value(Some(root), object, &Path::Root, &mut unknown);
     unknown
 }
 
 /// Without a node nothing inside is known.
-fn prune_value(node: Option<&Node>, value: &mut Value, path: &Path<'_>, unknown: &mut Vec<String>) {
+fn prune_value(node: Option<&Node>, value: &mut Value<'_>, path: &Path<'_>, unknown: &mut Vec<String>) {
     match value {
         Value::Object(map) => prune_object(node, map, path, unknown),
         Value::Array(items) => {
@@ -44,7 +42,7 @@ fn prune_value(node: Option<&Node>, value: &mut Value, path: &Path<'_>, unknown:
     }
 }
 
-fn prune_object(node: Option<&Node>, map: &mut Map<String, Value>, path: &Path<'_>, unknown: &mut Vec<String>) {
+fn prune_object(node: Option<&Node>, map: &mut Map<'_>, path: &Path<'_>, unknown: &mut Vec<String>) {
     let keeps_all = node.is_some_and(|n| n.preserve_unknown || matches!(n.additional, Additional::Any));
     if keeps_all && node.is_some_and(|n| n.properties.is_empty() && n.resource.is_none()) {
         return;
@@ -72,7 +70,7 @@ fn prune_object(node: Option<&Node>, map: &mut Map<String, Value>, path: &Path<'
 fn prune_embedded_metadata(
     node: Option<&Node>,
     key: &str,
-    value: &mut Value,
+    value: &mut Value<'_>,
     path: &Path<'_>,
     unknown: &mut Vec<String>,
 ) {

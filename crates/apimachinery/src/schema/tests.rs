@@ -1,24 +1,23 @@
-use serde_json::json;
-
 use super::*;
+use crate::json;
 
-fn compile(schema: Value) -> StructuralSchema {
-    StructuralSchema::from_openapi(&schema, "s").unwrap()
+fn compile(schema: Value<'static>) -> StructuralSchema {
+    StructuralSchema::from_openapi(&schema.into(), "s").unwrap()
 }
 
-fn spec(schema: Value) -> StructuralSchema {
+fn spec(schema: Value<'static>) -> StructuralSchema {
     compile(json!({"type": "object", "properties": {"spec": schema}}))
 }
 
-fn problems(schema: Value) -> Vec<String> {
-    StructuralSchema::from_openapi(&schema, "s")
+fn problems(schema: Value<'static>) -> Vec<String> {
+    StructuralSchema::from_openapi(&schema.into(), "s")
         .unwrap_err()
         .iter()
         .map(ToString::to_string)
         .collect()
 }
 
-fn check(schema: Value, value: Value) -> Vec<String> {
+fn check(schema: Value<'static>, value: Value<'static>) -> Vec<String> {
     spec(schema)
         .validate(&json!({"spec": value}))
         .iter()
@@ -378,7 +377,7 @@ fn fields_tell_their_type() {
 fn long_keys_and_values_do_not_swell_the_errors() {
     let schema =
         spec(json!({"type": "object", "additionalProperties": {"type": "array", "items": {"type": "integer"}}}));
-    let mut map = serde_json::Map::new();
+    let mut map = json::Map::new();
     map.insert("k".repeat(1_000_000), Value::Array(vec![json!("x"); 1000]));
     let errors = schema.validate(&json!({"spec": map}));
     assert!(errors.iter().map(|e| e.to_string().len()).sum::<usize>() < 200_000);

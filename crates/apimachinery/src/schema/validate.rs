@@ -2,15 +2,16 @@
 
 use std::cmp::Ordering;
 
-use serde_json::{Map, Number, Value};
+use serde_json::Number;
 
 use super::path::Path;
 use super::{Additional, Bound, JsonType, Node, Resource, Rules, lists};
 use crate::field::{FieldError, FieldErrorKind, MAX_SHOWN_BYTES};
 use crate::go;
+use crate::json::{Map, Value};
 use crate::meta;
 
-pub(super) fn validate(root: &Node, object: &Value) -> Vec<FieldError> {
+pub(super) fn validate(root: &Node, object: &Value<'_>) -> Vec<FieldError> {
     let mut errors = Errors::new(super::MAX_ERRORS);
     check(root, object, &Path::Root, &mut errors);
     lists::check(root, object, &Path::Root, &mut errors);
@@ -47,7 +48,7 @@ impl Errors {
     }
 
     /// An `Invalid` error whose detail is the path and a phrase: `spec.size in body should be …`.
-    fn invalid(&mut self, path: &Path<'_>, value: impl FnOnce() -> Value, phrase: impl FnOnce() -> String) {
+    fn invalid(&mut self, path: &Path<'_>, value: impl FnOnce() -> Value<'static>, phrase: impl FnOnce() -> String) {
         self.push(|| {
             let path = path.render();
             let detail = format!("{path} in body {}", phrase());
@@ -61,7 +62,7 @@ fn named(path: String) -> String {
     if path.is_empty() { "<nil>".to_owned() } else { path }
 }
 
-fn check(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Errors) {
+fn check(node: &Node, value: &Value<'_>, path: &Path<'_>, errors: &mut Errors) {
     if errors.is_full() || (value.is_null() && node.nullable) {
         return;
     }
@@ -82,13 +83,18 @@ fn check(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-fn check_allowed(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Errors) {
-    if let Some(allowed) = node.rules.allowed.as_ref().filter(|allowed| !allowed.contains(value)) {
+fn check_allowed(node: &Node, value: &Value<'_>, path: &Path<'_>, errors: &mut Errors) {
+    if let Some(allowed) = node
+        .rules
+        .allowed
+        .as_ref()
+        .filter(|allowed| !allowed.iter().any(|one| one == value))
+    {
         errors.push(|| not_allowed(path, value, allowed));
     }
 }
 
-fn has_type(node: &Node, value: &Value) -> bool {
+fn has_type(node: &Node, value: &Value<'_>) -> bool {
     if node.int_or_string {
         return value.is_string() || is_integer(value);
     }
@@ -104,12 +110,12 @@ fn has_type(node: &Node, value: &Value) -> bool {
 }
 
 /// A whole number, whether it was written as one (`1`) or not (`1.0`), as far as a float is exact.
-fn is_integer(value: &Value) -> bool {
+fn is_integer(value: &Value<'_>) -> bool {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|f| f.fract() == 0.0 && f.abs() <= EXACT)
 }
 
-fn type_name(value: &Value) -> &'static str {
+fn type_name(value: &Value<'_>) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
@@ -121,7 +127,7 @@ fn type_name(value: &Value) -> &'static str {
     }
 }
 
-fn type_error(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Errors) {
+fn type_error(node: &Node, value: &Value<'_>, path: &Path<'_>, errors: &mut Errors) {
     let expected = if node.int_or_string {
         "integer,string"
     } else {
@@ -135,7 +141,7 @@ fn type_error(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Errors) 
     });
 }
 
-fn not_allowed(path: &Path<'_>, value: &Value, allowed: &[Value]) -> FieldError {
+fn not_allowed(path: &Path<'_>, value: &Value<'_>, allowed: &[Value<'_>]) -> FieldError {
     let texts: Vec<String> = allowed
         .iter()
         .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
@@ -145,20 +151,20 @@ fn not_allowed(path: &Path<'_>, value: &Value, allowed: &[Value]) -> FieldError 
 }
 
 /// A value as an error shows it: a long one is cut, or only its type is named.
-fn shown(value: &Value) -> Value {
+fn shown(value: &Value<'_>) -> Value<'static> {
     match value {
-        Value::String(text) => Value::String(go::cut(text, MAX_SHOWN_BYTES).into_owned()),
+        Value::String(text) => Value::from(go::cut(text, MAX_SHOWN_BYTES).into_owned()),
         Value::Array(_) | Value::Object(_) if value.to_string().len() > MAX_SHOWN_BYTES => {
-            Value::String(type_name(value).to_owned())
+            Value::from(type_name(value))
         }
-        other => other.clone(),
+        other => other.clone().into_owned(),
     }
 }
 
 /// The first of length, pattern and format that does not hold.
 fn check_text(rules: &Rules, text: &str, path: &Path<'_>, errors: &mut Errors) {
     let cut = || go::cut(text, MAX_SHOWN_BYTES);
-    let value = || Value::String(cut().into_owned());
+    let value = || Value::from(cut().into_owned());
     if let Some(max) = rules.max_length.filter(|max| longer_than(text, *max)) {
         return errors.push(|| FieldError::too_long(named(path.render()), max));
     }
@@ -242,7 +248,7 @@ fn is_multiple(number: &Number, factor: &Number) -> bool {
     }
 }
 
-fn check_items(node: &Node, items: &[Value], path: &Path<'_>, errors: &mut Errors) {
+fn check_items(node: &Node, items: &[Value<'_>], path: &Path<'_>, errors: &mut Errors) {
     let count = items.len() as u64;
     if let Some(child) = &node.items {
         for (i, item) in items.iter().enumerate() {
@@ -257,7 +263,7 @@ fn check_items(node: &Node, items: &[Value], path: &Path<'_>, errors: &mut Error
     }
 }
 
-fn check_object(node: &Node, map: &Map<String, Value>, path: &Path<'_>, errors: &mut Errors) {
+fn check_object(node: &Node, map: &Map<'_>, path: &Path<'_>, errors: &mut Errors) {
     let count = map.len() as u64;
     if let Some(min) = node.rules.min_properties.filter(|min| count < *min) {
         errors.invalid(
@@ -269,7 +275,7 @@ fn check_object(node: &Node, map: &Map<String, Value>, path: &Path<'_>, errors: 
     if let Some(max) = node.rules.max_properties.filter(|max| count > *max) {
         errors.push(|| FieldError::too_many(named(path.render()), count, max));
     }
-    for name in node.rules.required.iter().filter(|name| !map.contains_key(*name)) {
+    for name in node.rules.required.iter().filter(|name| !map.contains_key(name)) {
         errors.push(|| FieldError::required(path.key(name).render(), ""));
     }
     if node.resource == Some(Resource::Embedded) {
@@ -286,7 +292,7 @@ fn check_object(node: &Node, map: &Map<String, Value>, path: &Path<'_>, errors: 
 }
 
 /// An embedded resource names its kind and has sound metadata.
-fn check_embedded(map: &Map<String, Value>, path: &Path<'_>, errors: &mut Errors) {
+fn check_embedded(map: &Map<'_>, path: &Path<'_>, errors: &mut Errors) {
     for name in ["apiVersion", "kind"] {
         if map.get(name).and_then(Value::as_str).is_none_or(str::is_empty) {
             errors.push(|| FieldError::required(path.key(name).render(), "must not be empty"));
@@ -311,7 +317,7 @@ fn check_embedded(map: &Map<String, Value>, path: &Path<'_>, errors: &mut Errors
     errors.append(found);
 }
 
-fn check_branches(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Errors) {
+fn check_branches(node: &Node, value: &Value<'_>, path: &Path<'_>, errors: &mut Errors) {
     let Some(branches) = &node.branches else { return };
     let say = |errors: &mut Errors, text: &str| {
         errors.push(|| FieldError::invalid("<nil>", "", format!("\"{}\" {text}", path.render())));
@@ -361,11 +367,11 @@ fn check_branches(node: &Node, value: &Value, path: &Path<'_>, errors: &mut Erro
     }
 }
 
-fn is_valid(node: &Node, value: &Value, path: &Path<'_>) -> bool {
+fn is_valid(node: &Node, value: &Value<'_>, path: &Path<'_>) -> bool {
     failures(node, value, path, 1).is_empty()
 }
 
-fn failures(node: &Node, value: &Value, path: &Path<'_>, limit: usize) -> Vec<FieldError> {
+fn failures(node: &Node, value: &Value<'_>, path: &Path<'_>, limit: usize) -> Vec<FieldError> {
     let mut errors = Errors::new(limit);
     check(node, value, path, &mut errors);
     errors.list

@@ -1,7 +1,7 @@
 //! Laws that hold for any input.
 
 use apimachinery::field_selector::{FieldOperator, FieldSelector, FieldTerm};
-use apimachinery::json::parse_strict;
+use apimachinery::json::{self, Value, parse_strict};
 use apimachinery::jsonpath::JsonPath;
 use apimachinery::label_selector::{LabelSelector, Operator, Requirement};
 use apimachinery::list::ContinueToken;
@@ -9,23 +9,29 @@ use apimachinery::patch::{JsonPatch, merge_patch};
 use apimachinery::request_info::RequestInfo;
 use apimachinery::schema::StructuralSchema;
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Any JSON of a few levels, with few keys so that they meet.
-fn any_json() -> impl Strategy<Value = Value> {
+fn any_json() -> impl Strategy<Value = Value<'static>> {
+    any_serde_json().prop_map(Value::from)
+}
+
+/// The same as serde_json has it.
+fn any_serde_json() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(serde_json::Value::from),
+        any::<i64>().prop_map(serde_json::Value::from),
         any::<f64>()
             .prop_filter("JSON has finite numbers", |f| f.is_finite())
-            .prop_map(Value::from),
-        ".{0,6}".prop_map(Value::from),
+            .prop_map(serde_json::Value::from),
+        ".{0,6}".prop_map(serde_json::Value::from),
     ];
     leaf.prop_recursive(4, 40, 5, |inner| {
         prop_oneof![
-            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::btree_map("[a-d]", inner, 0..5).prop_map(|map| Value::Object(map.into_iter().collect())),
+            prop::collection::vec(inner.clone(), 0..5).prop_map(serde_json::Value::from),
+            prop::collection::btree_map("[a-d]", inner, 0..5)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
         ]
     })
 }
@@ -64,26 +70,77 @@ fn requirement() -> impl Strategy<Value = Requirement> {
     (key(), operator).prop_map(|(key, operator)| Requirement { key, operator })
 }
 
+/// The same value, or the same kind of error.
+fn read_alike(bytes: &[u8]) -> Result<(), TestCaseError> {
+    let read = parse_strict(bytes).map(|(value, _)| serde_json::Value::from(value));
+    match (read, serde_json::from_slice::<serde_json::Value>(bytes)) {
+        (Ok(read), Ok(expected)) => prop_assert_eq!(read, expected),
+        // Bytes that are no text are found first here, wherever they stand.
+        (Err(_), Err(_)) if std::str::from_utf8(bytes).is_err() => {}
+        (Err(error), Err(expected)) if expected.is_eof() => {
+            prop_assert_eq!(error.problem, json::Problem::UnexpectedEnd)
+        }
+        (Err(error), Err(_)) => prop_assert_eq!(error.problem, json::Problem::Syntax),
+        (read, expected) => prop_assert!(false, "{:?} where serde_json has {:?}", read, expected),
+    }
+    Ok(())
+}
+
 proptest! {
     #[test]
-    fn reading_what_was_written_gives_the_same(value in any_json()) {
-        let text = serde_json::to_vec(&value).unwrap();
-        let expected: Value = serde_json::from_slice(&text).unwrap();
-        let (read, duplicates) = parse_strict(&text).unwrap();
-        prop_assert_eq!(read, expected);
-        prop_assert!(duplicates.is_empty());
+    fn what_is_read_prints_as_serde_json_prints_it(value in any_serde_json()) {
+        for text in [serde_json::to_vec(&value).unwrap(), serde_json::to_vec_pretty(&value).unwrap()] {
+            let expected: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            let (read, duplicates) = parse_strict(&text).unwrap();
+            prop_assert!(duplicates.is_empty());
+            let mut printed = Vec::new();
+            read.write(&mut printed);
+            prop_assert_eq!(&printed, &serde_json::to_vec(&expected).unwrap());
+            prop_assert_eq!(&read, &Value::from(expected.clone()));
+            prop_assert_eq!(serde_json::to_vec(&read).unwrap(), printed);
+            prop_assert_eq!(serde_json::Value::from(read), expected);
+        }
     }
 
     #[test]
     fn any_bytes_are_read_like_serde_json_reads_them(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-        let expected: Option<Value> = serde_json::from_slice(&bytes).ok();
-        prop_assert_eq!(parse_strict(&bytes).ok().map(|(value, _)| value), expected);
+        read_alike(&bytes)?;
     }
 
     #[test]
     fn texts_near_json_are_read_like_serde_json_reads_them(text in "[\\[\\]{}:,\"0-9eE.+\\-a \\\\utrfnl]{0,24}") {
-        let expected: Option<Value> = serde_json::from_str(&text).ok();
-        prop_assert_eq!(parse_strict(text.as_bytes()).ok().map(|(value, _)| value), expected);
+        read_alike(text.as_bytes())?;
+    }
+
+    #[test]
+    fn texts_with_escapes_are_read_like_serde_json_reads_them(text in r#""([ -~é\n]|\\["\\/bfnrtux]|\\u[d0][8-f0][0-9a-fA-F]{1,2}){0,20}"?"#) {
+        read_alike(text.as_bytes())?;
+    }
+
+    #[test]
+    fn numbers_are_kept_as_serde_json_keeps_them(text in "-?[0-9]{0,25}(\\.[0-9]{0,20})?([eE][+-]?[0-9]{0,4})?") {
+        read_alike(text.as_bytes())?;
+    }
+
+    #[test]
+    fn json_with_a_byte_changed_is_read_like_serde_json_reads_it(value in any_serde_json(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut text = serde_json::to_vec(&value).unwrap();
+        let at = at.index(text.len());
+        text[at] = byte;
+        read_alike(&text)?;
+        read_alike(&text[..at])?;
+    }
+
+    #[test]
+    fn of_a_key_that_stands_twice_the_last_value_counts_and_it_is_reported(keys in prop::collection::vec("[a-z]{1,2}", 0..200)) {
+        let members: Vec<String> = keys.iter().enumerate().map(|(i, key)| format!("\"{key}\":{i}")).collect();
+        let text = format!("{{{}}}", members.join(","));
+        let (read, duplicates) = parse_strict(text.as_bytes()).unwrap();
+        prop_assert_eq!(serde_json::Value::from(read), serde_json::from_str::<serde_json::Value>(&text).unwrap());
+        let mut seen = std::collections::BTreeSet::new();
+        let expected: Vec<&String> = keys.iter().filter(|key| !seen.insert(*key)).take(json::MAX_REPORTED_FIELDS).collect();
+        let paths: Vec<&String> = duplicates.iter().map(|duplicate| &duplicate.path).collect();
+        prop_assert_eq!(paths, expected);
     }
 
     #[test]
@@ -98,16 +155,16 @@ proptest! {
     fn an_empty_merge_patch_changes_no_object(target in any_json()) {
         prop_assume!(target.is_object());
         let mut patched = target.clone();
-        merge_patch(&mut patched, json!({}));
+        merge_patch(&mut patched, json!({}).into());
         prop_assert_eq!(patched, target);
     }
 
     #[test]
     fn a_json_patch_never_panics(document in any_json(), ops in prop::collection::vec(
         ("add|remove|replace|move|copy|test", "(/[a-d0-2-]){0,4}", "(/[a-d0-2-]){0,4}", any_json()), 0..6)) {
-        let patch: Vec<Value> =
+        let patch: Vec<_> =
             ops.into_iter().map(|(op, from, path, value)| json!({"op": op, "from": from, "path": path, "value": value})).collect();
-        let _ = JsonPatch::parse(&Value::Array(patch)).unwrap().apply(document);
+        let _ = JsonPatch::parse(&patch.into()).unwrap().apply(document);
     }
 
     #[test]
@@ -130,7 +187,7 @@ proptest! {
     }
 
     #[test]
-    fn any_json_is_a_schema_or_not_but_never_a_panic(schema in any_json()) {
+    fn any_json_is_a_schema_or_not_but_never_a_panic(schema in any_serde_json()) {
         let _ = StructuralSchema::from_openapi(&schema, "s");
         let _ = StructuralSchema::from_openapi(&json!({"type": "object", "properties": schema}), "s");
     }

@@ -4,17 +4,18 @@
 use apimachinery::crd::CustomResourceDefinition;
 use apimachinery::field::FieldError;
 use apimachinery::field_selector::FieldSelector;
+use apimachinery::json::Value;
 use apimachinery::label_selector::LabelSelector;
 use apimachinery::list::ListOptions;
 use apimachinery::meta::{self, MetadataRules, NameRule};
 use apimachinery::status::{FailedPrecondition, Kind, Resource, Status};
-use serde_json::{Value, json};
+use serde_json::json;
 
-fn recorded() -> Value {
+fn recorded() -> serde_json::Value {
     serde_json::from_str(include_str!("recorded.json")).unwrap()
 }
 
-fn request(name: &str) -> Value {
+fn request(name: &str) -> serde_json::Value {
     recorded()["requests"][name].clone()
 }
 
@@ -39,8 +40,9 @@ fn config_map(name: &str, errors: Vec<FieldError>) -> Status {
     Status::invalid(&Kind::new("", "ConfigMap"), name, errors)
 }
 
-fn meta_errors(object: &Value, name: NameRule, strict_finalizers: bool) -> Vec<FieldError> {
-    let mut meta = meta::of(object).unwrap().clone();
+fn meta_errors(object: &serde_json::Value, name: NameRule, strict_finalizers: bool) -> Vec<FieldError> {
+    let object = Value::from(object.clone());
+    let mut meta = meta::of(&object).unwrap().clone();
     meta::decode(&mut meta, "metadata").unwrap();
     let namespaced = meta.contains_key("namespace");
     meta::validate_metadata(
@@ -209,8 +211,8 @@ fn answers_about_metadata() {
         &Status::invalid(&Kind::new("apps", "Deployment"), "d", errors),
     );
     // The real server says it twice among the causes.
-    let old = json!({"name": "fz", "deletionTimestamp": "2026-11-21T07:40:53Z", "finalizers": ["a.b/c"]});
-    let new = json!({"name": "fz", "deletionTimestamp": "2026-11-21T07:40:53Z", "finalizers": ["a.b/c", "d.e/f"]});
+    let old = apimachinery::json!({"name": "fz", "deletionTimestamp": "2026-11-21T07:40:53Z", "finalizers": ["a.b/c"]});
+    let new = apimachinery::json!({"name": "fz", "deletionTimestamp": "2026-11-21T07:40:53Z", "finalizers": ["a.b/c", "d.e/f"]});
     let errors = meta::validate_metadata_update(old.as_object().unwrap(), new.as_object().unwrap());
     same("new_finalizer", &config_map("fz", [errors.clone(), errors].concat()));
 }
@@ -266,7 +268,7 @@ fn definition() -> CustomResourceDefinition {
 fn answers_about_widgets() {
     let schema = definition().storage_version().schema.clone();
     for name in ["widget_many", "widget_type", "widget_required", "widget_no_spec"] {
-        let mut object = request(name);
+        let mut object = Value::from(request(name));
         assert!(schema.prune(&mut object).is_empty());
         schema.default(&mut object);
         let errors = schema.validate(&object);
@@ -284,11 +286,13 @@ fn answers_about_widgets() {
 #[test]
 fn widgets_are_stored_as_recorded() {
     let schema = definition().storage_version().schema.clone();
-    let mut junk =
-        json!({"metadata": {"name": "a"}, "spec": {"size": 3, "junk": 1}, "status": {"phase": "X"}, "extra": 1});
+    let mut junk = apimachinery::json!({"metadata": {"name": "a"}, "spec": {"size": 3, "junk": 1}, "status": {"phase": "X"}, "extra": 1});
     assert_eq!(schema.prune(&mut junk), ["extra", "spec.junk"]);
-    let mut nulls = json!({"metadata": {"name": "nul"}, "spec": {"size": 1, "color": null, "nul": null}});
+    let mut nulls = apimachinery::json!({"metadata": {"name": "nul"}, "spec": {"size": 1, "color": null, "nul": null}});
     schema.default(&mut nulls);
-    assert_eq!(nulls["spec"], json!({"color": "red", "nul": null, "size": 1}));
+    assert_eq!(
+        nulls["spec"],
+        apimachinery::json!({"color": "red", "nul": null, "size": 1})
+    );
     assert!(schema.validate(&nulls).is_empty());
 }

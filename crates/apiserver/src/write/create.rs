@@ -1,12 +1,12 @@
 //! Create.
 
+use apimachinery::json::Value;
 use apimachinery::meta::{self, Create};
 use apimachinery::status::Status;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use jiff::Timestamp;
 use objectstore::Compare;
-use serde_json::Value;
 
 use super::commit::{self, Change, Committed};
 use super::kinds;
@@ -153,7 +153,7 @@ async fn prepare(
 }
 
 /// The name that a body gives, before anything is known of its form.
-fn given_name(object: &Value) -> &str {
+fn given_name<'v>(object: &'v Value<'_>) -> &'v str {
     object
         .pointer("/metadata/name")
         .and_then(Value::as_str)
@@ -161,7 +161,7 @@ fn given_name(object: &Value) -> &str {
 }
 
 /// What the server puts into a new object. Whether its name was generated.
-fn fill_in(target: &Target, object: &mut Value, name: Option<&str>) -> Result<bool, Failure> {
+fn fill_in(target: &Target, object: &mut Value<'_>, name: Option<&str>) -> Result<bool, Failure> {
     if target.version().status
         && target.resource.rules.special != crate::builtin::Special::Namespace
         && let Some(members) = object.as_object_mut()
@@ -198,7 +198,7 @@ fn random_numbers() -> impl FnMut() -> u32 {
 }
 
 fn taken(target: &Target, name: &str, existing: &Stored) -> Result<Status, Failure> {
-    let deleting = meta::is_being_deleted(&existing.metadata()?);
+    let deleting = meta::is_being_deleted(&existing.metadata().members()?);
     let id = &target.resource.id;
     Ok(if deleting {
         Status::being_deleted(id, name)

@@ -1,5 +1,6 @@
 //! Delete and deletecollection.
 
+use apimachinery::json::Value;
 use apimachinery::list::ListOptions;
 use apimachinery::meta;
 use apimachinery::status::{FailedPrecondition, ListMeta, Status};
@@ -8,7 +9,6 @@ use futures::{FutureExt as _, StreamExt as _};
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 use objectstore::{Compare, Entry, Revision};
-use serde_json::Value;
 
 use super::commit::{self, Change, Committed};
 use super::create::Request;
@@ -151,7 +151,8 @@ pub(crate) async fn one(server: &Server, target: &Target, options: &DeleteOption
 fn next(target: &Target, entry: &Entry, options: &DeleteOptions) -> Result<(Deleted, Option<Change>), Failure> {
     let resource = &target.resource;
     let stored = render::current(target.version(), &Stored::read(entry.value.clone())?)?.into_owned();
-    let mut object = Value::Object(stored.object(&target.version().opening, entry.modified)?);
+    let text = stored.object(&target.version().opening, entry.modified);
+    let mut object = text.value()?;
     let index = object::index_entries(resource, &target.namespace, &target.name, &object);
     check_preconditions(target, &object, entry.modified, options)?;
     if options.background {
@@ -190,7 +191,7 @@ fn next(target: &Target, entry: &Entry, options: &DeleteOptions) -> Result<(Dele
 
 fn check_preconditions(
     target: &Target,
-    object: &Value,
+    object: &Value<'_>,
     modified: Revision,
     options: &DeleteOptions,
 ) -> Result<(), Failure> {
@@ -216,7 +217,7 @@ fn check_preconditions(
 }
 
 /// A background delete takes back an earlier wish to wait for dependents or to keep them.
-fn remove_collection_finalizers(object: &mut Value) -> Result<(), Failure> {
+fn remove_collection_finalizers(object: &mut Value<'_>) -> Result<(), Failure> {
     let metadata = object::metadata_mut(object)?;
     let Some(Value::Array(finalizers)) = metadata.get_mut("finalizers") else {
         return Ok(());

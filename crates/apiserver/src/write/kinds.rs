@@ -2,6 +2,8 @@
 
 use apimachinery::crd::CustomResourceDefinition;
 use apimachinery::field::{self, FieldError};
+use apimachinery::json;
+use apimachinery::json::{Map, Value};
 use apimachinery::meta;
 use apimachinery::status::Status;
 use base64::Engine as _;
@@ -9,7 +11,6 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use jiff::Timestamp;
 use objectstore::Write;
-use serde_json::{Map, Value, json};
 
 use super::object;
 use crate::builtin::{self, Special};
@@ -52,7 +53,7 @@ impl From<Vec<FieldError>> for More {
 }
 
 /// Completes and checks a new object.
-pub(crate) fn prepare_create(server: &Server, target: &Target, new: &mut Value) -> Result<More, Failure> {
+pub(crate) fn prepare_create(server: &Server, target: &Target, new: &mut Value<'_>) -> Result<More, Failure> {
     Ok(match target.resource.rules.special {
         Special::Plain | Special::Custom => More::default(),
         Special::Namespace => {
@@ -66,23 +67,23 @@ pub(crate) fn prepare_create(server: &Server, target: &Target, new: &mut Value) 
                 "spec".to_owned(),
                 json!({"finalizers": finalizers.unwrap_or_else(|| vec![NAMESPACE_FINALIZER.into()])}),
             );
-            members.insert("status".to_owned(), json!({"phase": "Active"}));
+            members.insert("status", json!({"phase": "Active"}));
             name_label(new)?;
             More::default()
         }
         Special::Secret => secret(new, None)?.into(),
         Special::ConfigMap => config_map(new, None)?.into(),
         Special::Event => event(new).into(),
-        Special::Definition => new_definition(server, new)?,
+        Special::Definition => edit_definition(new, |new| new_definition(server, new)),
     })
 }
 
 /// Completes and checks a changed object.
-pub(crate) fn prepare_update(
+pub(crate) fn prepare_update<'t>(
     server: &Server,
     target: &Target,
-    old: Option<&Value>,
-    new: &mut Value,
+    old: Option<&Value<'t>>,
+    new: &mut Value<'t>,
 ) -> Result<More, Failure> {
     let Some(old) = old else { return Ok(More::default()) };
     Ok(match target.resource.rules.special {
@@ -90,7 +91,7 @@ pub(crate) fn prepare_update(
         Special::Namespace => {
             if target.subresource == Subresource::None {
                 let spec = old.get("spec").cloned().unwrap_or_else(|| json!({}));
-                new.as_object_mut().ok_or(Damaged)?.insert("spec".to_owned(), spec);
+                new.as_object_mut().ok_or(Damaged)?.insert("spec", spec);
             }
             name_label(new)?;
             More::default()
@@ -98,7 +99,10 @@ pub(crate) fn prepare_update(
         Special::Secret => secret(new, Some(old))?.into(),
         Special::ConfigMap => config_map(new, Some(old))?.into(),
         Special::Event => event(new).into(),
-        Special::Definition if target.subresource == Subresource::None => changed_definition(server, old, new)?,
+        Special::Definition if target.subresource == Subresource::None => {
+            let old = old.clone().into();
+            edit_definition(new, |new| changed_definition(server, &old, new))
+        }
         Special::Definition => More::default(),
     })
 }
@@ -116,7 +120,7 @@ pub(crate) fn may_be_deleted(resource: &Resource, name: &str) -> Result<(), Stat
 }
 
 /// Whether an object without finalizers in its metadata may go.
-pub(crate) fn may_go(resource: &Resource, object: &Value) -> bool {
+pub(crate) fn may_go(resource: &Resource, object: &Value<'_>) -> bool {
     resource.rules.special != Special::Namespace
         || object
             .pointer("/spec/finalizers")
@@ -125,23 +129,23 @@ pub(crate) fn may_go(resource: &Resource, object: &Value) -> bool {
 }
 
 /// Changes an object whose deletion begins.
-pub(crate) fn prepare_delete(resource: &Resource, object: &mut Value) -> Result<(), Failure> {
+pub(crate) fn prepare_delete(resource: &Resource, object: &mut Value<'_>) -> Result<(), Failure> {
     if meta::is_being_deleted(object::metadata(object)?) {
         return Ok(());
     }
     match resource.rules.special {
         Special::Namespace if !may_go(resource, object) => {
-            object["status"]["phase"] = "Terminating".into();
+            object::set_path(object, ".status.phase", "Terminating".into());
         }
         Special::Definition => {
             let metadata = object::metadata_mut(object)?;
-            let finalizers = metadata.entry("finalizers").or_insert_with(|| json!([]));
+            let finalizers = metadata.get_or_insert("finalizers", Vec::<Value>::new());
             if let Some(finalizers) = finalizers.as_array_mut()
                 && !finalizers.iter().any(|finalizer| finalizer == CLEANUP_FINALIZER)
             {
                 finalizers.push(CLEANUP_FINALIZER.into());
             }
-            CustomResourceDefinition::terminate(object, &now());
+            edit_definition(object, |object| CustomResourceDefinition::terminate(object, &now()));
         }
         _ => {}
     }
@@ -149,11 +153,11 @@ pub(crate) fn prepare_delete(resource: &Resource, object: &mut Value) -> Result<
 }
 
 /// Marks an object that something still holds. What owns content says only when its deletion began.
-pub(crate) fn mark_deleted(resource: &Resource, metadata: &mut Map<String, Value>, now: Timestamp) {
+pub(crate) fn mark_deleted(resource: &Resource, metadata: &mut Map<'_>, now: Timestamp) {
     if !owns_content(resource) {
         meta::mark_deleted(metadata, now);
     } else if !meta::is_being_deleted(metadata) {
-        metadata.insert("deletionTimestamp".to_owned(), meta::format_timestamp(now).into());
+        metadata.insert("deletionTimestamp", meta::format_timestamp(now));
     }
 }
 
@@ -200,31 +204,32 @@ fn now() -> String {
 }
 
 /// Every namespace carries its name as a label.
-fn name_label(namespace: &mut Value) -> Result<(), Failure> {
+fn name_label(namespace: &mut Value<'_>) -> Result<(), Failure> {
     let metadata = object::metadata_mut(namespace)?;
     let name = meta::text(metadata, "name").to_owned();
-    let labels = metadata.entry("labels").or_insert_with(|| json!({}));
+    let labels = metadata.get_or_insert("labels", Map::new());
     if let Some(labels) = labels.as_object_mut() {
-        labels.insert("kubernetes.io/metadata.name".to_owned(), name.into());
+        labels.insert("kubernetes.io/metadata.name", name);
     }
     Ok(())
 }
 
-fn secret(new: &mut Value, old: Option<&Value>) -> Result<Vec<FieldError>, Failure> {
+fn secret(new: &mut Value<'_>, old: Option<&Value<'_>>) -> Result<Vec<FieldError>, Failure> {
     let members = new.as_object_mut().ok_or(Damaged)?;
     if let Some(Value::Object(plain)) = members.remove("stringData")
         && !plain.is_empty()
     {
-        let data = members.entry("data").or_insert_with(|| json!({}));
-        for (name, value) in plain {
-            if let (Some(data), Some(text)) = (data.as_object_mut(), value.as_str()) {
-                data.insert(name, STANDARD.encode(text).into());
-            }
+        let encoded: Map<'_> = plain
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, STANDARD.encode(value.as_str()?).into())))
+            .collect();
+        if let Value::Object(data) = members.get_or_insert("data", Map::new()) {
+            data.merge(encoded, |_, encoded| Some(encoded));
         }
     }
     if members.get("type").and_then(Value::as_str).is_none_or(str::is_empty) {
         // Also where the old one has another type, which is a change then.
-        members.insert("type".to_owned(), "Opaque".into());
+        members.insert("type", "Opaque");
     }
     let mut errors = Vec::new();
     let mut bytes = 0;
@@ -246,18 +251,18 @@ fn secret(new: &mut Value, old: Option<&Value>) -> Result<Vec<FieldError>, Failu
 }
 
 /// A map without members is not stored.
-fn leave_out_empty(object: &mut Value, maps: &[&str]) -> Result<(), Damaged> {
+fn leave_out_empty(object: &mut Value<'_>, maps: &[&str]) -> Result<(), Damaged> {
     let members = object.as_object_mut().ok_or(Damaged)?;
     for map in maps {
-        if members.get(*map).and_then(Value::as_object).is_some_and(Map::is_empty) {
-            members.remove(*map);
+        if members.get(map).and_then(Value::as_object).is_some_and(Map::is_empty) {
+            members.remove(map);
         }
     }
     Ok(())
 }
 
 /// What a Secret of a well-known type must hold.
-fn required_keys(secret: &Value, errors: &mut Vec<FieldError>) {
+fn required_keys(secret: &Value<'_>, errors: &mut Vec<FieldError>) {
     let kind = secret.get("type").and_then(Value::as_str).unwrap_or_default();
     let has = |key: &str| secret.get("data").is_some_and(|data| data.get(key).is_some());
     let required = |key: &str| FieldError::required(field::key("data", key), "");
@@ -276,7 +281,7 @@ fn required_keys(secret: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn config_map(new: &mut Value, old: Option<&Value>) -> Result<Vec<FieldError>, Failure> {
+fn config_map(new: &mut Value<'_>, old: Option<&Value<'_>>) -> Result<Vec<FieldError>, Failure> {
     leave_out_empty(new, &["data"])?;
     let mut errors = Vec::new();
     let mut bytes = 0;
@@ -287,14 +292,10 @@ fn config_map(new: &mut Value, old: Option<&Value>) -> Result<Vec<FieldError>, F
             bytes += if map == "data" { text.len() } else { text.len() / 4 * 3 };
         }
     }
-    let both = entries(new, "binaryData")
-        .filter(|(name, _)| new.pointer("/data").and_then(|data| data.get(name.as_str())).is_some());
+    let both =
+        entries(new, "binaryData").filter(|(name, _)| new.pointer("/data").and_then(|data| data.get(name)).is_some());
     errors.extend(both.map(|(name, _)| {
-        FieldError::invalid(
-            field::key("data", name),
-            name.as_str(),
-            "duplicate of key present in binaryData",
-        )
+        FieldError::invalid(field::key("data", name), name, "duplicate of key present in binaryData")
     }));
     too_much(bytes, "", &mut errors);
     if let Some(old) = old {
@@ -305,12 +306,8 @@ fn config_map(new: &mut Value, old: Option<&Value>) -> Result<Vec<FieldError>, F
     Ok(errors)
 }
 
-fn entries<'v>(object: &'v Value, map: &str) -> impl Iterator<Item = (&'v String, &'v Value)> {
-    object
-        .get(map)
-        .and_then(Value::as_object)
-        .into_iter()
-        .flat_map(Map::iter)
+fn entries<'v, 't>(object: &'v Value<'t>, map: &str) -> impl Iterator<Item = (&'v str, &'v Value<'t>)> {
+    object.get(map).and_then(Value::as_object).into_iter().flatten()
 }
 
 fn data_key(path: &str, name: &str, errors: &mut Vec<FieldError>) {
@@ -327,19 +324,19 @@ fn too_much(bytes: usize, path: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn immutable(old: &Value, new: &Value, maps: &[&str], errors: &mut Vec<FieldError>) {
+fn immutable(old: &Value<'_>, new: &Value<'_>, maps: &[&str], errors: &mut Vec<FieldError>) {
     if old.get("immutable") != Some(&Value::Bool(true)) {
         return;
     }
     let changed = maps
         .iter()
         .chain(&["immutable"])
-        .filter(|map| old.get(**map) != new.get(**map));
+        .filter(|map| old.get(map) != new.get(map));
     errors.extend(changed.map(|map| FieldError::forbidden(*map, "field is immutable when `immutable` is set")));
 }
 
 /// An Event lies in the namespace of what it is about; for a cluster-scoped object that is `default`.
-fn event(new: &Value) -> Vec<FieldError> {
+fn event(new: &Value<'_>) -> Vec<FieldError> {
     let text = |at: &str| new.pointer(at).and_then(Value::as_str).unwrap_or_default();
     let (namespace, about) = (text("/metadata/namespace"), text("/involvedObject/namespace"));
     if about == namespace || (about.is_empty() && namespace == "default") {
@@ -352,28 +349,36 @@ fn event(new: &Value) -> Vec<FieldError> {
     )]
 }
 
-fn new_definition(server: &Server, new: &mut Value) -> Result<More, Failure> {
+/// Definitions are rare, and read and changed as what serde_json makes of them.
+fn edit_definition<R>(object: &mut Value<'_>, edit: impl FnOnce(&mut serde_json::Value) -> R) -> R {
+    let mut definition = object.take().into();
+    let result = edit(&mut definition);
+    *object = definition.into();
+    result
+}
+
+fn new_definition(server: &Server, new: &mut serde_json::Value) -> More {
     CustomResourceDefinition::apply_defaults(new);
     let crd = match CustomResourceDefinition::parse(new) {
         Ok(crd) => crd,
-        Err(errors) => return Ok(errors.into()),
+        Err(errors) => return errors.into(),
     };
     accept(server, &crd, new);
     // Its fields are indexed once a selector asks for them.
-    Ok(More::default())
+    More::default()
 }
 
-fn changed_definition(server: &Server, old: &Value, new: &mut Value) -> Result<More, Failure> {
+fn changed_definition(server: &Server, old: &serde_json::Value, new: &mut serde_json::Value) -> More {
     CustomResourceDefinition::apply_defaults(new);
     let crd = match CustomResourceDefinition::parse(new) {
         Ok(crd) => crd,
-        Err(errors) => return Ok(errors.into()),
+        Err(errors) => return errors.into(),
     };
     let errors = CustomResourceDefinition::validate_update(old, new);
     if !errors.is_empty() || old.get("spec") == new.get("spec") {
-        return Ok(errors.into());
+        return errors.into();
     }
-    if !meta::is_being_deleted(object::metadata(old)?) {
+    if old["metadata"].get("deletionTimestamp").is_none() {
         accept(server, &crd, new);
     }
     let before = CustomResourceDefinition::parse(old)
@@ -386,14 +391,14 @@ fn changed_definition(server: &Server, old: &Value, new: &mut Value) -> Result<M
         .iter()
         .filter(|label| !after.contains(label))
         .map(|label| mark(label, INDEX_STALE));
-    Ok(More {
+    More {
         errors,
         writes: removed.collect(),
-    })
+    }
 }
 
 /// Writes into a definition's status whether its names are accepted and it is served.
-fn accept(server: &Server, crd: &CustomResourceDefinition, object: &mut Value) {
+fn accept(server: &Server, crd: &CustomResourceDefinition, object: &mut serde_json::Value) {
     match clash(server, crd) {
         Some(message) => CustomResourceDefinition::reject_names(object, &message, &now()),
         None => CustomResourceDefinition::establish(object, &now()),

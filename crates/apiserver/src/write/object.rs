@@ -2,10 +2,10 @@
 
 use apimachinery::field::FieldError;
 use apimachinery::gvk;
+use apimachinery::json::{Map, Value};
 use apimachinery::meta::{self, MetadataRules, NameRule};
 use apimachinery::status::Status;
 use bytes::Bytes;
-use serde_json::{Map, Value};
 
 use super::options::Validation;
 use super::typed;
@@ -28,7 +28,7 @@ pub(crate) enum Came {
 }
 
 /// Checks that the body is of the kind that the path asks for. A built-in kind need not be named.
-pub(crate) fn check_type(target: &Target, object: &mut Value, came: Came) -> Result<(), Failure> {
+pub(crate) fn check_type(target: &Target, object: &mut Value<'_>, came: Came) -> Result<(), Failure> {
     let (resource, version) = (&target.resource, target.version());
     let members = object
         .as_object_mut()
@@ -37,7 +37,7 @@ pub(crate) fn check_type(target: &Target, object: &mut Value, came: Came) -> Res
     for (name, expected) in [("apiVersion", &version.api_version), ("kind", &resource.kind.kind)] {
         let given = match members.get(name) {
             None | Some(Value::Null) => "",
-            Some(Value::String(text)) => text,
+            Some(Value::String(text)) => text.as_ref(),
             Some(_) => return Err(Status::bad_request(format!("the {name} of the object is no string")).into()),
         };
         // The kind of a custom resource is a rule like others, which are looked at later.
@@ -45,7 +45,7 @@ pub(crate) fn check_type(target: &Target, object: &mut Value, came: Came) -> Res
             continue;
         }
         if given.is_empty() && !custom {
-            members.insert(name.to_owned(), expected.as_str().into());
+            members.insert(name, expected.clone());
             continue;
         }
         if came == Came::Patched && (given.is_empty() || !custom) {
@@ -79,7 +79,7 @@ fn wrong_type(target: &Target, member: &str, given: &str) -> Status {
 /// Returns the warnings about duplicate and unknown fields.
 pub(crate) fn shape(
     target: &Target,
-    object: &mut Value,
+    object: &mut Value<'_>,
     duplicates: &[String],
     validation: Validation,
     came: Came,
@@ -87,7 +87,7 @@ pub(crate) fn shape(
     if let Some(members) = object.as_object_mut()
         && members.get("metadata").is_none_or(Value::is_null)
     {
-        members.insert("metadata".to_owned(), Value::Object(Map::new()));
+        members.insert("metadata", Map::new());
     }
     meta::of(object).ok_or_else(|| undecodable(target, "metadata is not an object", came))?;
     typed::fill(target, object);
@@ -130,9 +130,9 @@ pub(crate) fn undecodable(target: &Target, why: &str, came: Came) -> Status {
 /// Checks an object against its schema and the rules of metadata. `more` are the errors of the kind's own rules.
 pub(crate) fn validate(
     target: &Target,
-    object: &Value,
+    object: &Value<'_>,
     more: Vec<FieldError>,
-    old: Option<&Map<String, Value>>,
+    old: Option<&Map<'_>>,
 ) -> Result<(), Failure> {
     let resource = &target.resource;
     let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
@@ -165,7 +165,7 @@ pub(crate) fn validate(
 }
 
 /// The numbers that a Scale shows must be such that it can.
-fn scale_errors(target: &Target, object: &Value) -> Vec<FieldError> {
+fn scale_errors(target: &Target, object: &Value<'_>) -> Vec<FieldError> {
     let Some(scale) = &target.version().scale else {
         return Vec::new();
     };
@@ -197,7 +197,7 @@ pub(crate) fn rules(resource: &Resource) -> MetadataRules {
 }
 
 /// Everything the API warns about in metadata, for a custom resource; not of what was there already.
-pub(crate) fn metadata_warnings(resource: &Resource, object: &Value, old: Option<&Map<String, Value>>) -> Vec<String> {
+pub(crate) fn metadata_warnings(resource: &Resource, object: &Value<'_>, old: Option<&Map<'_>>) -> Vec<String> {
     if resource.rules.special != Special::Custom {
         return Vec::new();
     }
@@ -210,7 +210,7 @@ pub(crate) fn metadata_warnings(resource: &Resource, object: &Value, old: Option
 }
 
 /// The entries of an object in the indexes that are kept.
-pub(crate) fn index_entries(resource: &Resource, namespace: &str, name: &str, object: &Value) -> Vec<Bytes> {
+pub(crate) fn index_entries(resource: &Resource, namespace: &str, name: &str, object: &Value<'_>) -> Vec<Bytes> {
     resource
         .fields
         .iter()
@@ -224,16 +224,29 @@ pub(crate) fn index_entries(resource: &Resource, namespace: &str, name: &str, ob
 }
 
 /// The metadata of an object that has been shaped.
-pub(crate) fn metadata(object: &Value) -> Result<&Map<String, Value>, Damaged> {
+pub(crate) fn metadata<'v, 't>(object: &'v Value<'t>) -> Result<&'v Map<'t>, Damaged> {
     meta::of(object).ok_or(Damaged)
 }
 
 /// The same, to be changed.
-pub(crate) fn metadata_mut(object: &mut Value) -> Result<&mut Map<String, Value>, Damaged> {
+pub(crate) fn metadata_mut<'v, 't>(object: &'v mut Value<'t>) -> Result<&'v mut Map<'t>, Damaged> {
     meta::of_mut(object).ok_or(Damaged)
 }
 
 /// The members of an object.
-pub(crate) fn members(object: &Value) -> Result<&Map<String, Value>, Damaged> {
+pub(crate) fn members<'v, 't>(object: &'v Value<'t>) -> Result<&'v Map<'t>, Damaged> {
     object.as_object().ok_or(Damaged)
+}
+
+/// Sets the value at a simple path (`.spec.replicas`); what stands in the way and is no object is replaced.
+pub(crate) fn set_path<'t>(object: &mut Value<'t>, path: &str, value: Value<'t>) {
+    let mut place = object;
+    for name in path.split('.').filter(|name| !name.is_empty()) {
+        if !place.is_object() {
+            *place = Map::new().into();
+        }
+        let Value::Object(members) = place else { return };
+        place = members.get_or_insert(name.to_owned(), Value::Null);
+    }
+    *place = value;
 }

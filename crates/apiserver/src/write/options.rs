@@ -1,10 +1,10 @@
 //! Query parameters and bodies of writes.
 
 use apimachinery::field::FieldError;
+use apimachinery::json::{Map, Value};
 use apimachinery::status::{Details, Reason, Status};
 use bytes::Bytes;
 use http::HeaderMap;
-use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 use crate::negotiate::{self, BodyType};
@@ -146,45 +146,45 @@ impl DeleteOptions {
     }
 }
 
-fn from_query(query: &Query<'_>) -> Result<Value, Failure> {
+fn from_query<'q>(query: &'q Query<'_>) -> Result<Value<'q>, Failure> {
     let mut object = Map::new();
     if let Some(seconds) = query.first("gracePeriodSeconds") {
         let seconds: i64 = seconds
             .parse()
             .map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {seconds:?}: invalid syntax")))?;
-        object.insert("gracePeriodSeconds".to_owned(), seconds.into());
+        object.insert("gracePeriodSeconds", seconds);
     }
     if let Some(policy) = query.first("propagationPolicy") {
-        object.insert("propagationPolicy".to_owned(), policy.into());
+        object.insert("propagationPolicy", policy);
     }
     if let Some(orphan) = query.first("orphanDependents") {
-        object.insert("orphanDependents".to_owned(), (orphan == "true").into());
+        object.insert("orphanDependents", orphan == "true");
     }
     let dry_run: Vec<&str> = query.all("dryRun").collect();
     if !dry_run.is_empty() {
-        object.insert("dryRun".to_owned(), dry_run.into());
+        object.insert("dryRun", dry_run);
     }
     Ok(Value::Object(object))
 }
 
-type IsRight = fn(&Value) -> bool;
+type IsRight = fn(&Value<'_>) -> bool;
 
 /// What the members of a delete's options are made of.
 const DELETE_MEMBERS: [(&str, IsRight); 9] = [
-    ("/apiVersion", Value::is_string),
-    ("/kind", Value::is_string),
+    ("/apiVersion", |value| value.is_string()),
+    ("/kind", |value| value.is_string()),
     ("/dryRun", |value| {
         value.as_array().is_some_and(|all| all.iter().all(Value::is_string))
     }),
-    ("/propagationPolicy", Value::is_string),
-    ("/orphanDependents", Value::is_boolean),
-    ("/gracePeriodSeconds", Value::is_i64),
-    ("/preconditions", Value::is_object),
-    ("/preconditions/uid", Value::is_string),
-    ("/preconditions/resourceVersion", Value::is_string),
+    ("/propagationPolicy", |value| value.is_string()),
+    ("/orphanDependents", |value| value.is_boolean()),
+    ("/gracePeriodSeconds", |value| value.is_i64()),
+    ("/preconditions", |value| value.is_object()),
+    ("/preconditions/uid", |value| value.is_string()),
+    ("/preconditions/resourceVersion", |value| value.is_string()),
 ];
 
-fn delete_body(headers: &HeaderMap, body: &Bytes) -> Result<Value, Failure> {
+fn delete_body<'b>(headers: &HeaderMap, body: &'b Bytes) -> Result<Value<'b>, Failure> {
     let object = decode(headers, body)?.value;
     let kind = object.get("kind").and_then(Value::as_str).unwrap_or("DeleteOptions");
     if kind != "DeleteOptions" {
@@ -202,8 +202,8 @@ fn delete_body(headers: &HeaderMap, body: &Bytes) -> Result<Value, Failure> {
 
 /// A request body, read.
 #[derive(Debug)]
-pub(crate) struct Decoded {
-    pub(crate) value: Value,
+pub(crate) struct Decoded<'b> {
+    pub(crate) value: Value<'b>,
     /// `duplicate field "a.b"` for each key that stands twice in an object.
     pub(crate) duplicates: Vec<String>,
 }
@@ -214,7 +214,7 @@ const OBJECT_TYPES: [&str; 2] = ["application/json", "application/yaml"];
 const PATCH_TYPES: [&str; 2] = ["application/json-patch+json", "application/merge-patch+json"];
 
 /// Reads the body of a create, update or delete: a JSON or YAML object.
-pub(crate) fn decode(headers: &HeaderMap, body: &Bytes) -> Result<Decoded, Failure> {
+pub(crate) fn decode<'b>(headers: &HeaderMap, body: &'b Bytes) -> Result<Decoded<'b>, Failure> {
     let decoded = match negotiate::body_type(headers) {
         BodyType::Json => decode_json(body)?,
         BodyType::Yaml => decode_yaml(body)?,
@@ -228,9 +228,9 @@ pub(crate) fn decode(headers: &HeaderMap, body: &Bytes) -> Result<Decoded, Failu
 
 /// A patch.
 #[derive(Debug)]
-pub(crate) enum Patch {
-    Json(apimachinery::patch::JsonPatch),
-    Merge(Decoded),
+pub(crate) enum Patch<'b> {
+    Json(apimachinery::patch::JsonPatch<'b>),
+    Merge(Decoded<'b>),
 }
 
 /// Whether the body is of a type that [`decode_patch`] reads.
@@ -248,7 +248,7 @@ pub(crate) fn check_patch_type(headers: &HeaderMap, custom: bool) -> Result<(), 
 }
 
 /// Reads the body of a patch.
-pub(crate) fn decode_patch(headers: &HeaderMap, body: &Bytes) -> Result<Patch, Failure> {
+pub(crate) fn decode_patch<'b>(headers: &HeaderMap, body: &'b Bytes) -> Result<Patch<'b>, Failure> {
     match negotiate::body_type(headers) {
         BodyType::JsonPatch => {
             let operations = decode_json(body)?.value;
@@ -268,7 +268,7 @@ pub(crate) fn decode_patch(headers: &HeaderMap, body: &Bytes) -> Result<Patch, F
     }
 }
 
-fn decode_json(body: &Bytes) -> Result<Decoded, Failure> {
+fn decode_json(body: &Bytes) -> Result<Decoded<'_>, Failure> {
     let (value, duplicates) =
         apimachinery::json::parse_strict(body).map_err(|error| Status::bad_request(error.to_string()))?;
     Ok(Decoded {
@@ -278,13 +278,13 @@ fn decode_json(body: &Bytes) -> Result<Decoded, Failure> {
 }
 
 /// YAML as kubectl and the Go libraries read it. A key that stands twice is an error.
-fn decode_yaml(body: &Bytes) -> Result<Decoded, Failure> {
+fn decode_yaml(body: &Bytes) -> Result<Decoded<'static>, Failure> {
     let text = std::str::from_utf8(body).map_err(|_| Status::bad_request("the YAML body is not UTF-8"))?;
     let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
-    let value: Value =
+    let value: serde_json::Value =
         serde_saphyr::from_str_with_options(text, options).map_err(|_| Status::bad_request("invalid YAML"))?;
     Ok(Decoded {
-        value,
+        value: value.into(),
         duplicates: Vec::new(),
     })
 }
@@ -345,14 +345,11 @@ mod tests {
             http::header::CONTENT_TYPE,
             http::HeaderValue::from_static("application/yaml"),
         )]);
-        let decoded = decode(
-            &headers,
-            &Bytes::from_static(b"kind: X\nspec:\n  mode: 0644\n  on: true\n"),
-        )
-        .expect("right");
+        let body = Bytes::from_static(b"kind: X\nspec:\n  mode: 0644\n  on: true\n");
+        let decoded = decode(&headers, &body).expect("right");
         assert_eq!(
             decoded.value,
-            serde_json::json!({"kind": "X", "spec": {"mode": 420, "on": true}})
+            apimachinery::json!({"kind": "X", "spec": {"mode": 420, "on": true}})
         );
     }
 }

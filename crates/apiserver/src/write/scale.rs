@@ -1,27 +1,26 @@
 //! The scale subresource of custom resources: `autoscaling/v1 Scale` over paths that the definition names.
 
+use apimachinery::json::{Map, Value};
 use apimachinery::meta;
 use apimachinery::status::Status;
 use objectstore::Revision;
-use serde_json::{Map, Value, json};
 
 use super::object;
 use super::update::Edit;
 use crate::codec::Stored;
 use crate::failure::Failure;
-use crate::render::write_json;
 use crate::table::at_path;
 use crate::target::Target;
 
 /// Appends the `Scale` of an object.
 pub(crate) fn write(target: &Target, stored: &Stored, revision: Revision, out: &mut Vec<u8>) -> Result<(), Failure> {
-    let object = Value::Object(stored.object(&target.version().opening, revision)?);
-    write_json(&view(target, &object, true)?, out);
+    let text = stored.object(&target.version().opening, revision);
+    view(target, &text.value()?, true)?.write(out);
     Ok(())
 }
 
 /// Checks that a body is a `Scale`, or does not say what it is.
-pub(crate) fn check_type(body: &Value) -> Result<(), Failure> {
+pub(crate) fn check_type(body: &Value<'_>) -> Result<(), Failure> {
     let is = |name: &str, expected: &str| body.get(name).is_none_or(|given| given == expected || given.is_null());
     if is("kind", "Scale") && is("apiVersion", "autoscaling/v1") {
         return Ok(());
@@ -30,7 +29,12 @@ pub(crate) fn check_type(body: &Value) -> Result<(), Failure> {
 }
 
 /// The object with the replicas that an edit of its `Scale` asks for.
-pub(crate) fn edit(target: &Target, mut object: Value, revision: Revision, edit: Edit) -> Result<Value, Failure> {
+pub(crate) fn edit<'t>(
+    target: &Target,
+    mut object: Value<'t>,
+    revision: Revision,
+    edit: Edit<'t>,
+) -> Result<Value<'t>, Failure> {
     let scale = target.version().scale.as_ref().ok_or(Failure::NoSuchPath)?;
     if let Edit::Replace(decoded) = &edit {
         check_type(&decoded.value)?;
@@ -59,22 +63,22 @@ pub(crate) fn edit(target: &Target, mut object: Value, revision: Revision, edit:
             .and_then(|replicas| i32::try_from(replicas).ok())
             .ok_or_else(|| object::undecodable(target, "spec.replicas is no number of 32 bits", came))?,
     };
-    set_path(&mut object, &scale.spec_replicas_path, json!(replicas));
+    object::set_path(&mut object, &scale.spec_replicas_path, replicas.into());
     let given = after
         .pointer("/metadata/resourceVersion")
         .and_then(Value::as_str)
         .filter(|given| !given.is_empty());
     if let Some(metadata) = meta::of_mut(&mut object) {
         metadata.insert(
-            "resourceVersion".to_owned(),
-            given.map_or_else(|| revision.0.to_string(), str::to_owned).into(),
+            "resourceVersion",
+            given.map_or_else(|| revision.0.to_string(), str::to_owned),
         );
     }
     Ok(object)
 }
 
 /// The `Scale` of an object. `strict`: 500 when the object says nothing about its replicas, as on a real server.
-fn view(target: &Target, object: &Value, strict: bool) -> Result<Value, Failure> {
+fn view<'t>(target: &Target, object: &Value<'t>, strict: bool) -> Result<Value<'t>, Failure> {
     let scale = target.version().scale.as_ref().ok_or(Failure::NoSuchPath)?;
     let replicas = at_path(&scale.spec_replicas_path, object).and_then(Value::as_i64);
     if strict && replicas.is_none() {
@@ -85,36 +89,31 @@ fn view(target: &Target, object: &Value, strict: bool) -> Result<Value, Failure>
         .into());
     }
     let metadata = meta::of(object).ok_or(crate::codec::Damaged)?;
-    let kept: Map<String, Value> = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"]
+    let kept: Map<'t> = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"]
         .into_iter()
-        .filter_map(|name| Some((name.to_owned(), metadata.get(name)?.clone())))
+        .filter_map(|name| Some((name, metadata.get(name)?.clone())))
         .collect();
-    let mut status =
-        json!({"replicas": at_path(&scale.status_replicas_path, object).and_then(Value::as_i64).unwrap_or(0)});
+    let mut status = Map::new();
+    let shown = at_path(&scale.status_replicas_path, object).and_then(Value::as_i64);
+    status.insert("replicas", shown.unwrap_or(0));
     let selector = scale
         .label_selector_path
         .as_ref()
         .and_then(|path| at_path(path, object))
-        .and_then(Value::as_str);
+        .filter(|selector| selector.is_string());
     if let Some(selector) = selector {
-        status["selector"] = selector.into();
+        status.insert("selector", selector.clone());
     }
     let mut spec = Map::new();
     if let Some(replicas) = replicas.filter(|replicas| *replicas != 0) {
-        spec.insert("replicas".to_owned(), replicas.into());
+        spec.insert("replicas", replicas);
     }
-    Ok(json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": kept, "spec": spec, "status": status}))
-}
-
-/// Sets the value at a simple path (`.spec.replicas`); what stands in the way and is no object is replaced.
-fn set_path(object: &mut Value, path: &str, value: Value) {
-    let mut place = object;
-    for name in path.split('.').filter(|name| !name.is_empty()) {
-        if !place.is_object() {
-            *place = Value::Object(Map::new());
-        }
-        let Value::Object(members) = place else { return };
-        place = members.entry(name).or_insert(Value::Null);
-    }
-    *place = value;
+    let members = [
+        ("apiVersion", "autoscaling/v1".into()),
+        ("kind", "Scale".into()),
+        ("metadata", kept.into()),
+        ("spec", spec.into()),
+        ("status", status.into()),
+    ];
+    Ok(Value::Object(members.into_iter().collect()))
 }

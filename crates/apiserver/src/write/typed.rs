@@ -2,15 +2,15 @@
 //! with it.
 
 use apimachinery::field::FieldErrorKind;
+use apimachinery::json::Value;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
 
 use crate::builtin::Special;
 use crate::target::Target;
 
 /// Makes of null and nothing what the types make of it. Must come first.
-pub(crate) fn fill(target: &Target, object: &mut Value) {
+pub(crate) fn fill(target: &Target, object: &mut Value<'_>) {
     match target.resource.rules.special {
         Special::ConfigMap => maps_of_text(object, &["data", "binaryData"]),
         Special::Secret => maps_of_text(object, &["data", "stringData"]),
@@ -22,7 +22,7 @@ pub(crate) fn fill(target: &Target, object: &mut Value) {
 ///
 /// # Errors
 /// What does not fit its type.
-pub(crate) fn read(target: &Target, object: &Value) -> Result<(), String> {
+pub(crate) fn read(target: &Target, object: &Value<'_>) -> Result<(), String> {
     let special = target.resource.rules.special;
     let errors = target.version().schema.validate(object);
     if let Some(error) = errors.iter().find(|error| error.kind == FieldErrorKind::TypeInvalid) {
@@ -43,21 +43,21 @@ pub(crate) fn read(target: &Target, object: &Value) -> Result<(), String> {
 }
 
 /// A null in a map of texts is the empty text; a null for the map is none.
-fn maps_of_text(object: &mut Value, names: &[&str]) {
+fn maps_of_text(object: &mut Value<'_>, names: &[&str]) {
     let Some(members) = object.as_object_mut() else { return };
     for name in names {
-        if let Some(Value::Object(map)) = members.get_mut(*name) {
+        if let Some(Value::Object(map)) = members.get_mut(name) {
             map.values_mut()
                 .filter(|value| value.is_null())
                 .for_each(|value| *value = "".into());
         }
-        if members.get(*name).is_some_and(Value::is_null) {
-            members.remove(*name);
+        if members.get(name).is_some_and(Value::is_null) {
+            members.remove(name);
         }
     }
 }
 
-fn base64(object: &Value) -> Result<(), String> {
+fn base64(object: &Value<'_>) -> Result<(), String> {
     let data = object.get("data").and_then(Value::as_object);
     let is_wrong = |value: &Value| value.as_str().is_none_or(|text| STANDARD.decode(text).is_err());
     if data.into_iter().flatten().any(|(_, value)| is_wrong(value)) {
@@ -67,7 +67,7 @@ fn base64(object: &Value) -> Result<(), String> {
 }
 
 /// Times that must be given to the microsecond.
-fn exact_times(object: &Value, places: &[&str]) -> Result<(), String> {
+fn exact_times(object: &Value<'_>, places: &[&str]) -> Result<(), String> {
     for place in places {
         let Some(text) = object.pointer(place).and_then(Value::as_str) else {
             continue;
@@ -81,7 +81,7 @@ fn exact_times(object: &Value, places: &[&str]) -> Result<(), String> {
 }
 
 /// Numbers of 32 bits.
-fn small_numbers(object: &Value, places: &[&str]) -> Result<(), String> {
+fn small_numbers(object: &Value<'_>, places: &[&str]) -> Result<(), String> {
     let too_large = places.iter().find(|place| {
         let number = object.pointer(place).and_then(Value::as_i64);
         number.is_some_and(|number| i32::try_from(number).is_err())

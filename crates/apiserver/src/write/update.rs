@@ -2,12 +2,12 @@
 
 use apimachinery::field::FieldError;
 use apimachinery::gvk;
+use apimachinery::json::{Map, Value};
 use apimachinery::meta;
 use apimachinery::status::Status;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use objectstore::{Compare, Entry, Revision};
-use serde_json::{Map, Value};
 
 use super::commit::{self, Change, Committed};
 use super::create::{self, Request};
@@ -28,14 +28,14 @@ const ATTEMPTS: usize = 5;
 
 /// How the new object comes out of the old one.
 #[derive(Debug)]
-pub(crate) enum Edit {
+pub(crate) enum Edit<'b> {
     /// PUT.
-    Replace(Decoded),
+    Replace(Decoded<'b>),
     /// PATCH.
-    Patch(Patch),
+    Patch(Patch<'b>),
 }
 
-impl Edit {
+impl<'b> Edit<'b> {
     pub(crate) fn came(&self) -> Came {
         match self {
             Edit::Replace(_) => Came::Whole,
@@ -51,7 +51,7 @@ impl Edit {
     }
 
     /// The new object. The old one is given up for it.
-    pub(crate) fn apply(self, mut old: Value) -> Result<Value, Failure> {
+    pub(crate) fn apply(self, mut old: Value<'b>) -> Result<Value<'b>, Failure> {
         match self {
             Edit::Replace(decoded) => Ok(decoded.value),
             Edit::Patch(Patch::Merge(decoded)) => {
@@ -70,7 +70,7 @@ pub(crate) async fn update(server: &Server, target: &Target, request: Request<'_
     modify(server, target, request, write, edit, replacement).await
 }
 
-fn replacement(request: Request<'_>) -> Result<Edit, Failure> {
+fn replacement(request: Request<'_>) -> Result<Edit<'_>, Failure> {
     options::decode(request.headers, request.body).map(Edit::Replace)
 }
 
@@ -90,18 +90,18 @@ pub(crate) async fn patch(server: &Server, target: &Target, request: Request<'_>
     modify(server, target, request, write, edit, patch_of).await
 }
 
-fn patch_of(request: Request<'_>) -> Result<Edit, Failure> {
+fn patch_of(request: Request<'_>) -> Result<Edit<'_>, Failure> {
     options::decode_patch(request.headers, request.body).map(Edit::Patch)
 }
 
 /// `edit` is used up by the first attempt; `again` reads it once more from the request for a further one, which is rare.
-async fn modify(
+async fn modify<'r>(
     server: &Server,
     target: &Target,
-    request: Request<'_>,
+    request: Request<'r>,
     write: WriteOptions,
-    edit: Edit,
-    again: fn(Request<'_>) -> Result<Edit, Failure>,
+    edit: Edit<'r>,
+    again: fn(Request<'r>) -> Result<Edit<'r>, Failure>,
 ) -> Result<Response<Body>, Failure> {
     let mut target = target.clone();
     let mut first = Some(edit);
@@ -137,7 +137,7 @@ async fn modify(
 }
 
 /// A body that is no object of its kind is told before it is looked for what it would replace.
-fn check_body(target: &Target, edit: &Edit, write: WriteOptions) -> Result<(), Failure> {
+fn check_body(target: &Target, edit: &Edit<'_>, write: WriteOptions) -> Result<(), Failure> {
     let Edit::Replace(decoded) = edit else { return Ok(()) };
     if target.subresource == Subresource::Scale {
         return scale::check_type(&decoded.value);
@@ -159,29 +159,34 @@ struct Next {
 }
 
 /// The state that an update starts from.
-struct Old {
+struct Old<'t> {
     stored: Stored,
-    metadata: Map<String, Value>,
+    metadata: Map<'t>,
     index: Vec<Bytes>,
-    /// Kept whole only where a rule looks at it.
-    object: Option<Value>,
-    status: Option<Value>,
+    /// Kept whole only where a rule looks at it, or a path changes only a part.
+    object: Option<Value<'t>>,
+    status: Option<Value<'t>>,
 }
 
-fn next(server: &Server, target: &Target, entry: &Entry, mut edit: Edit, write: WriteOptions) -> Result<Next, Failure> {
+fn next(
+    server: &Server,
+    target: &Target,
+    entry: &Entry,
+    mut edit: Edit<'_>,
+    write: WriteOptions,
+) -> Result<Next, Failure> {
     let (resource, version) = (&target.resource, target.version());
     let before = Stored::read(entry.value.clone())?;
     let shown = render::current(version, &before)?.into_owned();
-    let object = Value::Object(shown.object(&version.opening, entry.modified)?);
+    let text = shown.object(&version.opening, entry.modified);
+    let object = text.value()?;
     let custom = resource.rules.special == Special::Custom;
+    let whole = matches!(target.subresource, Subresource::None | Subresource::Scale);
     let old = Old {
         metadata: object::metadata(&object)?.clone(),
         index: object::index_entries(resource, &target.namespace, &target.name, &object),
-        status: object
-            .get("status")
-            .filter(|_| version.status && matches!(target.subresource, Subresource::None | Subresource::Scale))
-            .cloned(),
-        object: (!custom).then(|| object.clone()),
+        status: object.get("status").filter(|_| version.status && whole).cloned(),
+        object: (!custom || !whole).then(|| object.clone()),
         stored: shown,
     };
     let came = edit.came();
@@ -243,7 +248,7 @@ fn next(server: &Server, target: &Target, entry: &Entry, mut edit: Edit, write: 
 
 /// Restores what this path may not change. In a patch another uid is one more error of the object; in a body it is a
 /// precondition that fails.
-fn settle(target: &Target, old: &Old, new: &mut Value, came: Came) -> Result<Option<FieldError>, Failure> {
+fn settle<'t>(target: &Target, old: &Old<'t>, new: &mut Value<'t>, came: Came) -> Result<Option<FieldError>, Failure> {
     let resource = &target.resource;
     let only = match target.subresource {
         Subresource::None | Subresource::Scale => None,
@@ -253,16 +258,17 @@ fn settle(target: &Target, old: &Old, new: &mut Value, came: Came) -> Result<Opt
     if let Some(only) = only {
         let part = new.get(only).cloned();
         meta::check_name(object::metadata(new)?, &target.name)?;
-        let mut members = old.stored.object(&target.version().opening, Revision(0))?;
+        let mut object = old.object.clone().ok_or(crate::codec::Damaged)?;
+        let members = object.as_object_mut().ok_or(crate::codec::Damaged)?;
         match part {
-            Some(part) => members.insert(only.to_owned(), part),
+            Some(part) => members.insert(only, part),
             None => members.remove(only),
         };
-        *new = Value::Object(members);
+        *new = object;
     } else if target.version().status {
         let members = new.as_object_mut().ok_or(crate::codec::Damaged)?;
         match &old.status {
-            Some(status) => members.insert("status".to_owned(), status.clone()),
+            Some(status) => members.insert("status", status.clone()),
             None => members.remove("status"),
         };
     }
@@ -278,7 +284,7 @@ fn settle(target: &Target, old: &Old, new: &mut Value, came: Came) -> Result<Opt
 }
 
 /// The revision that the client says it has seen; none for the empty one and "0".
-fn requested_revision(new: &Value) -> Result<Option<Revision>, Failure> {
+fn requested_revision(new: &Value<'_>) -> Result<Option<Revision>, Failure> {
     let text = meta::text(object::metadata(new)?, "resourceVersion");
     if text.is_empty() || text == "0" {
         return Ok(None);

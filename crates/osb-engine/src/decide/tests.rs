@@ -61,7 +61,7 @@ fn object(record: Option<Record>) -> Stored {
         },
         record,
         status: None,
-            ext: None,
+        ext: None,
     }
 }
 
