@@ -36,15 +36,14 @@ pub(crate) fn selectors(data: &[u8]) {
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .collect();
     let _ = ListOptions::parse(pairs.iter().copied());
-    if let Some((method, path)) = texts.get(3).and_then(|line| line.split_once(' ')) {
-        if let Ok(RequestInfo::Resource(request)) = RequestInfo::parse(method, path, pairs.iter().copied()) {
+    if let Some((method, path)) = texts.get(3).and_then(|line| line.split_once(' '))
+        && let Ok(RequestInfo::Resource(request)) = RequestInfo::parse(method, path, pairs.iter().copied()) {
             assert!(
                 !request.version.is_empty() && !request.resource.is_empty(),
                 "a resource without a name"
             );
             let _ = request.authorization_name();
         }
-    }
 }
 
 fn labels(text: &str) {
@@ -103,7 +102,7 @@ pub(crate) fn jsonpath(data: &[u8]) {
         if let Some(names) = path.simple_fields() {
             let walked = names
                 .iter()
-                .try_fold(&object, |value, name| value.as_object()?.get(*name));
+                .try_fold(&object, |value, name| value.as_object()?.get(name));
             assert_eq!(path.first_value(&object), walked, "a plain path leads elsewhere");
         }
     }
