@@ -1,6 +1,6 @@
 //! What an operation costs in the engine and the embedded API server, without HTTP and without a disk.
 //!
-//! `cargo run --release -p osb-engine --example throughput -- [OPERATIONS]` prints operations per second and CPU per
+//! `cargo run --release -p osb-engine --example provisions -- [OPERATIONS]` prints operations per second and CPU per
 //! operation, for provisions that are accepted and carried out to their end.
 
 use std::time::Instant;
