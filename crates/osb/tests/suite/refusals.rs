@@ -229,9 +229,10 @@ fn a_changed_byte_in_any_part_of_the_store() {
     server.kill();
     let store = place.data().join("store");
     let before = contents(&store);
-    let damaged = |below: &str, damage: &dyn Fn(&mut Vec<u8>)| {
-        let of_it = || before.iter().filter(|(path, _)| path.to_string_lossy().contains(below));
-        assert!(of_it().count() > 0, "no {below}: {:?}", before.keys());
+    let damaged = |below: &[&str], damage: &dyn Fn(&mut Vec<u8>)| {
+        let is_one = |path: &Path| below.iter().any(|below| path.to_string_lossy().contains(below));
+        let of_it = || before.iter().filter(|(path, _)| is_one(path));
+        assert!(of_it().count() >= below.len(), "no {below:?}: {:?}", before.keys());
         for (path, bytes) in of_it() {
             let mut bytes = bytes.clone();
             damage(&mut bytes);
@@ -239,24 +240,25 @@ fn a_changed_byte_in_any_part_of_the_store() {
         }
         let left = contents(&store);
         refused(&place, &[], 1, &["is damaged", "Nothing was changed", "from a backup"]);
-        assert_eq!(contents(&store), left, "{below}");
+        assert_eq!(contents(&store), left, "{below:?}");
         for (path, bytes) in of_it() {
             fs::write(path, bytes).unwrap();
         }
     };
     for (below, at) in [
-        ("store/log/0", 3),
+        (&["store/log/0"][..], 3),
         // The first of several groups: not a torn end.
-        ("store/log/0", 60),
-        ("store/tree/current", 0),
-        ("store/tree/v", 3),
-        ("store/format", 0),
-        ("store/acked", 11),
+        (&["store/log/0"], 60),
+        // The list of tables, and its copy with it.
+        (&["store/tree/current", "store/tree/kept"], 3),
+        (&["store/tree/v", "store/tree/kept"], 3),
+        (&["store/format"], 0),
+        (&["store/acked"], 11),
     ] {
         damaged(below, &|bytes| bytes[at] ^= 1);
     }
     // All of the tables: what a start does not look at is found by those who read it.
-    damaged("store/tree/tables/", &|bytes| {
+    damaged(&["store/tree/tables/"], &|bytes| {
         bytes.iter_mut().step_by(64).for_each(|byte| *byte ^= 1)
     });
     let _server = place.start();
@@ -264,12 +266,28 @@ fn a_changed_byte_in_any_part_of_the_store() {
     assert!(listed.ok().contains("kept") && listed.ok().contains("in-the-log"));
 }
 
+/// One of the two lists of tables is damaged or missing: the other one serves, and loses nothing.
+#[test]
+fn a_list_of_tables_is_restored_from_its_copy() {
+    let place = used();
+    let tree = place.data().join("store/tree");
+    fs::remove_file(tree.join("current")).unwrap();
+    let server = place.start();
+    assert!(place.verb(&["instances"]).ok().contains("kept"));
+    assert_eq!(server.stop(), Some(0));
+    let mut copy = fs::read(tree.join("kept")).unwrap();
+    copy[3] ^= 1;
+    fs::write(tree.join("kept"), copy).unwrap();
+    let _server = place.start();
+    assert!(place.verb(&["instances"]).ok().contains("kept"));
+}
+
 /// The beginning of the only copy of what was acknowledged is missing, or something else lies among it.
 #[test]
 fn a_part_of_the_store_that_is_missing_or_foreign() {
     let place = used();
     let store = place.data().join("store");
-    for name in ["acked", "format", "tree/current"] {
+    for name in ["acked", "format"] {
         let (path, away) = (store.join(name), place.data().with_file_name("away"));
         fs::rename(&path, &away).unwrap();
         refused(&place, &[], 1, &["is damaged", "Nothing was changed"]);
