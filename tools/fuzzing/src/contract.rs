@@ -63,7 +63,10 @@ fn comes_back(value: &Value) {
         apimachinery::json::parse_strict(&text)
             .ok()
             .map(|(value, _)| value.into()),
-    ].into_iter().flatten() {
+    ]
+    .into_iter()
+    .flatten()
+    {
         assert_eq!(read, *value, "a value does not come back");
     }
 }

@@ -37,13 +37,14 @@ pub(crate) fn selectors(data: &[u8]) {
         .collect();
     let _ = ListOptions::parse(pairs.iter().copied());
     if let Some((method, path)) = texts.get(3).and_then(|line| line.split_once(' '))
-        && let Ok(RequestInfo::Resource(request)) = RequestInfo::parse(method, path, pairs.iter().copied()) {
-            assert!(
-                !request.version.is_empty() && !request.resource.is_empty(),
-                "a resource without a name"
-            );
-            let _ = request.authorization_name();
-        }
+        && let Ok(RequestInfo::Resource(request)) = RequestInfo::parse(method, path, pairs.iter().copied())
+    {
+        assert!(
+            !request.version.is_empty() && !request.resource.is_empty(),
+            "a resource without a name"
+        );
+        let _ = request.authorization_name();
+    }
 }
 
 fn labels(text: &str) {

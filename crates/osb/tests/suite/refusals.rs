@@ -250,8 +250,8 @@ fn a_changed_byte_in_any_part_of_the_store() {
         // The first of several groups: not a torn end.
         (&["store/log/0"], 60),
         // The list of tables, and its copy with it.
-        (&["store/tree/current", "store/tree/kept"], 3),
-        (&["store/tree/v", "store/tree/kept"], 3),
+        (&["store/tree/current", "store/tree/kept"], 10),
+        (&["store/tree/v", "store/tree/kept"], 10),
         (&["store/format"], 0),
         (&["store/acked"], 11),
     ] {
