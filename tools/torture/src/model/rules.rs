@@ -415,6 +415,11 @@ fn put(thing: &Thing, note: u8, terms: Terms, got: &Got) -> Vec<Thing> {
             match got.status {
                 // It cannot be told with a 202 that it goes on, and may wait for the end instead.
                 422 if terms.refuses(asked.plan) => when(is(got, (422, Some("AsyncRequired")))),
+                // Of two identical binds during a change of the instance, one saw the instance before it, and the other
+                // one the instance after it and no binding yet.
+                422 if terms.around.is_some_and(|around| around.usable == Usable::Busy) => {
+                    when(is(got, (422, Some("ConcurrencyError"))))
+                }
                 202 if operation.is_none() || *operation == got.operation => making(&got.operation, fate.clone()),
                 200 if *fate != Fate::Fails => making(operation, Fate::Succeeds(got.body.clone())),
                 _ => Vec::new(),

@@ -517,3 +517,22 @@ fn a_fetch_shows_only_what_is_complete() {
     assert_fine(&on_instance(making), &[]);
     assert_last_is_wrong(on_instance(vec![(Asked::Fetch, Some(fetched(Plan::Auto)))]), &[]);
 }
+
+/// One bind looks for the instance before it changes and is accepted after that; the other one sees the change, and no
+/// binding yet.
+#[test]
+fn identical_binds_beside_an_update_may_see_it_or_not() {
+    let binding = Target::Binding(0);
+    let entries = |second| {
+        slot(vec![
+            (0, Target::Instance, put(1), Some(done(201, "{}"))),
+            (1, Target::Instance, Asked::Patch(Some(2)), Some(accepted("change"))),
+            (1, binding, put(1), Some(refused("ConcurrencyError"))),
+            (1, binding, put(1), Some(accepted("bind"))),
+            (2, Target::Instance, poll("change"), Some(polled("in progress"))),
+            (3, binding, poll("bind"), Some(second)),
+        ])
+    };
+    assert_fine(&entries(polled("succeeded")), &[]);
+    assert_last_is_wrong(entries(got(404)), &[]);
+}
