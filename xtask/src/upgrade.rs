@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result};
 
 use crate::{run, tools};
 
-/// `--from REV` names the older commit: without it the newest tag, else the last one before HEAD that changed `crates/`.
+/// `--from REV` names the older commit: without it the newest tag before HEAD, else the last commit before HEAD that
+/// changed `crates/`.
 /// All other arguments are the tool's.
 pub(crate) fn upgrade(args: &[String]) -> Result<()> {
     let (from, rest) = split(args)?;
@@ -40,7 +41,7 @@ fn split(args: &[String]) -> Result<(Option<String>, Vec<String>)> {
 }
 
 fn older() -> Result<String> {
-    let newest_tag = run::output(run::program("git").args(["tag", "--sort=-creatordate", "--merged", "HEAD"]))?;
+    let newest_tag = run::output(run::program("git").args(["tag", "--sort=-creatordate", "--merged", "HEAD^"]))?;
     if let Some(tag) = newest_tag.lines().next() {
         return commit(tag);
     }

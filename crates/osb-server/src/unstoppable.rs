@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 
@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 /// more: a call that changes something goes on when its client hangs up. A task for each call from the start would do
 /// as well, and cost every call that nobody hangs up on two changes of threads.
 ///
-/// A future that was never polled does not start.
+/// A future that was never polled does not start, and one that panics has come to its end.
 pub(crate) struct Unstoppable<F>
 where
     F: Future<Output: Send> + Send + 'static,
@@ -42,7 +42,7 @@ where
         let this = &mut *self;
         this.runtime.get_or_insert_with(Handle::current);
         let work = this.work.as_mut().expect("a future is not polled after its end");
-        let output = ready!(work.as_mut().poll(context));
+        let output = std::task::ready!(work.as_mut().poll(context));
         this.work = None;
         Poll::Ready(output)
     }
@@ -61,6 +61,9 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use tokio::sync::oneshot;
@@ -87,6 +90,21 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_millis(1), work).await.is_err());
         go.send(()).expect("the work waits for it");
         ended.await.expect("the work comes to its end");
+    }
+
+    #[tokio::test]
+    async fn what_panics_is_not_polled_again() {
+        let polls = Arc::new(AtomicUsize::new(0));
+        let counted = polls.clone();
+        let work = Unstoppable::new(poll_fn(move |_| -> Poll<()> {
+            counted.fetch_add(1, Ordering::SeqCst);
+            panic!("as it is meant to");
+        }));
+        assert!(tokio::spawn(work).await.is_err_and(|error| error.is_panic()));
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(polls.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use apiserver::{ApiServer, Options, Service, UserInfo};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -122,9 +122,6 @@ async fn created(service: &mut Service, path: &str, response: &Response<Bytes>) 
         return;
     };
     *request.uri_mut() = uri;
-    request
-        .headers_mut()
-        .insert(HeaderName::from_static("x-fuzz"), HeaderValue::from_static("1"));
     let read = read(service, request).await;
     assert_eq!(read.status(), 200, "what was created is not there");
     let read: Value = serde_json::from_slice(read.body()).expect("an object is JSON");

@@ -1,7 +1,7 @@
-//! Requests as texts: a line `METHOD TARGET`, lines `NAME: VALUE`, an empty line, the body.
+//! Requests and answers as texts: a line `METHOD TARGET` or a status, lines `NAME: VALUE`, an empty line, the body.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 
 /// Before a request that gets none of the usual headers.
@@ -14,12 +14,7 @@ pub(crate) fn request(text: &[u8], usual: &[(HeaderName, HeaderValue)]) -> Optio
         Some((&BARE, rest)) => (rest, &[][..]),
         _ => (text, usual),
     };
-    let (head, body) = match text.windows(2).position(|window| window == b"\n\n") {
-        Some(at) => (&text[..at], &text[at + 2..]),
-        None => (text, &[][..]),
-    };
-    let mut lines = head.split(|byte| *byte == b'\n');
-    let first = lines.next()?;
+    let (first, found, body) = parts(text)?;
     let space = first.iter().position(|byte| *byte == b' ')?;
     let mut request = Request::new(Full::new(Bytes::copy_from_slice(body)));
     *request.method_mut() = Method::from_bytes(&first[..space]).ok()?;
@@ -29,15 +24,37 @@ pub(crate) fn request(text: &[u8], usual: &[(HeaderName, HeaderValue)]) -> Optio
         return None;
     }
     let headers = request.headers_mut();
-    for line in lines {
-        let colon = line.iter().position(|byte| *byte == b':')?;
-        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-        headers.append(name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?);
-    }
+    *headers = found;
     for (name, value) in usual {
         if !headers.contains_key(name) {
             headers.insert(name.clone(), value.clone());
         }
     }
     Some(request)
+}
+
+/// Reads an answer; `None` for what no HTTP library would pass on.
+pub(crate) fn response(text: &[u8]) -> Option<Response<Bytes>> {
+    let (first, headers, body) = parts(text)?;
+    let mut response = Response::new(Bytes::copy_from_slice(body));
+    *response.status_mut() = StatusCode::from_bytes(first).ok()?;
+    *response.headers_mut() = headers;
+    Some(response)
+}
+
+/// The first line, the headers, and the body.
+fn parts(text: &[u8]) -> Option<(&[u8], HeaderMap, &[u8])> {
+    let (head, body) = match text.windows(2).position(|window| window == b"\n\n") {
+        Some(at) => (&text[..at], &text[at + 2..]),
+        None => (text, &[][..]),
+    };
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let first = lines.next()?;
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        headers.append(name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?);
+    }
+    Some((first, headers, body))
 }

@@ -5,8 +5,8 @@
 //! target, which `cargo xtask fuzz` builds and runs with coverage feedback; the tests of this crate put every input that is
 //! kept in `fuzz/corpus/` through the same functions.
 //!
-//! A new target is a row of [`TARGETS`], a program in `fuzz/fuzz_targets/`, its `[[bin]]` in `fuzz/Cargo.toml`, and a few
-//! inputs in `fuzz/corpus/` that show the form.
+//! A new target is a row of [`TARGETS`], a program in `fuzz/fuzz_targets/`, its `[[bin]]` in `fuzz/Cargo.toml`, a few
+//! inputs in `fuzz/corpus/` that show the form, and its name in this crate's `tests/suite/main.rs`.
 //!
 //! ```
 //! let target = fuzzing::target("json").expect("there is such a target");

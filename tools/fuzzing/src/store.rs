@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use objectstore::embedded::fuzzing::{FRAME_HEADER, SEGMENT_HEADER};
 use objectstore::embedded::{self, Options, fuzzing};
 use objectstore::{Entry, Revision, prefix};
 use tempfile::TempDir;
@@ -12,8 +13,6 @@ use tempfile::TempDir;
 use crate::files;
 use crate::front::paused_runtime;
 
-const SEGMENT_HEADER: usize = 40;
-const FRAME_HEADER: usize = 36;
 const FRAME_MAGIC: &[u8] = b"OSTF";
 /// A chain that is left as it is, and so is wrong.
 const WRONG_CHAIN: [u8; 4] = [0xff; 4];
@@ -144,4 +143,24 @@ fn copy(from: &Path, to: &Path) {
 
 fn write(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).expect("a file can be written");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else nothing behind the checksums would be looked at any more, and no target would say so.
+    #[test]
+    fn the_corpora_reach_what_is_behind_the_checksums() {
+        let inputs = |name: &str| {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../../fuzz/corpus")
+                .join(name);
+            let entries = fs::read_dir(folder).unwrap();
+            entries.map(|entry| Bytes::from(fs::read(entry.unwrap().path()).unwrap()))
+        };
+        let frames = |segment: &[u8]| fuzzing::segment(&repaired(segment));
+        assert!(inputs("log").any(|input| frames(&input) > 1));
+        assert!(inputs("store").any(|input| input.get(1..).is_some_and(|segment| frames(segment) > 1)));
+    }
 }

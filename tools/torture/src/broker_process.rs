@@ -105,9 +105,8 @@ impl BrokerProcess {
         self.traces = Some(Vec::new());
     }
 
-    /// Another program goes on with the folder, and keeps states in this form.
-    pub(crate) fn replace(&mut self, program: PathBuf, state_version: u32) {
-        self.program = program;
+    /// Has further processes keep states in this form.
+    pub(crate) fn keep_states_as(&mut self, state_version: u32) {
         self.state_version = state_version;
     }
 

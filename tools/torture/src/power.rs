@@ -247,7 +247,7 @@ fn look_at_all(jobs: &Mutex<Receiver<Job>>, seed: u64, results: &Mutex<Vec<(u64,
 
 fn look_at(job: Job, seed: u64) -> Result<Found> {
     let Job { folder, past, end, .. } = job;
-    let found = resume(past, end, &folder, seed, (broker_program()?, 1))?;
+    let found = resume(past, end, &folder, seed, 1)?;
     if found.stories.is_empty() {
         fs::remove_dir_all(&folder)?;
     }

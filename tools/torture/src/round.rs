@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -237,24 +237,18 @@ impl Recording {
     }
 }
 
-/// Finishes what was begun until the event `end`: a program of this form of states goes on in the folder, and the
-/// backend is as it was left.
+/// Finishes what was begun until the event `end`: the broker that lies beside this program goes on in the folder with
+/// this form of states, and the backend is as it was left.
 ///
 /// # Errors
 /// As [`Round::run`].
-pub(crate) fn resume(
-    past: Past,
-    end: u64,
-    folder: &Path,
-    seed: u64,
-    (program, state_version): (PathBuf, u32),
-) -> Result<Found> {
+pub(crate) fn resume(past: Past, end: u64, folder: &Path, seed: u64, state_version: u32) -> Result<Found> {
     const WORKERS: usize = 6;
     let world = World::behind(end);
     let backend = Backend::after(&past.events, world.clock.clone(), seed)?;
     let addr = crate::free_addr()?;
-    let mut broker = BrokerProcess::new(program.clone(), folder, addr, backend.clone(), world.clone())?;
-    broker.replace(program, state_version);
+    let mut broker = BrokerProcess::new(crate::broker_program()?, folder, addr, backend.clone(), world.clone())?;
+    broker.keep_states_as(state_version);
     broker.start()?;
     let Past {
         slots: journals,

@@ -45,14 +45,8 @@ pub(crate) fn run(rounds: u64, from: &Path, options: &Options, folder: &Path) ->
         let folder = folder.join(format!("round-{number}"));
         let left = leave(number, from, options, &folder, Duration::from_secs(4))?;
         let kills = left.past.kills.len() as u64;
-        let found = resume(
-            left.past,
-            left.end,
-            &folder,
-            options.seed,
-            (broker_program()?, state_version),
-        )
-        .with_context(|| format!("round {number}: the new program does not go on"))?;
+        let found = resume(left.past, left.end, &folder, options.seed, state_version)
+            .with_context(|| format!("round {number}: the new program does not go on"))?;
         shown.count("upgrades", 1);
         shown.count("upgrades with older states", u64::from(state_version > 1));
         shown.count("kills of the older program", kills);
@@ -79,7 +73,7 @@ pub(crate) fn fixtures(folder: &Path) -> Result<Counts> {
             let folder = folder.join(&name);
             let left: Left = serde_json::from_slice(&fs::read(path.join("journal.json"))?)?;
             unpack(&path.join("data.pack"), &folder.join("data")).with_context(|| path.display().to_string())?;
-            let found = resume(left.past, left.end, &folder, 1, (broker_program()?, state_version))
+            let found = resume(left.past, left.end, &folder, 1, state_version)
                 .with_context(|| format!("the program does not go on with {name}"))?;
             shown.count("fixtures", 1);
             shown.add(&name, found)?;

@@ -2,11 +2,15 @@
 
 use bytes::Bytes;
 
-use super::frame::{Encoder, FRAME_HEADER, Frame, SEGMENT_HEADER, Segment, holds_a_frame};
+use super::frame::{self, Encoder, Frame, Segment, holds_a_frame};
 use super::records;
 use crate::decide::Change;
 use crate::{Entry, Revision};
 
+/// How long the header of a segment is, in bytes.
+pub const SEGMENT_HEADER: usize = frame::SEGMENT_HEADER;
+/// How long the header of a frame is, in bytes.
+pub const FRAME_HEADER: usize = frame::FRAME_HEADER;
 /// The number and nonce of the segments that [`segment`] reads.
 pub const NUMBER: u64 = 1;
 /// See [`NUMBER`].

@@ -351,11 +351,7 @@ impl Disk {
         let Node::File { unsynced, now, .. } = &mut self.nodes[node] else {
             return;
         };
-        *now = match &op {
-            Op::Write(offset, bytes) => (*now).max(offset + bytes.len() as u64),
-            Op::Resize(size) => *size,
-            Op::Extend(size) => (*now).max(*size),
-        };
+        *now = op.size_after(*now);
         // The same bytes over and over: some of the older ones are forgotten.
         if let (Op::Write(offset, bytes), Some((_, Op::Write(before, old)))) = (&op, unsynced.last())
             && (offset, bytes.len()) == (before, old.len())

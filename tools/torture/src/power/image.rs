@@ -34,7 +34,8 @@ pub(super) enum Op {
 }
 
 impl Op {
-    fn size_after(&self, size: u64) -> u64 {
+    /// How long a file of that size is afterwards, in bytes.
+    pub(super) fn size_after(&self, size: u64) -> u64 {
         match self {
             Self::Write(offset, bytes) => size.max(offset + bytes.len() as u64),
             Self::Resize(new) => *new,
