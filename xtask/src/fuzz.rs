@@ -3,11 +3,14 @@
 //! What is found on the way lies below `target/fuzz`; `fuzz/corpus` changes only with `--minimise`, which keeps of all inputs
 //! those that are needed to reach what has been reached.
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 use testparts::proof::Proof;
@@ -28,9 +31,9 @@ const MEMORY_MIB: u64 = 1024;
 const ALLOCATION_MIB: u64 = 128;
 
 const HELP: &str = "\
-cargo xtask fuzz [TARGET...] [--seconds N] [--proof]   run the targets, or all of them, one after the other, each for N seconds (60)
-cargo xtask fuzz --minimise [TARGET...]                 keep in fuzz/corpus what it takes to reach all that was reached
-cargo xtask fuzz --list                                 which targets there are
+cargo xtask fuzz [TARGET...] [--seconds N] [--jobs N] [--proof]   run the targets, or all of them, each for N seconds (60), N at a time (1)
+cargo xtask fuzz --minimise [TARGET...]                           keep in fuzz/corpus what it takes to reach all that was reached
+cargo xtask fuzz --list                                           which targets there are
 
 The first call installs cargo-fuzz into the cache folder and builds the targets, which takes a C++ compiler and minutes.
 What is found is named; put the input into fuzz/corpus/TARGET when it is mended: cargo test -p fuzzing repeats it.
@@ -41,6 +44,7 @@ What is found is named; put the input into fuzz/corpus/TARGET when it is mended:
 struct Options {
     targets: Vec<String>,
     seconds: Option<u64>,
+    jobs: Option<usize>,
     proof: bool,
     minimise: bool,
     list: bool,
@@ -68,9 +72,7 @@ pub(crate) fn fuzz(args: &[String]) -> Result<()> {
     }
     let seconds = options.seconds.unwrap_or(SECONDS);
     let mut proof = Proof::begin("fuzz", None, words(&options.targets, seconds));
-    for name in wanted {
-        let reached = place.run(name, seconds)?;
-        println!("{name}: {} inputs, {} edges", reached.inputs, reached.edges);
+    for (name, reached) in place.run_all(wanted, seconds, options.jobs.unwrap_or(1))? {
         proof.count(&format!("{name}: edges"), reached.edges);
         proof.count(&format!("{name}: inputs"), reached.inputs);
     }
@@ -85,11 +87,8 @@ fn parse(args: &[String]) -> Result<Options> {
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            "--seconds" => {
-                let number = args.next().context("--seconds needs a number")?;
-                let seconds = number.parse();
-                options.seconds = Some(seconds.with_context(|| format!("--seconds needs a number, not {number:?}"))?);
-            }
+            "--seconds" => options.seconds = Some(number(arg, args.next())?),
+            "--jobs" => options.jobs = Some(number(arg, args.next())?),
             "--proof" => options.proof = true,
             "--minimise" => options.minimise = true,
             "--list" => options.list = true,
@@ -98,6 +97,12 @@ fn parse(args: &[String]) -> Result<Options> {
         }
     }
     Ok(options)
+}
+
+fn number<T: FromStr<Err: Error + Send + Sync + 'static>>(option: &str, value: Option<&String>) -> Result<T> {
+    let value = value.with_context(|| format!("{option} needs a number"))?;
+    let number = value.parse();
+    number.with_context(|| format!("{option} needs a number, not {value:?}"))
 }
 
 /// What stands behind `cargo xtask` to repeat the run.
@@ -202,6 +207,41 @@ impl Place {
         command
     }
 
+    /// Runs targets, so many at a time. What one finds does not stop the others.
+    fn run_all(&self, targets: &[String], seconds: u64, jobs: usize) -> Result<Vec<(String, Reached)>> {
+        let waiting = Mutex::new(targets.iter());
+        let ended = Mutex::new(Vec::new());
+        let next = || lock(&waiting).next();
+        let work = || {
+            while let Some(name) = next() {
+                let reached = self.run(name, seconds);
+                match &reached {
+                    Ok(reached) => println!("{name}: {} inputs, {} edges", reached.inputs, reached.edges),
+                    Err(error) => eprintln!("{name}: {error:#}"),
+                }
+                lock(&ended).push((name.clone(), reached));
+            }
+        };
+        std::thread::scope(|scope| {
+            (0..jobs.max(1)).for_each(|_| {
+                scope.spawn(work);
+            });
+        });
+        let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let failed: Vec<&str> = ended
+            .iter()
+            .filter(|(_, reached)| reached.is_err())
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if !failed.is_empty() {
+            bail!("these targets have found something: {}", failed.join(", "));
+        }
+        ended
+            .into_iter()
+            .map(|(name, reached)| reached.map(|reached| (name, reached)))
+            .collect()
+    }
+
     /// Runs a target, from the inputs that are kept and those that earlier runs have found.
     fn run(&self, name: &str, seconds: u64) -> Result<Reached> {
         let (found, artifacts) = (self.found.join(name), folder().join("artifacts").join(name));
@@ -270,6 +310,10 @@ impl Place {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn count(folder: &Path) -> Result<usize> {
     Ok(fs::read_dir(folder)
         .with_context(|| format!("cannot read {}", folder.display()))?
@@ -294,7 +338,12 @@ mod tests {
 
     #[test]
     fn a_wrong_option_is_told() {
-        for args in [&["--second", "3"][..], &["--seconds"], &["--seconds", "many"]] {
+        for args in [
+            &["--second", "3"][..],
+            &["--seconds"],
+            &["--seconds", "many"],
+            &["--jobs", "-1"],
+        ] {
             assert!(parsed(args).is_err(), "{args:?}");
         }
         let error = fuzz(&["no-such-target".to_owned()]).unwrap_err().to_string();

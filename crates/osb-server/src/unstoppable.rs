@@ -41,10 +41,13 @@ where
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
         this.runtime.get_or_insert_with(Handle::current);
-        let work = this.work.as_mut().expect("a future is not polled after its end");
-        let output = std::task::ready!(work.as_mut().poll(context));
-        this.work = None;
-        Poll::Ready(output)
+        // Taken out while it runs: what panics is not there any more when we are dropped.
+        let mut work = this.work.take().expect("a future is not polled after its end");
+        let polled = work.as_mut().poll(context);
+        if polled.is_pending() {
+            this.work = Some(work);
+        }
+        polled
     }
 }
 

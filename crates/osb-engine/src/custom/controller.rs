@@ -267,7 +267,9 @@ impl Visit {
         let ended = AssertUnwindSafe(self.look(attempt)).catch_unwind().await;
         let ended = match ended {
             Ok(Ok(ended)) => ended,
-            Ok(Err(HomeError::Conflict | HomeError::NotFound)) => Ended::Again(Duration::ZERO),
+            // Somebody else wrote meanwhile: it is read again at once, but not for ever beside one who always writes.
+            Ok(Err(HomeError::Conflict | HomeError::NotFound)) if attempt < 3 => Ended::Again(Duration::ZERO),
+            Ok(Err(HomeError::Conflict | HomeError::NotFound)) => Ended::Again(self.inner.pause_after(attempt)),
             Ok(Err(error)) => {
                 tracing::warn!(%error, kind = self.kind.name, object = %self.key.name,
                     "the home did not let a controller go on; trying again");
