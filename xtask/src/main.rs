@@ -2,6 +2,7 @@
 
 mod check;
 mod fuzz;
+mod kinds;
 mod long;
 mod metadata;
 mod oracle;
@@ -23,6 +24,7 @@ Tasks of the project: cargo xtask TASK
   test --quick       the same without the long runs
   test ARGS          what ARGS of cargo test choose (-p CRATE NAME), with real servers
   oracle             build etcd, kube-apiserver, kube-controller-manager and kubectl; print their folder
+  kinds              write the facts about the built-in kinds (crates/kinds/data) anew from the oracle
   bench [ARGS]       the load generator (tools/loadgen), release build
   torture [ARGS]     kill and restart a broker under load (tools/torture), release build; --power: take its power
   upgrade [ARGS]     leave data folders with an older commit's broker (--from REV), and go on with this one
@@ -60,6 +62,7 @@ fn run_task(task: &str, args: &[String]) -> Result<()> {
             println!("{}", oracle::ensure()?.display());
             Ok(())
         }
+        "kinds" => kinds::kinds(),
         "bench" | "torture" => tools::tool(task, args),
         "upgrade" => upgrade::upgrade(args),
         "long" => long::long(args),

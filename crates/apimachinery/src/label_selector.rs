@@ -11,6 +11,10 @@ use crate::field::FieldError;
 use crate::meta;
 use crate::status::Status;
 
+mod object;
+
+pub use object::format;
+
 /// Most requirements of a selector: each is compared with each object of a list. An `in` may have any number of values.
 pub const MAX_REQUIREMENTS: usize = 1000;
 

@@ -17,6 +17,7 @@ mod compile;
 mod fill;
 mod format;
 mod lists;
+mod node;
 mod path;
 mod pattern;
 mod prune;
@@ -24,7 +25,10 @@ mod structure;
 mod validate;
 
 use format::Format;
+use node::Place;
 use pattern::Pattern;
+
+pub use node::{NodeFacts, Patch, SchemaNode, SchemaPart, SharedSchema};
 
 /// How many errors are reported at most for one object.
 pub const MAX_ERRORS: usize = 100;
@@ -52,7 +56,7 @@ pub const MAX_ERRORS: usize = 100;
 /// ```
 #[derive(Debug, Clone)]
 pub struct StructuralSchema {
-    root: Node,
+    root: Place,
 }
 
 impl StructuralSchema {
@@ -62,7 +66,19 @@ impl StructuralSchema {
     ///
     /// Everything that makes it no structural schema.
     pub fn from_openapi(schema: &serde_json::Value, path: &str) -> Result<Self, Vec<FieldError>> {
-        compile::compile(schema, path).map(|root| Self { root })
+        compile::compile(schema, path).map(|root| Self { root: Place::own(root) })
+    }
+
+    /// The schema of a kind whose types are known otherwise. What it is made of is made when it is first looked at.
+    pub fn from_shared(root: SharedSchema) -> Self {
+        Self {
+            root: Place::Shared(root),
+        }
+    }
+
+    /// The place where the whole object stands: from here on what the schema says can be walked.
+    pub fn root(&self) -> SchemaNode<'_> {
+        SchemaNode::of(&self.root)
     }
 
     /// Removes the fields that the schema does not know. Their paths come back, in order, at most
@@ -83,7 +99,7 @@ impl StructuralSchema {
 
     /// What the schema says about the field at a path of plain names, for example `["spec", "planId"]`.
     pub fn field<'p>(&self, path: impl IntoIterator<Item = &'p str>) -> Option<FieldType> {
-        let mut node = &self.root;
+        let mut node: &Node = &self.root;
         for name in path {
             node = node.child(name)?;
         }
@@ -109,13 +125,20 @@ pub enum FieldType {
     Other,
 }
 
+/// The JSON type of a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum JsonType {
+pub enum JsonType {
+    /// An object.
     Object,
+    /// A list.
     Array,
+    /// A text.
     String,
+    /// A whole number.
     Integer,
+    /// A number.
     Number,
+    /// A boolean.
     Boolean,
 }
 
@@ -153,17 +176,29 @@ enum Additional {
     /// Anything.
     Any,
     /// What this schema says.
-    Schema(Box<Node>),
+    Schema(Place),
 }
 
-/// `x-kubernetes-list-type`.
+/// `x-kubernetes-list-type`: what of a list may have an owner of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-enum ListType {
+pub enum ListType {
+    /// Only the list as a whole.
     #[default]
     Atomic,
+    /// Each item, which is a scalar and stands there once.
     Set,
-    /// With the names of the keys.
+    /// Each item, which is known by its members of these names.
     Map(Vec<String>),
+}
+
+/// `x-kubernetes-map-type`: what of an object may have an owner of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MapType {
+    /// Each member.
+    #[default]
+    Granular,
+    /// Only the object as a whole.
+    Atomic,
 }
 
 /// One place of a schema: a field, the items of a list, the values of a map, or a branch of `anyOf` and its like.
@@ -175,10 +210,13 @@ struct Node {
     /// An object with `apiVersion`, `kind` and `metadata`: the root, or `x-kubernetes-embedded-resource`.
     resource: Option<Resource>,
     nullable: bool,
-    properties: BTreeMap<String, Node>,
+    properties: BTreeMap<String, Place>,
     additional: Additional,
-    items: Option<Box<Node>>,
+    items: Option<Place>,
     list_type: ListType,
+    map_type: MapType,
+    /// What strategic merge patches do here; built-in kinds only.
+    patch: Patch,
     default: Option<Value<'static>>,
     /// Names of properties with a default.
     defaulted: Vec<String>,
@@ -230,10 +268,13 @@ struct Branches {
 impl Node {
     /// The schema of the value under a key.
     fn child(&self, key: &str) -> Option<&Node> {
-        self.properties.get(key).or(match &self.additional {
-            Additional::Schema(node) => Some(node),
-            _ => None,
-        })
+        self.properties
+            .get(key)
+            .or(match &self.additional {
+                Additional::Schema(place) => Some(place),
+                _ => None,
+            })
+            .map(|place| &**place)
     }
 
     /// Whether the API, not the schema, rules over a key.

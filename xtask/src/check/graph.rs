@@ -10,7 +10,8 @@ use crate::metadata::{Kind, Metadata, Package};
 const ARROWS: &[(&str, &[&str])] = &[
     ("objectstore", &[]),
     ("apimachinery", &[]),
-    ("apiserver", &["apimachinery", "objectstore"]),
+    ("kinds", &["apimachinery"]),
+    ("apiserver", &["apimachinery", "kinds", "objectstore"]),
     ("osb-api", &[]),
     ("osb-lint", &["osb-api"]),
     ("osb-server", &["osb-api"]),
@@ -84,6 +85,11 @@ const UNKNOWN_TO: &[(&str, &[&str], &str)] = &[
         "apimachinery",
         &["tokio", "hyper", "kube-client"],
         "the rules do no input and output",
+    ),
+    (
+        "kinds",
+        &["tokio", "hyper", "kube-client", "k8s-openapi"],
+        "the facts do no input and output",
     ),
     (
         "objectstore",

@@ -4,7 +4,10 @@ use serde_json::{Map, Number, Value};
 
 use super::format::Format;
 use super::pattern::Pattern;
-use super::{Additional, Bound, Branches, JsonType, ListType, Node, Resource, Rules, fill, prune, structure, validate};
+use super::{
+    Additional, Bound, Branches, JsonType, ListType, MapType, Node, Place, Resource, Rules, fill, prune, structure,
+    validate,
+};
 use crate::field::{self, FieldError};
 use crate::json;
 
@@ -67,6 +70,9 @@ impl Compiler {
         }
         self.children(&mut node, map, path, level);
         node.list_type = self.list_type(map, path);
+        if map.get("x-kubernetes-map-type").and_then(Value::as_str) == Some("atomic") {
+            node.map_type = MapType::Atomic;
+        }
         node.branches = self.branches(&node, map, path);
         structure::check(&node, map, level, path, &mut self.errors);
         node.has_unique_lists = node.list_type != ListType::Atomic
@@ -114,7 +120,7 @@ impl Compiler {
                         if child.default.is_some() {
                             node.defaulted.push(name.clone());
                         }
-                        node.properties.insert(name.clone(), child);
+                        node.properties.insert(name.clone(), Place::own(child));
                     }
                 }
                 None => self
@@ -134,7 +140,8 @@ impl Compiler {
                 } else {
                     Level::Item
                 };
-                node.items = Some(Box::new(self.node(schema, &field::child(path, "items"), level)));
+                let items = self.node(schema, &field::child(path, "items"), level);
+                node.items = Some(Place::own(items));
             }
         }
         match map.get("additionalProperties") {
@@ -146,7 +153,7 @@ impl Compiler {
             )),
             Some(schema) => {
                 let child = self.node(schema, &field::child(path, "additionalProperties"), field_level);
-                node.additional = Additional::Schema(Box::new(child));
+                node.additional = Additional::Schema(Place::own(child));
             }
         }
     }

@@ -364,7 +364,7 @@ fn complete(branch: &Node, outer: Option<&Node>, outer_path: &str, path: &str, e
         let within = |path: &str| field::key(&field::child(path, "properties"), name);
         complete(
             child,
-            outer.properties.get(name),
+            outer.properties.get(name).map(|place| &**place),
             &within(outer_path),
             &within(path),
             errors,
