@@ -72,6 +72,19 @@ pub(crate) fn text(value: &Value<'_>) -> String {
     }
 }
 
+/// JSON as Go writes it, which escapes what would mean something in HTML.
+pub(crate) fn json(value: &Value<'_>) -> String {
+    let text = value.to_string();
+    if !text.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+        return text;
+    }
+    text.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,15 +18,18 @@
 pub mod crd;
 pub mod field;
 pub mod field_selector;
+pub mod fields;
 mod go;
 pub mod gvk;
 pub mod json;
 pub mod jsonpath;
 pub mod label_selector;
 pub mod list;
+pub mod managed;
 pub mod meta;
 pub mod patch;
 pub mod request_info;
 pub mod schema;
 pub mod status;
 pub mod table;
+pub mod typed;

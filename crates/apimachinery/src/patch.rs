@@ -1,11 +1,14 @@
-//! Merge patch (RFC 7386) and JSON patch (RFC 6902), at bounded cost.
+//! Merge patch (RFC 7386), JSON patch (RFC 6902) and strategic merge patch, at bounded cost.
 
 use crate::json::{MAX_DEPTH, Map, Value, depth_exceeds};
 use crate::status::Status;
 
 mod pointer;
+mod strategic;
 
 use pointer::Pointer;
+
+pub use strategic::{StrategicError, strategic_merge};
 
 /// Most operations of a JSON patch.
 pub const MAX_OPERATIONS: usize = 10_000;

@@ -22,6 +22,7 @@ mod path;
 mod pattern;
 mod prune;
 mod structure;
+mod types;
 mod validate;
 
 use format::Format;
@@ -29,6 +30,7 @@ use node::Place;
 use pattern::Pattern;
 
 pub use node::{NodeFacts, Patch, SchemaNode, SchemaPart, SharedSchema};
+pub use types::{ListOf, MapOf, ScalarType, Shape, Type};
 
 /// How many errors are reported at most for one object.
 pub const MAX_ERRORS: usize = 100;
@@ -89,7 +91,13 @@ impl StructuralSchema {
 
     /// Replaces nulls that are not allowed by defaults, or drops them, and fills defaults in.
     pub fn default(&self, object: &mut Value<'_>) {
-        fill::fill(&self.root, object);
+        fill::fill(&self.root, object, fill::Nulls::Dropped);
+    }
+
+    /// Fills defaults in after an apply: a null that is not allowed and has no default stays, and is refused by
+    /// [`StructuralSchema::validate`].
+    pub fn default_applied(&self, object: &mut Value<'_>) {
+        fill::fill(&self.root, object, fill::Nulls::Kept);
     }
 
     /// Everything that is wrong with an object, up to [`MAX_ERRORS`].

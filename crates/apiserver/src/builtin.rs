@@ -331,7 +331,7 @@ fn reference() -> Value {
         .iter()
         .map(|name| ((*name).to_owned(), json!({"type": "string"})))
         .collect();
-    json!({"type": "object", "properties": properties})
+    json!({"type": "object", "x-kubernetes-map-type": "atomic", "properties": properties})
 }
 
 fn namespace() -> Value {

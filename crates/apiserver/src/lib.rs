@@ -23,8 +23,7 @@
 //! # }
 //! ```
 //!
-//! Left out, each of them whole: protobuf bodies and strategic merge patches (415), server-side apply (415) and the
-//! tracking of managed fields, OpenAPI documents (`kubectl create` and `apply` need `--validate=false`), role based
+//! Left out, each of them whole: protobuf bodies (415), OpenAPI documents (`kubectl create` and `apply` need `--validate=false`), role based
 //! access (see [`Authorizer`]), garbage collection by owner references, `remainingItemCount`.
 
 mod auth;

@@ -23,7 +23,8 @@ use crate::query::Query;
 use crate::registry::Found;
 use crate::server::Server;
 use crate::target::{Subresource, Target};
-use crate::write::{create, delete, options, update};
+use crate::write::create::{self, Creates};
+use crate::write::{delete, options, update};
 use crate::{discovery, health, read, render, watch};
 
 /// The API as a tower service. Cheap to clone; always ready.
@@ -32,6 +33,7 @@ pub struct Service {
     server: Arc<Server>,
     /// Who sends every request; `None`: each request is authenticated.
     user: Option<Arc<UserInfo>>,
+    creates: Creates,
 }
 
 impl Service {
@@ -39,6 +41,20 @@ impl Service {
         Service {
             server,
             user: user.map(Arc::new),
+            creates: Creates::Tracked,
+        }
+    }
+
+    /// The same service for a client that does not care who owns which field: objects that it creates have no
+    /// `metadata.managedFields`, which makes its writes cheaper and its objects smaller.
+    ///
+    /// That is the state of any object from before server-side apply, and the rules for it are those of a real server: it
+    /// stays so until somebody applies to it, who then finds all of it in the hands of `before-first-apply`.
+    #[must_use]
+    pub fn untracked(self) -> Service {
+        Service {
+            creates: Creates::Untracked,
+            ..self
         }
     }
 }
@@ -64,10 +80,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Service { server, user } = self.clone();
+        let Service { server, user, creates } = self.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let handled = AssertUnwindSafe(handle(&server, user.as_deref(), &parts, body))
+            let handled = AssertUnwindSafe(handle(&server, user.as_deref(), creates, &parts, body))
                 .catch_unwind()
                 .await;
             let mut response = match handled {
@@ -89,6 +105,7 @@ where
 async fn handle<B>(
     server: &Arc<Server>,
     user: Option<&UserInfo>,
+    creates: Creates,
     parts: &Parts,
     body: B,
 ) -> Result<Response<Body>, Failure>
@@ -115,7 +132,7 @@ where
             };
             authorize(server, user, &request, verb)?;
             let target = route(server, &request, verb)?;
-            dispatch(server, target, verb, parts, &query, body).await
+            dispatch(server, target, verb, creates, parts, &query, body).await
         }
     }
 }
@@ -306,6 +323,7 @@ async fn dispatch<B>(
     server: &Arc<Server>,
     target: Target,
     verb: Verb,
+    creates: Creates,
     parts: &Parts,
     query: &Query<'_>,
     body: B,
@@ -339,6 +357,7 @@ where
         body: &body,
         query,
         wanted,
+        creates,
     };
     match (verb, target.subresource) {
         (Verb::Create, Subresource::None) if target.name.is_empty() => create::create(server, &target, request).await,

@@ -45,7 +45,10 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let operations: usize = std::env::args().nth(1).map_or(Ok(20_000), |text| text.parse())?;
     let store = objectstore::memory::open(objectstore::memory::Options::default());
     let server = apiserver::ApiServer::open(store, apiserver::Options::default()).await?;
-    let home = Home::in_process(server.service_as(apiserver::UserInfo::admin()), "bench.osb.internal");
+    let home = Home::in_process(
+        server.service_as(apiserver::UserInfo::admin()).untracked(),
+        "bench.osb.internal",
+    );
     home.install().await?;
     home.ensure_namespace("osb-system").await?;
     let platform = Platform("default".into());

@@ -35,9 +35,9 @@ impl Embedded {
         Ok(Self { store, api })
     }
 
-    /// For the engine: all rights, no listener between.
+    /// For the engine: all rights, no listener between, and nobody who would ask which fields are the engine's.
     pub(crate) fn in_process(&self, group: &str) -> Home {
-        Home::in_process(self.api.service_as(UserInfo::admin()), group)
+        Home::in_process(self.api.service_as(UserInfo::admin()).untracked(), group)
     }
 
     /// What the listener serves: each request says who sends it.

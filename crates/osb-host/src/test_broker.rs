@@ -372,7 +372,7 @@ impl TestBroker {
 }
 
 fn home(api: &ApiServer, broker: &Broker) -> Home {
-    Home::in_process(api.service_as(UserInfo::admin()), &broker.group())
+    Home::in_process(api.service_as(UserInfo::admin()).untracked(), &broker.group())
 }
 
 /// The front of a [`TestBroker`], which every request enters as that of its one platform.

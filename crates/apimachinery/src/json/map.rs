@@ -138,6 +138,16 @@ impl<'t> Map<'t> {
         Iter(self.members.iter())
     }
 
+    /// The members, their keys as they lie here: a clone of one that is borrowed costs nothing.
+    pub(crate) fn cows(&self) -> impl Iterator<Item = (&Cow<'t, str>, &Value<'t>)> {
+        self.members.iter().map(|(key, value)| (key, value))
+    }
+
+    /// A member, its key as it lies here.
+    pub(crate) fn cow(&self, key: &str) -> Option<(&Cow<'t, str>, &Value<'t>)> {
+        self.find(key).map(|at| (&self.members[at].0, &self.members[at].1))
+    }
+
     /// The members, their values to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Value<'t>)> {
         self.members.iter_mut().map(|(key, value)| (&**key, value))

@@ -281,7 +281,7 @@ impl Compiler {
             ));
             return None;
         }
-        fill::fill(node, &mut default);
+        fill::fill(node, &mut default, fill::Nulls::Dropped);
         for error in validate::validate(node, &default) {
             let at = if error.path == "<nil>" {
                 at.clone()

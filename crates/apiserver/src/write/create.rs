@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use objectstore::Compare;
 
 use super::commit::{self, Change, Committed};
-use super::kinds;
 use super::object::{self, Came};
-use super::options::{self, WriteOptions};
+use super::options::{self, Patch, Validation, WriteOptions};
+use super::update::applied_warnings;
+use super::{kinds, tracking};
 use crate::body::Body;
 use crate::codec::{Draft, Stored};
 use crate::failure::Failure;
@@ -32,12 +33,52 @@ pub(crate) struct Request<'r> {
     pub(crate) body: &'r Bytes,
     pub(crate) query: &'r Query<'r>,
     pub(crate) wanted: Wanted,
+    pub(crate) creates: Creates,
+}
+
+/// Whether it is kept who owns which fields of new objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Creates {
+    Tracked,
+    /// From the first apply on.
+    Untracked,
+}
+
+/// Where a new object comes from.
+#[derive(Clone, Copy)]
+enum Source<'n> {
+    /// The body of a POST.
+    Posted,
+    /// That of a PUT; the name of the path must be its.
+    Put(&'n str),
+    /// What is applied to nothing.
+    Applied(&'n str),
+}
+
+impl<'n> Source<'n> {
+    /// The name that the object must have.
+    fn name(self) -> Option<&'n str> {
+        match self {
+            Source::Posted => None,
+            Source::Put(name) | Source::Applied(name) => Some(name),
+        }
+    }
 }
 
 /// POST on a collection.
 pub(crate) async fn create(server: &Server, target: &Target, request: Request<'_>) -> Result<Response<Body>, Failure> {
     let write = WriteOptions::parse("CreateOptions", request.query)?;
-    create_named(server, target, request, write, None).await
+    make(server, target, request, write, Source::Posted).await
+}
+
+/// Creates what is applied to a name that nothing has.
+pub(crate) async fn create_applied(
+    server: &Server,
+    target: &Target,
+    request: Request<'_>,
+    write: WriteOptions,
+) -> Result<Response<Body>, Failure> {
+    make(server, target, request, write, Source::Applied(&target.name)).await
 }
 
 /// Creates the object of the body; by a PUT its name must be the one of the path.
@@ -48,9 +89,19 @@ pub(crate) async fn create_named(
     write: WriteOptions,
     name: Option<&str>,
 ) -> Result<Response<Body>, Failure> {
+    make(server, target, request, write, name.map_or(Source::Posted, Source::Put)).await
+}
+
+async fn make(
+    server: &Server,
+    target: &Target,
+    request: Request<'_>,
+    write: WriteOptions,
+    source: Source<'_>,
+) -> Result<Response<Body>, Failure> {
     let mut target = target.clone();
     for attempt in 1..=ATTEMPTS {
-        let (new, change) = prepare(server, &target, request, write, name).await?;
+        let (new, change) = prepare(server, &target, request, write, source).await?;
         if write.dry_run {
             if let Some(entry) = server.store.get(change.key, None).await? {
                 return Err(taken(&target, &new.name, &Stored::read(entry.value)?)?.into());
@@ -89,11 +140,11 @@ async fn prepare(
     target: &Target,
     request: Request<'_>,
     write: WriteOptions,
-    name: Option<&str>,
+    source: Source<'_>,
 ) -> Result<(New, Change), Failure> {
     let resource = &target.resource;
-    let decoded = options::decode(request.headers, request.body)?;
-    let mut object = decoded.value;
+    let name = source.name();
+    let (mut object, duplicates) = decoded(target, request, write, source)?;
     if resource
         .definition
         .as_ref()
@@ -114,12 +165,20 @@ async fn prepare(
         None
     };
     object::check_type(target, &mut object, Came::Whole)?;
-    let mut warnings = object::shape(target, &mut object, &decoded.duplicates, write.validation, Came::Whole)?;
+    let mut warnings = if let Source::Applied(_) = source {
+        object::shape(target, &mut object, &[], Validation::Ignore, Came::Applied)?;
+        applied_warnings(duplicates, write)?
+    } else {
+        object::shape(target, &mut object, &duplicates, write.validation, Came::Whole)?
+    };
     let seen = meta::text(object::metadata(&object)?, "resourceVersion");
     if name.is_some() && !seen.is_empty() && seen.parse::<u64>().is_err() {
         return Err(Status::bad_request("metadata.resourceVersion is not a number").into());
     }
     let seen = seen.parse::<u64>();
+    if !matches!(source, Source::Applied(_)) {
+        tracking::created(target, request, &mut object)?;
+    }
     let generated = fill_in(target, &mut object, name)?;
     let more = kinds::prepare_create(server, target, &mut object)?;
     object::validate(target, &object, more.errors, None)?;
@@ -150,6 +209,24 @@ async fn prepare(
         },
         change,
     ))
+}
+
+/// What the request says, and the keys that stand twice in it.
+fn decoded<'r>(
+    target: &Target,
+    request: Request<'r>,
+    write: WriteOptions,
+    source: Source<'_>,
+) -> Result<(Value<'r>, Vec<String>), Failure> {
+    if !matches!(source, Source::Applied(_)) {
+        let decoded = options::decode(request.headers, request.body)?;
+        return Ok((decoded.value, decoded.duplicates));
+    }
+    let Patch::Apply(config) = options::decode_patch(request.headers, request.body)? else {
+        return Err(Status::bad_request("nothing is applied").into());
+    };
+    let object = tracking::applied(target, request, tracking::empty(target), &config.value, write.force)?;
+    Ok((object, config.duplicates))
 }
 
 /// The name that a body gives, before anything is known of its form.

@@ -6,8 +6,6 @@ use apimachinery::json;
 use apimachinery::json::{Map, Value};
 use apimachinery::meta;
 use apimachinery::status::Status;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use jiff::Timestamp;
 use objectstore::Write;
@@ -215,22 +213,6 @@ fn name_label(namespace: &mut Value<'_>) -> Result<(), Failure> {
 }
 
 fn secret(new: &mut Value<'_>, old: Option<&Value<'_>>) -> Result<Vec<FieldError>, Failure> {
-    let members = new.as_object_mut().ok_or(Damaged)?;
-    if let Some(Value::Object(plain)) = members.remove("stringData")
-        && !plain.is_empty()
-    {
-        let encoded: Map<'_> = plain
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, STANDARD.encode(value.as_str()?).into())))
-            .collect();
-        if let Value::Object(data) = members.get_or_insert("data", Map::new()) {
-            data.merge(encoded, |_, encoded| Some(encoded));
-        }
-    }
-    if members.get("type").and_then(Value::as_str).is_none_or(str::is_empty) {
-        // Also where the old one has another type, which is a change then.
-        members.insert("type", "Opaque");
-    }
     let mut errors = Vec::new();
     let mut bytes = 0;
     for (name, value) in entries(new, "data") {

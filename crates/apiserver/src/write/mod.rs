@@ -6,10 +6,12 @@
 
 pub(crate) mod commit;
 pub(crate) mod create;
+mod decoded;
 pub(crate) mod delete;
 pub(crate) mod kinds;
 pub(crate) mod object;
 pub(crate) mod options;
 pub(crate) mod scale;
+mod tracking;
 mod typed;
 pub(crate) mod update;

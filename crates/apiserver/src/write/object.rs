@@ -8,7 +8,7 @@ use apimachinery::status::Status;
 use bytes::Bytes;
 
 use super::options::Validation;
-use super::typed;
+use super::{decoded, typed};
 use crate::builtin::{Names, Special};
 use crate::codec::Damaged;
 use crate::failure::Failure;
@@ -25,6 +25,8 @@ pub(crate) enum Came {
     Whole,
     /// Out of a patch: 422.
     Patched,
+    /// Out of what was applied: like a patch, but a null that may not stand there is refused.
+    Applied,
 }
 
 /// Checks that the body is of the kind that the path asks for. A built-in kind need not be named.
@@ -48,7 +50,7 @@ pub(crate) fn check_type(target: &Target, object: &mut Value<'_>, came: Came) ->
             members.insert(name, expected.clone());
             continue;
         }
-        if came == Came::Patched && (given.is_empty() || !custom) {
+        if came != Came::Whole && (given.is_empty() || !custom) {
             return Err(undecodable(target, &format!("{given:?} is not the {name} of the object"), came).into());
         }
         return Err(wrong_type(target, name, given).into());
@@ -91,15 +93,27 @@ pub(crate) fn shape(
     }
     meta::of(object).ok_or_else(|| undecodable(target, "metadata is not an object", came))?;
     typed::fill(target, object);
+    let custom = target.resource.rules.special == Special::Custom;
     let metadata = meta::of_mut(object).ok_or(Damaged)?;
+    if !custom
+        && metadata
+            .get("managedFields")
+            .and_then(Value::as_array)
+            .is_some_and(Vec::is_empty)
+    {
+        // For a built-in kind that is a list, and means as much as one empty entry does for any.
+        metadata.insert("managedFields", vec![Value::from(Map::new())]);
+    }
     let mut unknown =
         meta::decode(metadata, "metadata").map_err(|error| undecodable(target, &error.to_string(), came))?;
-    // Field ownership is not tracked, so none is kept.
-    metadata.remove("managedFields");
     unknown.extend(target.version().schema.prune(object));
-    target.version().schema.default(object);
-    if target.resource.rules.special != Special::Custom {
+    match came {
+        Came::Applied if custom => target.version().schema.default_applied(object),
+        _ => target.version().schema.default(object),
+    }
+    if !custom {
         typed::read(target, object).map_err(|why| undecodable(target, &why, came))?;
+        decoded::complete(target.resource.rules.special, object);
     }
     if validation == Validation::Ignore || (unknown.is_empty() && duplicates.is_empty()) {
         return Ok(Vec::new());
@@ -123,7 +137,9 @@ pub(crate) fn undecodable(target: &Target, why: &str, came: Came) -> Status {
             target.version().name
         )),
         // The patched object is not repeated in the answer: it may hold what the client may not read.
-        Came::Patched => Status::invalid(&gvk::Kind::new("", ""), "", vec![FieldError::invalid("patch", "", why)]),
+        Came::Patched | Came::Applied => {
+            Status::invalid(&gvk::Kind::new("", ""), "", vec![FieldError::invalid("patch", "", why)])
+        }
     }
 }
 

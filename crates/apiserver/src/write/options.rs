@@ -6,6 +6,7 @@ use apimachinery::status::{Details, Reason, Status};
 use bytes::Bytes;
 use http::HeaderMap;
 
+use super::tracking::is_printable;
 use crate::failure::Failure;
 use crate::negotiate::{self, BodyType};
 use crate::query::Query;
@@ -24,6 +25,8 @@ pub(crate) struct WriteOptions {
     /// Everything but the write.
     pub(crate) dry_run: bool,
     pub(crate) validation: Validation,
+    /// An apply takes what others own.
+    pub(crate) force: bool,
 }
 
 const LONGEST_MANAGER: usize = 128;
@@ -31,24 +34,35 @@ const LONGEST_MANAGER: usize = 128;
 impl WriteOptions {
     /// Reads and checks them. `kind` is `CreateOptions`, `UpdateOptions` or `PatchOptions`.
     pub(crate) fn parse(kind: &str, query: &Query<'_>) -> Result<WriteOptions, Status> {
+        WriteOptions::read(kind, query, false)
+    }
+
+    /// Reads and checks those of an apply.
+    pub(crate) fn of_apply(query: &Query<'_>) -> Result<WriteOptions, Status> {
+        WriteOptions::read("PatchOptions", query, true)
+    }
+
+    fn read(kind: &str, query: &Query<'_>, is_apply: bool) -> Result<WriteOptions, Status> {
         let mut errors = Vec::new();
         let dry_run: Vec<&str> = query.all("dryRun").collect();
         dry_run_errors(&dry_run, &mut errors);
-        if kind == "PatchOptions"
-            && query
-                .first("force")
-                .is_some_and(|force| force != "false" && !force.is_empty())
-        {
+        let manager = query.first("fieldManager").unwrap_or_default();
+        let force = query
+            .first("force")
+            .is_some_and(|force| !matches!(force, "" | "0" | "false"));
+        if is_apply && manager.is_empty() {
+            errors.push(FieldError::required("fieldManager", "is required for apply patch"));
+        }
+        if kind == "PatchOptions" && !is_apply && query.first("force").is_some_and(|force| !force.is_empty()) {
             errors.push(FieldError::forbidden(
                 "force",
                 "may not be specified for non-apply patch",
             ));
         }
-        let manager = query.first("fieldManager").unwrap_or_default();
         if manager.len() > LONGEST_MANAGER {
             errors.push(FieldError::too_long("fieldManager", LONGEST_MANAGER as u64));
         }
-        if manager.chars().any(char::is_control) {
+        if !manager.chars().all(is_printable) {
             errors.push(FieldError::invalid(
                 "fieldManager",
                 manager,
@@ -72,6 +86,7 @@ impl WriteOptions {
             Ok(WriteOptions {
                 dry_run: !dry_run.is_empty(),
                 validation,
+                force,
             })
         } else {
             Err(Status::invalid_options(kind, errors))
@@ -210,8 +225,12 @@ pub(crate) struct Decoded<'b> {
 
 /// The media types of objects.
 const OBJECT_TYPES: [&str; 2] = ["application/json", "application/yaml"];
-/// The media types of patches.
-const PATCH_TYPES: [&str; 2] = ["application/json-patch+json", "application/merge-patch+json"];
+/// The media types of patches of custom resources.
+const PATCH_TYPES: [&str; 3] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/apply-patch+yaml",
+];
 
 /// Reads the body of a create, update or delete: a JSON or YAML object.
 pub(crate) fn decode<'b>(headers: &HeaderMap, body: &'b Bytes) -> Result<Decoded<'b>, Failure> {
@@ -231,13 +250,15 @@ pub(crate) fn decode<'b>(headers: &HeaderMap, body: &'b Bytes) -> Result<Decoded
 pub(crate) enum Patch<'b> {
     Json(apimachinery::patch::JsonPatch<'b>),
     Merge(Decoded<'b>),
+    Strategic(Decoded<'b>),
+    Apply(Decoded<'b>),
 }
 
 /// Whether the body is of a type that [`decode_patch`] reads.
 pub(crate) fn check_patch_type(headers: &HeaderMap, custom: bool) -> Result<(), Failure> {
     match negotiate::body_type(headers) {
-        BodyType::JsonPatch | BodyType::MergePatch => Ok(()),
-        BodyType::StrategicMergePatch | BodyType::Apply => Err(Status::unsupported_media_type(&PATCH_TYPES).into()),
+        BodyType::JsonPatch | BodyType::MergePatch | BodyType::Apply => Ok(()),
+        BodyType::StrategicMergePatch if !custom => Ok(()),
         _ if custom => Err(Status::unsupported_media_type(&PATCH_TYPES).into()),
         _ => Err(
             Status::failure(Reason::UnsupportedMediaType, "415: Unsupported Media Type")
@@ -256,16 +277,52 @@ pub(crate) fn decode_patch<'b>(headers: &HeaderMap, body: &'b Bytes) -> Result<P
                 .map(Patch::Json)
                 .map_err(|error| error.status().into())
         }
-        BodyType::MergePatch => {
-            let decoded = decode_json(body)?;
-            if decoded.value.is_object() {
-                Ok(Patch::Merge(decoded))
-            } else {
-                Err(Status::bad_request("error decoding patch: it is not an object").into())
-            }
-        }
+        BodyType::MergePatch => Ok(Patch::Merge(patch_object(decode_json(body)?)?)),
+        BodyType::StrategicMergePatch => Ok(Patch::Strategic(patch_object(decode_json(body)?)?)),
+        BodyType::Apply => decode_applied(body).map(Patch::Apply),
         _ => Err(Status::unsupported_media_type(&PATCH_TYPES).into()),
     }
+}
+
+fn patch_object(decoded: Decoded<'_>) -> Result<Decoded<'_>, Failure> {
+    if decoded.value.is_object() {
+        Ok(decoded)
+    } else {
+        Err(Status::bad_request("error decoding patch: it is not an object").into())
+    }
+}
+
+/// What is applied: YAML, and so JSON as well. Of keys that stand twice the last value counts.
+fn decode_applied(body: &Bytes) -> Result<Decoded<'_>, Failure> {
+    let broken = || Status::bad_request("error decoding YAML: it is not an object");
+    let decoded = match decode_json(body) {
+        Ok(decoded) => decoded,
+        Err(_) => match decode_yaml(body) {
+            Ok(decoded) => decoded,
+            Err(_) => decode_last(body)?,
+        },
+    };
+    if decoded.value.is_object() {
+        Ok(decoded)
+    } else {
+        Err(broken().into())
+    }
+}
+
+/// YAML with keys that stand twice.
+fn decode_last(body: &Bytes) -> Result<Decoded<'static>, Failure> {
+    let broken = || Status::bad_request("error decoding YAML: invalid YAML");
+    let text = std::str::from_utf8(body).map_err(|_| broken())?;
+    let options = serde_saphyr::options! {
+        legacy_octal_numbers: true,
+        with_snippet: false,
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
+    };
+    let value: serde_json::Value = serde_saphyr::from_str_with_options(text, options).map_err(|_| broken())?;
+    Ok(Decoded {
+        value: value.into(),
+        duplicates: vec!["a key stands twice in an object".to_owned()],
+    })
 }
 
 fn decode_json(body: &Bytes) -> Result<Decoded<'_>, Failure> {

@@ -2,10 +2,14 @@
 
 use apimachinery::json::{Map, Value};
 use apimachinery::meta;
+use apimachinery::schema::Type;
 use apimachinery::status::Status;
 use objectstore::Revision;
 
+use super::create::Request;
 use super::object;
+use super::options::{Patch, WriteOptions};
+use super::tracking::{self, ScaleEdit};
 use super::update::Edit;
 use crate::codec::Stored;
 use crate::failure::Failure;
@@ -34,6 +38,8 @@ pub(crate) fn edit<'t>(
     mut object: Value<'t>,
     revision: Revision,
     edit: Edit<'t>,
+    write: WriteOptions,
+    request: Request<'_>,
 ) -> Result<Value<'t>, Failure> {
     let scale = target.version().scale.as_ref().ok_or(Failure::NoSuchPath)?;
     if let Edit::Replace(decoded) = &edit {
@@ -42,7 +48,14 @@ pub(crate) fn edit<'t>(
     let before = view(target, &object, false)?;
     let had_replicas = at_path(&scale.spec_replicas_path, &object).is_some();
     let (is_patch, came) = (matches!(edit, Edit::Patch(_)), edit.came());
-    let after = edit.apply(before)?;
+    let scaled = |before, edit| tracking::scaled(target, request, &object, before, edit, write.force);
+    let (after, managed) = match edit {
+        Edit::Patch(Patch::Apply(config)) => scaled(before, ScaleEdit::Apply(&config.value))?,
+        edit => {
+            let after = edit.apply(before.clone(), Type::anything())?;
+            scaled(before, ScaleEdit::Made(after))?
+        }
+    };
     if is_patch {
         check_type(&after)
             .map_err(|_| object::undecodable(target, "it is no Scale of autoscaling/v1 any more", came))?;
@@ -69,6 +82,10 @@ pub(crate) fn edit<'t>(
         .and_then(Value::as_str)
         .filter(|given| !given.is_empty());
     if let Some(metadata) = meta::of_mut(&mut object) {
+        match managed {
+            Some(managed) => metadata.insert("managedFields", managed),
+            None => metadata.remove("managedFields"),
+        };
         metadata.insert(
             "resourceVersion",
             given.map_or_else(|| revision.0.to_string(), str::to_owned),

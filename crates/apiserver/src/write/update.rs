@@ -4,6 +4,7 @@ use apimachinery::field::FieldError;
 use apimachinery::gvk;
 use apimachinery::json::{Map, Value};
 use apimachinery::meta;
+use apimachinery::schema::Type;
 use apimachinery::status::Status;
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -12,12 +13,13 @@ use objectstore::{Compare, Entry, Revision};
 use super::commit::{self, Change, Committed};
 use super::create::{self, Request};
 use super::object::{self, Came};
-use super::options::{self, Decoded, Patch, WriteOptions};
-use super::{kinds, scale};
+use super::options::{self, Decoded, Patch, Validation, WriteOptions};
+use super::{kinds, scale, tracking};
 use crate::body::Body;
 use crate::builtin::Special;
 use crate::codec::{Draft, Stored};
 use crate::failure::Failure;
+use crate::negotiate::{self, BodyType};
 use crate::read::{deprecation, include};
 use crate::render::{self, View};
 use crate::server::Server;
@@ -39,19 +41,23 @@ impl<'b> Edit<'b> {
     pub(crate) fn came(&self) -> Came {
         match self {
             Edit::Replace(_) => Came::Whole,
+            Edit::Patch(Patch::Apply(_)) => Came::Applied,
             Edit::Patch(_) => Came::Patched,
         }
     }
 
     fn take_duplicates(&mut self) -> Vec<String> {
         match self {
-            Edit::Replace(decoded) | Edit::Patch(Patch::Merge(decoded)) => std::mem::take(&mut decoded.duplicates),
+            Edit::Replace(decoded)
+            | Edit::Patch(Patch::Merge(decoded) | Patch::Strategic(decoded) | Patch::Apply(decoded)) => {
+                std::mem::take(&mut decoded.duplicates)
+            }
             Edit::Patch(Patch::Json(_)) => Vec::new(),
         }
     }
 
-    /// The new object. The old one is given up for it.
-    pub(crate) fn apply(self, mut old: Value<'b>) -> Result<Value<'b>, Failure> {
+    /// The new object, of this type. The old one is given up for it.
+    pub(crate) fn apply(self, mut old: Value<'b>, object_type: Type<'_>) -> Result<Value<'b>, Failure> {
         match self {
             Edit::Replace(decoded) => Ok(decoded.value),
             Edit::Patch(Patch::Merge(decoded)) => {
@@ -59,6 +65,15 @@ impl<'b> Edit<'b> {
                 Ok(old)
             }
             Edit::Patch(Patch::Json(patch)) => patch.apply(old).map_err(|error| error.status().into()),
+            Edit::Patch(Patch::Strategic(decoded)) => match (old, decoded.value) {
+                (Value::Object(old), Value::Object(patch)) => {
+                    let new = apimachinery::patch::strategic_merge(object_type, old, patch);
+                    Ok(new.map_err(|error| error.status())?.into())
+                }
+                _ => Err(crate::codec::Damaged.into()),
+            },
+            // Who it is that applies, and what others own, is looked at by who asks for it.
+            Edit::Patch(Patch::Apply(decoded)) => Ok(decoded.value),
         }
     }
 }
@@ -77,12 +92,16 @@ fn replacement(request: Request<'_>) -> Result<Edit<'_>, Failure> {
 /// PATCH on an object or one of its subresources.
 pub(crate) async fn patch(server: &Server, target: &Target, request: Request<'_>) -> Result<Response<Body>, Failure> {
     options::check_patch_type(request.headers, target.resource.rules.special == Special::Custom)?;
-    let write = WriteOptions::parse("PatchOptions", request.query)?;
+    let write = match negotiate::body_type(request.headers) {
+        BodyType::Apply => WriteOptions::of_apply(request.query)?,
+        _ => WriteOptions::parse("PatchOptions", request.query)?,
+    };
     let edit = match patch_of(request) {
         Ok(edit) => edit,
         // That there is no such object comes first.
         Err(failure) => {
-            let exists = server.store.get(target.key(), None).await?.is_some();
+            let creates = negotiate::body_type(request.headers) == BodyType::Apply;
+            let exists = creates || server.store.get(target.key(), None).await?.is_some();
             let missing = || Status::not_found(&target.resource.id, &target.name).into();
             return Err(if exists { failure } else { missing() });
         }
@@ -114,10 +133,13 @@ async fn modify<'r>(
             {
                 return create::create_named(server, &target, request, write, Some(&target.name)).await;
             }
+            if matches!(edit, Edit::Patch(Patch::Apply(_))) && target.subresource == Subresource::None {
+                return create::create_applied(server, &target, request, write).await;
+            }
             check_body(&target, &edit, write)?;
             return Err(Status::not_found(&target.resource.id, &target.name).into());
         };
-        let next = next(server, &target, &entry, edit, write)?;
+        let next = next(server, &target, &entry, edit, write, request)?;
         let Some(change) = next.change.filter(|_| !write.dry_run) else {
             return answer(&target, &next.shown, entry.modified, next.warnings, request);
         };
@@ -174,6 +196,7 @@ fn next(
     entry: &Entry,
     mut edit: Edit<'_>,
     write: WriteOptions,
+    request: Request<'_>,
 ) -> Result<Next, Failure> {
     let (resource, version) = (&target.resource, target.version());
     let before = Stored::read(entry.value.clone())?;
@@ -191,13 +214,18 @@ fn next(
     };
     let came = edit.came();
     let duplicates = edit.take_duplicates();
-    let mut new = if target.subresource == Subresource::Scale {
-        scale::edit(target, object, entry.modified, edit)?
-    } else {
-        edit.apply(object)?
-    };
+    let (mut new, tracking) = edited(target, object, entry.modified, edit, write, request)?;
     object::check_type(target, &mut new, came)?;
-    let mut warnings = object::shape(target, &mut new, &duplicates, write.validation, came)?;
+    let mut warnings = if tracking == Tracking::Applied {
+        object::shape(target, &mut new, &[], Validation::Ignore, came)?;
+        applied_warnings(duplicates, write)?
+    } else {
+        object::shape(target, &mut new, &duplicates, write.validation, came)?
+    };
+    if tracking == Tracking::ToDo {
+        let managed = old.metadata.get("managedFields");
+        tracking::updated(target, request, managed, || text.value(), &mut new)?;
+    }
     let requested = requested_revision(&new)?;
     let other_uid = settle(target, &old, &mut new, came)?;
     check_revision(target, requested, entry.modified)?;
@@ -208,6 +236,9 @@ fn next(
     let draft = Draft::new(object::members(&new)?);
     if resource.rules.generation && target.subresource != Subresource::Status && !draft.same_rest(&old.stored) {
         meta::bump_generation(object::metadata_mut(&mut new)?);
+    }
+    if draft.same_rest(&old.stored) {
+        tracking::keep_times(&old.metadata, object::metadata_mut(&mut new)?);
     }
     let metadata = object::metadata(&new)?;
     let stored = draft.finish(version.stamp, metadata);
@@ -246,6 +277,50 @@ fn next(
     })
 }
 
+/// Whether it is settled who owns what after an edit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tracking {
+    ToDo,
+    /// Through a `Scale`.
+    Done,
+    /// By an apply.
+    Applied,
+}
+
+/// What an edit makes of an object, before the rules of the kind are looked at.
+fn edited<'t>(
+    target: &Target,
+    object: Value<'t>,
+    revision: Revision,
+    edit: Edit<'t>,
+    write: WriteOptions,
+    request: Request<'_>,
+) -> Result<(Value<'t>, Tracking), Failure> {
+    if target.subresource == Subresource::Scale {
+        let new = scale::edit(target, object, revision, edit, write, request)?;
+        return Ok((new, Tracking::Done));
+    }
+    if let Edit::Patch(Patch::Apply(config)) = &edit {
+        let new = tracking::applied(target, request, object, &config.value, write.force)?;
+        return Ok((new, Tracking::Applied));
+    }
+    let new = edit.apply(object, target.version().schema.type_of_root())?;
+    Ok((new, Tracking::ToDo))
+}
+
+/// What is said of keys that stand twice in what is applied.
+pub(crate) fn applied_warnings(duplicates: Vec<String>, write: WriteOptions) -> Result<Vec<String>, Failure> {
+    match write.validation {
+        _ if duplicates.is_empty() => Ok(duplicates),
+        Validation::Ignore => Ok(Vec::new()),
+        Validation::Warn => Ok(duplicates),
+        Validation::Strict => {
+            let why = format!("error strict decoding YAML: {}", duplicates.join(", "));
+            Err(Status::bad_request(why).into())
+        }
+    }
+}
+
 /// Restores what this path may not change. In a patch another uid is one more error of the object; in a body it is a
 /// precondition that fails.
 fn settle<'t>(target: &Target, old: &Old<'t>, new: &mut Value<'t>, came: Came) -> Result<Option<FieldError>, Failure> {
@@ -258,11 +333,17 @@ fn settle<'t>(target: &Target, old: &Old<'t>, new: &mut Value<'t>, came: Came) -
     if let Some(only) = only {
         let part = new.get(only).cloned();
         meta::check_name(object::metadata(new)?, &target.name)?;
+        let managed = object::metadata_mut(new)?.remove("managedFields");
         let mut object = old.object.clone().ok_or(crate::codec::Damaged)?;
         let members = object.as_object_mut().ok_or(crate::codec::Damaged)?;
         match part {
             Some(part) => members.insert(only, part),
             None => members.remove(only),
+        };
+        let metadata = object::metadata_mut(&mut object)?;
+        match managed {
+            Some(managed) => metadata.insert("managedFields", managed),
+            None => metadata.remove("managedFields"),
         };
         *new = object;
     } else if target.version().status {
@@ -274,7 +355,7 @@ fn settle<'t>(target: &Target, old: &Old<'t>, new: &mut Value<'t>, came: Came) -
     }
     let metadata = object::metadata_mut(new)?;
     let uid = meta::text(metadata, "uid");
-    let other_uid = (came == Came::Patched && !uid.is_empty() && uid != meta::text(&old.metadata, "uid"))
+    let other_uid = (came != Came::Whole && !uid.is_empty() && uid != meta::text(&old.metadata, "uid"))
         .then(|| FieldError::invalid("metadata.uid", uid, "field is immutable"));
     if other_uid.is_some() {
         metadata.remove("uid");

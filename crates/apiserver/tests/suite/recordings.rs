@@ -7,9 +7,9 @@
 //! | feature | recordings | numbers |
 //! |---|---|---|
 //! | garbage collection | 135 | 27-30, 225-349, 353-356, 370-371 |
-//! | server-side apply | 29 | 136-152, 154-165 |
+//! | what is applied does not fit its type, which a real server calls its own fault | 3 | 146-148 |
 //! | access reviews, RBAC, impersonation | 20 | 190-207, 381-382 |
-//! | other built-in kinds | 18 | 39, 82-83, 213, 222, 360-365, 374-377, 379, 383-384 |
+//! | other built-in kinds | 26 | 39, 82-83, 158-165, 213, 222, 360-365, 374-377, 379, 383-384 |
 //! | waiting that this server does without | 4 | 104, 182, 351, 378 |
 //! | CEL rules (taken out of the definition of the others) | 2 | 112, 126 |
 //! | discovery of other groups and versions | 2 | 218-219 |
@@ -98,6 +98,17 @@ fn learn(recorded: &Value, ours: &Value, known: &mut Replacements) {
     }
 }
 
+fn without_managed_fields(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.remove("managedFields");
+            members.values_mut().for_each(without_managed_fields);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_managed_fields),
+        _ => {}
+    }
+}
+
 /// What may differ is made equal.
 fn normal(value: &mut Value) {
     match value {
@@ -105,7 +116,6 @@ fn normal(value: &mut Value) {
             for name in [
                 "remainingItemCount",
                 "storageVersionHash",
-                "managedFields",
                 "description",
                 "message",
                 "gitVersion",
@@ -125,6 +135,7 @@ fn normal(value: &mut Value) {
                         | "deletionTimestamp"
                         | "lastTransitionTime"
                         | "continue"
+                        | "time"
                 );
                 if varies && member.is_string() {
                     *member = json!("varies");
@@ -132,6 +143,10 @@ fn normal(value: &mut Value) {
                     member.as_array_mut().unwrap().iter_mut().for_each(age);
                 } else {
                     normal(member);
+                }
+                if name == "managedFields" {
+                    // They are sorted by times.
+                    member.as_array_mut().unwrap().sort_by_key(Value::to_string);
                 }
                 if name == "causes" {
                     // The set of causes counts.
@@ -192,6 +207,10 @@ fn differences(recording: &Recording, ours: &Answer) -> Vec<String> {
         for object in [&mut expected, &mut ours] {
             object.as_object_mut().unwrap().remove("status");
         }
+    }
+    // Those of most recordings were not kept.
+    if !expected.to_string().contains("managedFields") {
+        without_managed_fields(&mut ours);
     }
     normal(&mut expected);
     normal(&mut ours);

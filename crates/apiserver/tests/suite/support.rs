@@ -278,6 +278,15 @@ impl TestServer {
         self
     }
 
+    /// With the definition of gadgets, whose fields can be owned in every way, in a group that shows in no other test.
+    pub(crate) async fn with_gadgets(mut self) -> TestServer {
+        self.group = "owners.example.com".to_owned();
+        let served = ["v1beta1", "v1"].map(|version| (self.group.clone(), version, "gadgets"));
+        let definition = super::differential::gadgets(&self.group).to_string();
+        self.define_in("application/json", definition, &served).await;
+        self
+    }
+
     /// Creates a definition, unless it is there, and waits on a real server until it is served. On ours it is served at once.
     async fn define_in(&self, media_type: &str, definition: String, served: &[(String, &str, &str)]) {
         let sharing = kubernetes::sharing();

@@ -140,6 +140,10 @@ impl Names {
                     .iter()
                     .map(|(name, member)| (name.clone(), self.normal_member(collection, members, name, member)))
                     .collect();
+                if let Some(Value::Array(entries)) = out.get_mut("managedFields") {
+                    // They are sorted by times, which are not those of the other server.
+                    entries.sort_by_key(Value::to_string);
+                }
                 if let Some(Value::Array(resources)) = out.get_mut("resources") {
                     // Nothing is said about their order.
                     resources.sort_by_key(|resource| resource["name"].to_string());
@@ -180,6 +184,7 @@ impl Names {
                 (Err(_), _) => member.clone(),
             },
             "creationTimestamp" | "deletionTimestamp" | "lastTransitionTime" => "time".into(),
+            "time" if members.contains_key("fieldsType") => "time".into(),
             "continue" if !text.is_empty() => "token".into(),
             "name" if is_generated(members, text) => "generated".into(),
             "message" => self.normal_text(text).into(),

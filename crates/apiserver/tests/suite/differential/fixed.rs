@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::script::{JSON, JSON_PATCH, MERGE, Template};
+use super::script::{APPLY, JSON, JSON_PATCH, MERGE, STRATEGIC, Template};
 
 const YAML: &str = "application/yaml";
 
@@ -437,15 +437,21 @@ fn parting() -> Vec<Vec<Template>> {
     other["spec"]["junk"] = json!(1);
     let deleted = json!({"name": "a", "finalizers": ["ex.io/hold"], "deletionTimestamp": "2020-01-01T00:00:00Z"});
     let of_a_map = [
-        Template::new("PATCH", "<maps>/a").body("application/strategic-merge-patch+json", json!({"data": {"a": "b"}})),
-        Template::new("PATCH", "<maps>/a?fieldManager=me").body("application/apply-patch+yaml", apply),
+        Template::new("PATCH", "<maps>/a").body(STRATEGIC, json!({"data": {"a": "b"}})),
+        Template::new("PATCH", "<maps>/a?fieldManager=me").body(APPLY, apply),
         Template::new("DELETE", "<maps>/a").body(JSON, json!({"propagationPolicy": "Foreground"})),
+        Template::new("PATCH", "<maps>/a").body(STRATEGIC, json!({"metadata": {"$patch": "bogus"}})),
         delete("<maps>/a?propagationPolicy=Orphan"),
         merge("<maps>/a", json!({"apiVersion": null})),
     ];
+    let mut junk = widget("a");
+    junk["spec"]["junk"] = json!(1);
+    let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": 3}});
     let of_a_widget = [
         merge("<widgets>/a/scale", json!({})),
         merge("<widgets>/a/scale?fieldValidation=Strict", json!({"spec": {"junk": 1}})),
+        Template::new("PATCH", "<widgets>/a?fieldManager=me").body(APPLY, junk),
+        Template::new("PATCH", "<widgets>/a/scale?fieldManager=me&force=true").body(APPLY, scale),
     ];
     let of_nothing = [
         post("<instances>/a", instance),

@@ -7,6 +7,7 @@ mod compare;
 mod fixed;
 mod generate;
 mod kinds;
+mod owners;
 mod player;
 mod script;
 
@@ -18,6 +19,7 @@ use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use accepted::TABLE;
 use compare::Difference;
+pub(crate) use owners::gadgets;
 use player::{Content, Exchange, Player};
 use script::Template;
 
@@ -196,23 +198,24 @@ fn random_scripts() -> Vec<Vec<Template>> {
         .collect()
 }
 
-#[tokio::test]
-async fn requests_are_answered_as_by_a_real_server() {
-    let Some(real) = TestServer::kubernetes().await else {
-        return;
-    };
-    let real = real.with_widgets().await.with_instances().await;
-    let ours = TestServer::memory().await.with_widgets().await.with_instances().await;
-    let played: Vec<Played> = futures::stream::iter(fixed::scripts().into_iter().chain(random_scripts()))
-        .map(|script| {
-            let (real, ours) = (&real, &ours);
-            async move { play(real, ours, &script).await }
-        })
+/// What differs between two servers over many scripts.
+struct Report {
+    /// Each kind of difference with a small script; empty when there is none.
+    text: String,
+    kinds: usize,
+    /// How often each row of the table occurred.
+    explained: Vec<usize>,
+}
+
+/// Plays the scripts on both servers; with the number of requests and of scripts.
+async fn report(real: &TestServer, ours: &TestServer, scripts: Vec<Vec<Template>>) -> (Report, u64, u64) {
+    let played: Vec<Played> = futures::stream::iter(scripts)
+        .map(|script| async move { play(real, ours, &script).await })
         .buffer_unordered(PARALLEL)
         .collect()
         .await;
-    let scripts = played.len();
-    let requests: usize = played.iter().map(|played| played.requests).sum();
+    let scripts = played.len() as u64;
+    let requests = played.iter().map(|played| played.requests as u64).sum();
     let mut explained = vec![0; TABLE.len()];
     let mut kinds: BTreeMap<String, Vec<Unexplained>> = BTreeMap::new();
     for played in played {
@@ -221,16 +224,34 @@ async fn requests_are_answered_as_by_a_real_server() {
             kinds.entry(unexplained.kind()).or_default().push(unexplained);
         }
     }
-    let count = kinds.len();
-    let mut report = String::new();
+    let mut report = Report {
+        text: String::new(),
+        kinds: kinds.len(),
+        explained,
+    };
     for found in kinds.into_values().take(SHOWN) {
         let times = found.len();
-        let found = shrunk(&real, &ours, found.into_iter().next().unwrap()).await;
-        report += &format!("\n{} ({times} times)\n{found}", found.kind());
+        let found = shrunk(real, ours, found.into_iter().next().unwrap()).await;
+        report.text += &format!("\n{} ({times} times)\n{found}", found.kind());
     }
+    (report, requests, scripts)
+}
+
+#[tokio::test]
+async fn requests_are_answered_as_by_a_real_server() {
+    let Some(real) = TestServer::kubernetes().await else {
+        return;
+    };
+    let real = real.with_widgets().await.with_instances().await;
+    let ours = TestServer::memory().await.with_widgets().await.with_instances().await;
+    let scripts = fixed::scripts().into_iter().chain(random_scripts()).collect();
+    let (report, requests, scripts) = report(&real, &ours, scripts).await;
+    let explained = report.explained;
     assert!(
-        report.is_empty(),
-        "{count} kinds of differences in {requests} requests:{report}"
+        report.text.is_empty(),
+        "{} kinds of differences in {requests} requests:{}",
+        report.kinds,
+        report.text
     );
     let gone: Vec<&str> = TABLE
         .iter()
@@ -242,6 +263,6 @@ async fn requests_are_answered_as_by_a_real_server() {
         gone.is_empty(),
         "these do not differ any more, take them out of the table: {gone:?}"
     );
-    testparts::long_run::count("requests", requests as u64);
-    testparts::long_run::count("scripts", scripts as u64);
+    testparts::long_run::count("requests", requests);
+    testparts::long_run::count("scripts", scripts);
 }

@@ -6,7 +6,7 @@ use super::super::support::TestServer;
 ///
 /// | place | becomes |
 /// |---|---|
-/// | `maps`, `secrets`, `leases`, `events`, `widgets`, `oldwidgets`, `instances` | the path of the collection in the script's namespace |
+/// | `maps`, `secrets`, `leases`, `events`, `widgets`, `oldwidgets`, `gadgets`, `oldgadgets`, `instances` | the path of the collection in the script's namespace |
 /// | `ns`, `group` | the namespace, the group of the custom resources |
 /// | `rv NAME`, `first NAME` | the last and the first resourceVersion that an answer showed of an object |
 /// | `uid NAME` | its uid |
@@ -25,6 +25,8 @@ pub(crate) struct Template {
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const MERGE: &str = "application/merge-patch+json";
 pub(crate) const JSON_PATCH: &str = "application/json-patch+json";
+pub(crate) const STRATEGIC: &str = "application/strategic-merge-patch+json";
+pub(crate) const APPLY: &str = "application/apply-patch+yaml";
 
 impl Template {
     pub(crate) fn new(method: &'static str, path: impl Into<String>) -> Template {
@@ -77,6 +79,8 @@ pub(crate) fn collection_path(server: &TestServer, name: &str) -> Option<String>
         "events" => format!("{namespace}/events"),
         "leases" => format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", server.namespace),
         "widgets" => server.widgets(),
+        "gadgets" => server.custom("v1", "gadgets"),
+        "oldgadgets" => server.custom("v1beta1", "gadgets"),
         "oldwidgets" => server.custom("v1beta1", "widgets"),
         "instances" => server.instances(),
         _ => return None,

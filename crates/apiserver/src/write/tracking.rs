@@ -1,0 +1,461 @@
+//! Who owns which fields of an object: `metadata.managedFields` of every write.
+//!
+//! An object whose creation was not tracked ([`crate::Service::untracked`]) stays so until somebody applies to it, and then a
+//! write costs nothing here but a look.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use apimachinery::fields::FieldSet;
+use apimachinery::json;
+use apimachinery::json::{Map, Value};
+use apimachinery::managed::{
+    self, ApplyError, Conflict, Managed, Manager, Operation, ScaleFields, State, Versions, Writing,
+};
+use apimachinery::meta;
+use apimachinery::schema::{Shape, StructuralSchema, Type};
+use apimachinery::status::Status;
+use jiff::Timestamp;
+
+use super::create::{Creates, Request};
+use super::object;
+use crate::builtin::Special;
+use crate::codec::Damaged;
+use crate::failure::Failure;
+use crate::registry::Resource;
+use crate::target::{Subresource, Target};
+
+const MANAGED_FIELDS: &str = "managedFields";
+
+/// Most bytes of a manager's name.
+const LONGEST_MANAGER: usize = 128;
+
+/// Who sends a request: what it says, or else the program's name of the User-Agent.
+fn manager(request: Request<'_>) -> String {
+    if let Some(manager) = request
+        .query
+        .first("fieldManager")
+        .filter(|manager| !manager.is_empty())
+    {
+        return manager.to_owned();
+    }
+    let agent = request.headers.get(http::header::USER_AGENT);
+    let agent = agent.map_or(Cow::Borrowed(""), |agent| String::from_utf8_lossy(agent.as_bytes()));
+    let mut name = String::new();
+    let program = agent.split('/').next().unwrap_or_default();
+    for c in program.chars().filter(|c| is_printable(*c)) {
+        if name.len() + c.len_utf8() > LONGEST_MANAGER {
+            break;
+        }
+        name.push(c);
+    }
+    name
+}
+
+/// Whether a character may stand in a manager's name.
+pub(crate) fn is_printable(c: char) -> bool {
+    c == ' ' || !(c.is_control() || c.is_whitespace())
+}
+
+/// The versions of a resource, as far as field ownership cares.
+struct OfResource<'r>(&'r Resource);
+
+impl Versions for OfResource<'_> {
+    fn type_in(&self, api_version: &str) -> Option<Type<'_>> {
+        let mut versions = self.0.versions.iter();
+        let version = versions.find(|version| version.api_version == api_version)?;
+        Some(version.schema.type_of_root())
+    }
+
+    fn convert<'t>(&self, object: &Value<'t>, api_version: &str) -> Value<'t> {
+        let mut object = object.clone();
+        let mut versions = self.0.versions.iter();
+        if let Some(version) = versions.find(|version| version.api_version == api_version) {
+            version.schema.prune(&mut object);
+            if let Some(members) = object.as_object_mut() {
+                members.insert("apiVersion", api_version.to_owned());
+            }
+        }
+        object
+    }
+}
+
+/// The one version of `Scale`.
+struct OfScale;
+
+const SCALE: &str = "autoscaling/v1";
+
+static SCALE_SCHEMA: LazyLock<StructuralSchema> = LazyLock::new(|| {
+    let openapi = serde_json::json!({"type": "object", "properties": {
+        "spec": {"type": "object", "properties": {"replicas": {"type": "integer"}}},
+        "status": {"type": "object", "properties": {"replicas": {"type": "integer"}, "selector": {"type": "string"}}},
+    }});
+    StructuralSchema::from_openapi(&openapi, "").expect("the schema of Scale is structural")
+});
+
+impl Versions for OfScale {
+    fn type_in(&self, api_version: &str) -> Option<Type<'_>> {
+        (api_version == SCALE).then(|| SCALE_SCHEMA.type_of_root())
+    }
+
+    fn convert<'t>(&self, object: &Value<'t>, _: &str) -> Value<'t> {
+        object.clone()
+    }
+}
+
+/// What a path does not write, whatever a body says of it.
+fn reset(target: &Target) -> &'static FieldSet<'static> {
+    static STATUS: LazyLock<FieldSet<'static>> = LazyLock::new(|| FieldSet::of_names(&[&["status"]]));
+    static SPEC: LazyLock<FieldSet<'static>> = LazyLock::new(|| FieldSet::of_names(&[&["spec"]]));
+    static ALL_BUT_STATUS: LazyLock<FieldSet<'static>> =
+        LazyLock::new(|| FieldSet::of_names(&[&["metadata"], &["spec"]]));
+    static NOTHING: FieldSet<'static> = FieldSet::new();
+    static SPEC_AND_LABELS: LazyLock<FieldSet<'static>> =
+        LazyLock::new(|| FieldSet::of_names(&[&["spec"], &["metadata", "labels"]]));
+    static SPEC_AND_OWNERS: LazyLock<FieldSet<'static>> = LazyLock::new(|| {
+        FieldSet::of_names(&[
+            &["spec"],
+            &["metadata", "deletionTimestamp"],
+            &["metadata", "ownerReferences"],
+        ])
+    });
+    let custom = target.resource.rules.special == Special::Custom;
+    let id = &target.resource.id;
+    match target.subresource {
+        Subresource::Status if custom => &ALL_BUT_STATUS,
+        Subresource::Status => match (id.group.as_str(), id.plural.as_str()) {
+            ("apps", "deployments") => &SPEC_AND_LABELS,
+            ("", "pods") => &SPEC_AND_OWNERS,
+            ("flowcontrol.apiserver.k8s.io" | "resource.k8s.io", _)
+            | ("storage.k8s.io", "volumeattachments")
+            | ("networking.k8s.io", "servicecidrs")
+            | ("admissionregistration.k8s.io", "validatingadmissionpolicies") => &ALL_BUT_STATUS,
+            _ => &SPEC,
+        },
+        Subresource::None | Subresource::Finalize if target.version().status => &STATUS,
+        _ => &NOTHING,
+    }
+}
+
+fn subresource(target: &Target) -> &'static str {
+    match target.subresource {
+        Subresource::None => "",
+        Subresource::Status => "status",
+        Subresource::Scale => "scale",
+        Subresource::Finalize => "finalize",
+    }
+}
+
+/// Takes the managed fields out of an object.
+fn take<'t>(object: &mut Value<'t>) -> Result<Option<Value<'t>>, Damaged> {
+    Ok(object::metadata_mut(object)?.remove(MANAGED_FIELDS))
+}
+
+fn put<'t>(object: &mut Value<'t>, managed: &Managed<'t>) -> Result<(), Damaged> {
+    if let Some(list) = managed.to_value() {
+        object::metadata_mut(object)?.insert(MANAGED_FIELDS, list);
+    }
+    Ok(())
+}
+
+/// What an object of this kind is before anybody has said anything: a built-in kind has some members in any case.
+pub(crate) fn empty(target: &Target) -> Value<'static> {
+    let (resource, version) = (&target.resource, target.version());
+    let mut object = match resource.rules.special {
+        Special::Custom => json!({}),
+        Special::Namespace => json!({"metadata": {}, "spec": {}, "status": {}}),
+        Special::Event => json!({
+            "metadata": {}, "involvedObject": {}, "source": {}, "firstTimestamp": null, "lastTimestamp": null,
+            "eventTime": null, "reportingComponent": "", "reportingInstance": "",
+        }),
+        Special::Definition => json!({
+            "metadata": {},
+            "spec": {"group": "", "names": {"plural": "", "kind": ""}, "scope": "", "versions": null},
+            "status": {"conditions": null, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": null},
+        }),
+        _ if resource.id.plural == "leases" => json!({"metadata": {}, "spec": {}}),
+        _ => json!({"metadata": {}}),
+    };
+    if let Some(members) = object.as_object_mut() {
+        members.insert("apiVersion", version.api_version.clone());
+        members.insert("kind", resource.kind.kind.clone());
+    }
+    object
+}
+
+fn now() -> String {
+    meta::format_timestamp(Timestamp::now())
+}
+
+/// Makes the sender the owner of all that a new object says. Must come before the server fills it in.
+pub(crate) fn created<'t>(target: &Target, request: Request<'_>, object: &mut Value<'t>) -> Result<(), Failure> {
+    let given = take(object)?;
+    if request.creates == Creates::Untracked {
+        return Ok(());
+    }
+    let base = given.filter(|given| !managed::is_reset(given));
+    let base = Managed::parse(base.as_ref()).unwrap_or_default();
+    let managed = change(target, request, &empty(target), &seen(target, object), base, true);
+    Ok(put(object, &managed)?)
+}
+
+/// Makes the sender the owner of what an update changes. `live` reads the object as it is; `new` is what it becomes, as it
+/// was sent or patched.
+pub(crate) fn updated<'t>(
+    target: &Target,
+    request: Request<'_>,
+    live_managed: Option<&Value<'t>>,
+    live: impl FnOnce() -> Result<Value<'t>, Damaged>,
+    new: &mut Value<'t>,
+) -> Result<(), Failure> {
+    let given = take(new)?;
+    if new.get("kind").and_then(Value::as_str) != Some(&target.resource.kind.kind) {
+        // Of an object of another kind nothing can be said, also where only a part of it is taken.
+        return Ok(());
+    }
+    // Through a part of an object nobody changes who owns what.
+    let given = given.filter(|_| target.subresource == Subresource::None);
+    if given.is_none() && live_managed.is_none() {
+        return Ok(());
+    }
+    let base = match &given {
+        Some(given) if managed::is_reset(given) => return Ok(()),
+        given => Managed::parse(given.as_ref())
+            .ok()
+            .filter(|managed| !managed.is_empty()),
+    };
+    let base = base.unwrap_or_else(|| Managed::parse(live_managed).unwrap_or_default());
+    if base.is_empty() {
+        return Ok(());
+    }
+    let mut live = live()?;
+    take(&mut live)?;
+    let managed = change(target, request, &live, &seen(target, new), base, false);
+    Ok(put(new, &managed)?)
+}
+
+/// An object of a built-in kind without the empty lists and maps that are nothing there.
+fn seen<'o, 't>(target: &Target, object: &'o Value<'t>) -> Cow<'o, Value<'t>> {
+    let object_type = target.version().schema.type_of_root();
+    if target.resource.rules.special == Special::Custom || !has_nothing(object_type, object) {
+        return Cow::Borrowed(object);
+    }
+    let mut object = object.clone();
+    drop_nothing(object_type, &mut object);
+    Cow::Owned(object)
+}
+
+/// Whether a value is an empty list, or an empty map of whatever keys.
+fn is_nothing(value_type: Type<'_>, value: &Value<'_>) -> bool {
+    match (value_type.shape_of(Some(value)), value) {
+        (Shape::List(_), Value::Array(items)) => items.is_empty(),
+        (Shape::Map(map), Value::Object(members)) => members.is_empty() && map.is_of_any_keys(),
+        _ => false,
+    }
+}
+
+fn has_nothing(value_type: Type<'_>, value: &Value<'_>) -> bool {
+    match (value_type.shape_of(Some(value)), value) {
+        (Shape::Map(map), Value::Object(members)) => members.iter().any(|(name, value)| {
+            let member = map.member(name);
+            member.is_some_and(|member| is_nothing(member, value) || has_nothing(member, value))
+        }),
+        (Shape::List(list), Value::Array(items)) => items.iter().any(|item| has_nothing(list.item, item)),
+        _ => false,
+    }
+}
+
+fn drop_nothing(value_type: Type<'_>, value: &mut Value<'_>) {
+    match (value_type.shape_of(Some(value)), value) {
+        (Shape::Map(map), Value::Object(members)) => members.retain(|name, value| match map.member(name) {
+            Some(member) if is_nothing(member, value) => false,
+            Some(member) => {
+                drop_nothing(member, value);
+                true
+            }
+            None => true,
+        }),
+        (Shape::List(list), Value::Array(items)) => items.iter_mut().for_each(|item| drop_nothing(list.item, item)),
+        _ => {}
+    }
+}
+
+fn change<'t>(
+    target: &Target,
+    request: Request<'_>,
+    live: &Value<'t>,
+    new: &Value<'t>,
+    base: Managed<'t>,
+    starts: bool,
+) -> Managed<'t> {
+    let api_version = &target.version().api_version;
+    let sender = Manager::new(
+        manager(request),
+        Operation::Update,
+        api_version.clone(),
+        subresource(target),
+    );
+    let writing = Writing {
+        versions: &OfResource(&target.resource),
+        api_version,
+        reset: reset(target),
+        now: &now(),
+    };
+    managed::update(&writing, live, new, base, sender, starts)
+}
+
+/// The object with what is applied to it, and with its managed fields; not defaulted yet.
+pub(crate) fn applied<'t>(
+    target: &Target,
+    request: Request<'_>,
+    mut live: Value<'t>,
+    config: &Value<'t>,
+    force: bool,
+) -> Result<Value<'t>, Failure> {
+    let api_version = &target.version().api_version;
+    check_config(config, api_version, &target.resource.kind.kind)?;
+    let managed = match meta::of_mut(&mut live).and_then(|metadata| metadata.remove(MANAGED_FIELDS)) {
+        None => Managed::new(),
+        Some(list) => Managed::parse(Some(&list)).unwrap_or_default(),
+    };
+    let sender = Manager::new(manager(request), Operation::Apply, "", subresource(target));
+    let writing = Writing {
+        versions: &OfResource(&target.resource),
+        api_version,
+        reset: reset(target),
+        now: &now(),
+    };
+    let state = State {
+        empty: &empty(target),
+        live: &live,
+        managed,
+    };
+    finish(managed::apply(&writing, state, config, sender, force), target)
+}
+
+fn finish<'t>(applied: Result<managed::Applied<'t>, ApplyError<'t>>, target: &Target) -> Result<Value<'t>, Failure> {
+    let managed::Applied { mut object, managed } = applied.map_err(|error| refusal(error, target))?;
+    if meta::of(&object).is_none()
+        && let Some(members) = object.as_object_mut()
+    {
+        members.insert("metadata", Map::new());
+    }
+    put(&mut object, &managed)?;
+    Ok(object)
+}
+
+fn check_config(config: &Value<'_>, api_version: &str, kind: &str) -> Result<(), Status> {
+    let is = |name: &str, expected: &str| config.get(name).is_some_and(|given| given == expected);
+    if !is("apiVersion", api_version) || !is("kind", kind) {
+        return Err(Status::bad_request(format!(
+            "invalid object type: the applied configuration must be of {api_version}, kind {kind}"
+        )));
+    }
+    let given = config.pointer("/metadata/managedFields");
+    if given.is_some_and(|given| !given.is_null()) {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    Ok(())
+}
+
+/// What does not fit the type is the client's fault; a real server answers 500.
+fn refusal(error: ApplyError<'_>, target: &Target) -> Status {
+    let (what, errors) = match &error {
+        ApplyError::Conflicts(conflicts) => return Conflict::status(conflicts),
+        ApplyError::Config(errors) => ("patch", errors),
+        ApplyError::Live(errors) => ("live", errors),
+    };
+    let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let name = match target.namespace() {
+        Some(namespace) => format!("{namespace}/{}", target.name),
+        None => format!("/{}", target.name),
+    };
+    let (version, kind) = (&target.version().api_version, &target.resource.kind.kind);
+    Status::bad_request(format!(
+        "failed to create typed {what} object ({name}; {version}, Kind={kind}): {}",
+        errors.join(", ")
+    ))
+}
+
+/// How a `Scale` is changed.
+#[derive(Debug)]
+pub(crate) enum ScaleEdit<'e, 't> {
+    /// It was replaced or patched: the new one.
+    Made(Value<'t>),
+    /// Something is applied to it.
+    Apply(&'e Value<'t>),
+}
+
+/// The `Scale` after an edit, and the managed fields of its object then: `None` when it is not tracked.
+pub(crate) fn scaled<'t>(
+    target: &Target,
+    request: Request<'_>,
+    object: &Value<'t>,
+    scale: Value<'t>,
+    edit: ScaleEdit<'_, 't>,
+    force: bool,
+) -> Result<(Value<'t>, Option<Value<'t>>), Failure> {
+    let whole = Managed::parse(object::metadata(object)?.get(MANAGED_FIELDS)).unwrap_or_default();
+    let versions = target.resource.versions.iter();
+    let fields = ScaleFields {
+        api_version: &target.version().api_version,
+        paths: versions
+            .map(|version| {
+                let path = version.scale.as_ref().map(|scale| scale.spec_replicas_path.as_str());
+                (version.api_version.as_str(), path)
+            })
+            .collect(),
+    };
+    let writing = Writing {
+        versions: &OfScale,
+        api_version: SCALE,
+        reset: &FieldSet::new(),
+        now: &now(),
+    };
+    let base = fields.of_scale(&whole);
+    let (after, managed) = match edit {
+        ScaleEdit::Made(mut after) => {
+            if let Some(metadata) = meta::of_mut(&mut after) {
+                metadata.remove(MANAGED_FIELDS);
+            }
+            SCALE_SCHEMA.prune(&mut after);
+            let sender = Manager::new(manager(request), Operation::Update, SCALE, subresource(target));
+            let managed = managed::update(&writing, &scale, &after, base, sender, false);
+            (after, managed)
+        }
+        ScaleEdit::Apply(config) => {
+            check_config(config, SCALE, "Scale")?;
+            let sender = Manager::new(manager(request), Operation::Apply, "", subresource(target));
+            let empty = json!({"apiVersion": SCALE, "kind": "Scale", "metadata": {}, "spec": {}, "status": {}});
+            let state = State {
+                empty: &empty,
+                live: &scale,
+                managed: base,
+            };
+            let applied = managed::apply(&writing, state, config, sender, force).map_err(|e| refusal(e, target))?;
+            (applied.object, applied.managed)
+        }
+    };
+    Ok((after, fields.of_object(&whole, managed).to_value()))
+}
+
+/// Takes the times of the old managed fields where nothing else differs, in them and in the rest of the metadata: a time alone
+/// is no change.
+pub(crate) fn keep_times<'t>(old: &Map<'t>, new: &mut Map<'t>) {
+    let (Some(before), Some(after)) = (old.get(MANAGED_FIELDS), new.get(MANAGED_FIELDS)) else {
+        return;
+    };
+    let counts = |name: &str| !matches!(name, MANAGED_FIELDS | "resourceVersion");
+    let rest = |metadata: &Map<'_>| metadata.keys().filter(|name| counts(name)).count();
+    if before == after
+        || !managed::same_but_times(before, after)
+        || rest(old) != rest(new)
+        || old
+            .iter()
+            .any(|(name, value)| counts(name) && new.get(name) != Some(value))
+    {
+        return;
+    }
+    let before = before.clone();
+    new.insert(MANAGED_FIELDS, before);
+}
