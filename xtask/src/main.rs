@@ -26,6 +26,7 @@ Tasks of the project: cargo xtask TASK
   oracle             build etcd, kube-apiserver, kube-controller-manager and kubectl; print their folder
   kinds              write the facts about the built-in kinds (crates/kinds/data) anew from the oracle
   bench [ARGS]       the load generator (tools/loadgen), release build
+  bench templates    how long the corpus of templates beside the checkout takes
   torture [ARGS]     kill and restart a broker under load (tools/torture), release build; --power: take its power
   upgrade [ARGS]     leave data folders with an older commit's broker (--from REV), and go on with this one
   long [NAME]        play tests longer than CI does, from a seed; without NAME: which there are

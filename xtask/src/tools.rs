@@ -16,8 +16,17 @@ fn package(task: &str) -> Option<&'static str> {
     }
 }
 
+/// `cargo xtask bench templates`: how long the corpus beside the checkout takes, on the crate `template` alone.
+fn templates() -> Result<()> {
+    let arguments = ["bench", "--package", "template", "--bench", "corpus"];
+    run::run(run::cargo().args(arguments).args(run::locked()))
+}
+
 /// Builds the program `osb` and the tool behind a task, and runs the tool; it finds `osb` through `OSB_PROGRAM`.
 pub(crate) fn tool(task: &str, args: &[String]) -> Result<()> {
+    if task == "bench" && args == ["templates"] {
+        return templates();
+    }
     let package = package(task).with_context(|| format!("{task} is no tool"))?;
     // One after the other: built together, osb would get the features that the tool asks for.
     for package in ["osb", package] {

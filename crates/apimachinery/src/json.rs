@@ -12,7 +12,7 @@ mod read;
 mod value;
 mod write;
 
-use read::plain_length;
+pub use read::plain_length;
 
 pub use map::Map;
 pub use value::Value;

@@ -151,12 +151,69 @@ impl JsonPath {
         found
     }
 
+    /// What it renders, piece by piece, for callers to whom it matters whether something is there: each path outside of a
+    /// range yields one piece, whatever it finds.
+    ///
+    /// ```
+    /// use apimachinery::json;
+    /// use apimachinery::jsonpath::{Found, JsonPath};
+    ///
+    /// let object = json!({"a": 1, "l": [1, 2]});
+    /// let template = JsonPath::template("a={.a}{.b}{.l[*]}").unwrap();
+    /// let [Found::Text("a="), Found::Value(one), Found::Nothing, Found::Many] = template.pieces(&object)[..] else { panic!() };
+    /// assert_eq!(*one, 1);
+    /// ```
+    pub fn pieces<'v, 't>(&'v self, object: &'v Value<'t>) -> Vec<Found<'v, 't>> {
+        let mut out = Vec::new();
+        pieces(&self.parts, object, &Budget::new(), &mut out);
+        out
+    }
+
     /// The text that kubectl prints: values of one path with a space between them; strings raw, lists and objects as JSON.
     pub fn render(&self, object: &Value<'_>) -> String {
         let mut out = String::new();
         render(&self.parts, object, &Budget::new(), &mut out);
         out
     }
+}
+
+/// A piece of what a template renders.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Found<'v, 't> {
+    /// Text of the template.
+    Text(&'v str),
+    /// The one value that a path finds.
+    Value(&'v Value<'t>),
+    /// A path finds nothing.
+    Nothing,
+    /// A path finds more than one value.
+    Many,
+}
+
+fn pieces<'v, 't>(parts: &'v [Part], object: &'v Value<'t>, budget: &Budget, out: &mut Vec<Found<'v, 't>>) {
+    for part in parts {
+        match part {
+            Part::Text(text) => out.push(Found::Text(text)),
+            Part::Path(steps) => out.push(match eval::find(steps, object, budget)[..] {
+                [] => Found::Nothing,
+                [value] => Found::Value(value),
+                _ => Found::Many,
+            }),
+            Part::Range(steps, inner) => {
+                for value in eval::find(steps, object, budget) {
+                    pieces(inner, value, budget, out);
+                }
+            }
+        }
+        if budget.is_spent() {
+            return;
+        }
+    }
+}
+
+/// One value as text, as kubectl prints it: a string raw, a list or object as JSON.
+pub fn text(value: &Value<'_>) -> String {
+    go::text(value)
 }
 
 fn render(parts: &[Part], object: &Value<'_>, budget: &Budget, out: &mut String) {

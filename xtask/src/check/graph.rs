@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("apiserver", &["apimachinery", "kinds", "objectstore"]),
     ("osb-api", &[]),
     ("osb-lint", &["osb-api"]),
+    ("template", &["apimachinery"]),
     ("osb-server", &["osb-api"]),
     ("osb-client", &["osb-api"]),
     ("osb-conformance", &[]),
@@ -43,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "osb-simulate",
             "osb-api",
             "reference-broker",
+            "template",
         ],
     ),
     ("testparts", &[]),
@@ -90,6 +92,11 @@ const UNKNOWN_TO: &[(&str, &[&str], &str)] = &[
         "kinds",
         &["tokio", "hyper", "kube-client", "k8s-openapi"],
         "the facts do no input and output",
+    ),
+    (
+        "template",
+        &["tokio", "hyper", "kube-client"],
+        "templates are processed without input and output",
     ),
     (
         "objectstore",

@@ -44,8 +44,12 @@ pub(super) fn document(bytes: &[u8], depth: usize) -> Result<(Value<'_>, Vec<Dup
     }
 }
 
-/// How many bytes from the start stand in a JSON text as they are: up to a quote, backslash or control character.
-pub(super) fn plain_length(bytes: &[u8]) -> usize {
+/// How many bytes from the start stand in a text of JSON as they are: up to a quote, backslash or control character.
+///
+/// ```
+/// assert_eq!(apimachinery::json::plain_length(b"plain\\n"), 5);
+/// ```
+pub fn plain_length(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     // The lowest bit that is set belongs to the first such byte; those above it may be wrong.

@@ -1,0 +1,4 @@
+//! Real templates, processed and compared with what the library in Go makes of them.
+
+mod corpus;
+mod own;
