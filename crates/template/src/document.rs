@@ -57,9 +57,21 @@ pub fn read(text: &str) -> Result<Vec<Document<'_>>, DocumentError> {
 /// assert_eq!(templates.len(), 1);
 /// ```
 pub fn templates(text: &str) -> Result<Vec<Template<'_>>, DocumentError> {
+    let templates = each(text)?.into_iter();
+    templates
+        .map(|template| template.map_err(DocumentError::Template))
+        .collect()
+}
+
+/// The same, where each template may be one whose fields have wrong types.
+///
+/// # Errors
+///
+/// When the text cannot be read, or has no template.
+pub fn each(text: &str) -> Result<Vec<Result<Template<'_>, Problems>>, DocumentError> {
     let mut found = Vec::new();
     for document in read(text)? {
-        find(document, MAX_LISTS, &mut found)?;
+        find(document, MAX_LISTS, &mut found);
     }
     if found.is_empty() {
         return Err(DocumentError::NoTemplate);
@@ -67,35 +79,33 @@ pub fn templates(text: &str) -> Result<Vec<Template<'_>>, DocumentError> {
     Ok(found)
 }
 
-fn find<'t>(document: Document<'t>, depth: usize, found: &mut Vec<Template<'t>>) -> Result<(), DocumentError> {
-    let decode = |document| Template::decode(document).map_err(DocumentError::Template);
+fn find<'t>(document: Document<'t>, depth: usize, found: &mut Vec<Result<Template<'t>, Problems>>) {
     match document.value["kind"].as_str() {
-        Some("Template") => found.push(decode(document)?),
+        Some("Template") => found.push(Template::decode(document)),
         Some("List" | "TemplateList") if depth > 0 => {
             let Value::Object(mut list) = document.value else {
-                return Ok(());
+                return;
             };
             let Some(Value::Array(items)) = list.remove("items") else {
-                return Ok(());
+                return;
             };
             for (position, value) in items.into_iter().enumerate() {
                 let twice = inside(&document.twice, &format!("items[{position}]."));
-                find(Document { value, twice }, depth - 1, found)?;
+                find(Document { value, twice }, depth - 1, found);
             }
         }
         Some("TemplateInstance") => {
             let Value::Object(mut instance) = document.value else {
-                return Ok(());
+                return;
             };
             let template = instance.get_mut("spec").and_then(Value::as_object_mut);
             if let Some(value) = template.and_then(|spec| spec.remove("template")) {
                 let twice = inside(&document.twice, "spec.template.");
-                found.push(decode(Document { value, twice })?);
+                found.push(Template::decode(Document { value, twice }));
             }
         }
         _ => {}
     }
-    Ok(())
 }
 
 /// The places below a prefix, without it.

@@ -436,6 +436,10 @@ impl<'a> Filler<'a> {
         for (key, value) in source.members() {
             let filled = fill(self, key, value).map_err(|failed| failed.under(key))?;
             let Some(filled) = filled else { continue };
+            if memchr::memchr(b'$', key.as_bytes()).is_none() {
+                made.push(Cow::Borrowed(key), filled);
+                continue;
+            }
             let new = self.key(key).map_err(|failed| failed.under(key))?;
             is_changed |= new != *key;
             made.push(new, filled);
