@@ -1,6 +1,15 @@
-//! The built-in kinds: a table of definitions in the form of custom resources, with the few rules that differ by kind.
+//! The built-in kinds: what differs by kind beyond its types, which the crate `kinds` knows.
 
-use serde_json::{Value, json};
+use std::sync::LazyLock;
+
+use apimachinery::crd::Scale;
+use apimachinery::json::Value;
+use jiff::Timestamp;
+
+mod cells;
+mod core;
+mod others;
+mod workloads;
 
 /// What differs by kind beyond its schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +24,8 @@ pub(crate) struct Rules {
     pub(crate) generation: bool,
     /// DELETE on the collection exists.
     pub(crate) delete_collection: bool,
+    /// A DELETE that names no policy leaves the dependents.
+    pub(crate) orphans_dependents: bool,
     /// Code of its own.
     pub(crate) special: Special,
 }
@@ -26,6 +37,8 @@ pub(crate) enum Names {
     Subdomain,
     /// A DNS-1123 label of at most 63 characters.
     Label,
+    /// What can be one segment of a path.
+    PathSegment,
 }
 
 /// Kinds with code of their own.
@@ -45,6 +58,22 @@ pub(crate) enum Special {
     ConfigMap,
     /// The namespace of what it is about.
     Event,
+    /// Addresses of the cluster.
+    Service,
+    /// The phase that it begins in.
+    Pod,
+    /// The selector of its pods.
+    Job,
+    /// A volume: since when it is in its phase.
+    Volume,
+    /// Counts the changes of its template.
+    DaemonSet,
+    /// Its status may be given from the beginning.
+    Node,
+    /// Who asks for the certificate.
+    CertificateRequest,
+    /// Stored, but nothing is called or evaluated for it: each write says so.
+    Unused(&'static str),
 }
 
 impl Rules {
@@ -55,6 +84,7 @@ impl Rules {
         create_on_update: false,
         generation: true,
         delete_collection: true,
+        orphans_dependents: false,
         special: Special::Custom,
     };
 
@@ -64,13 +94,25 @@ impl Rules {
         special: Special::Plain,
         ..Rules::CUSTOM
     };
+
+    /// A kind whose changes are counted.
+    const COUNTED: Rules = Rules {
+        generation: true,
+        ..Rules::PLAIN
+    };
 }
 
 /// Where a column of a built-in kind takes its value from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Cell {
     /// The text or number at a path of member names.
     At(&'static [&'static str]),
+    /// The same as a text, or this text where there is none.
+    Or(&'static [&'static str], &'static str),
+    /// The number at a path, or this text where there is none.
+    NumberOr(&'static [&'static str], &'static str),
+    /// The number at a path, 0 where there is none.
+    Number(&'static [&'static str]),
     /// The time since the first of these paths that has a value.
     Since(&'static [&'static [&'static str]]),
     /// The number of members of these maps together.
@@ -79,312 +121,122 @@ pub(crate) enum Cell {
     Involved,
     /// The component and host that an Event comes from.
     Source,
+    /// What a function makes of the object.
+    Made(fn(&Value<'_>, Timestamp) -> Value<'static>),
 }
 
 /// A column of a built-in kind: header, type, priority (0 is always shown), cell.
 pub(crate) type Column = (&'static str, &'static str, u8, Cell);
 
 /// A built-in kind.
+#[derive(Debug)]
 pub(crate) struct Builtin {
     pub(crate) group: &'static str,
     pub(crate) version: &'static str,
-    pub(crate) plural: &'static str,
-    pub(crate) singular: &'static str,
     pub(crate) kind: &'static str,
-    pub(crate) short_names: &'static [&'static str],
-    pub(crate) namespaced: bool,
-    pub(crate) status: bool,
     pub(crate) rules: Rules,
     /// Beside `metadata.name` and `metadata.namespace`.
     pub(crate) selectable: &'static [&'static str],
     pub(crate) columns: &'static [Column],
-    /// The members of the object beside apiVersion, kind and metadata.
-    pub(crate) properties: fn() -> Value,
+}
+
+impl Builtin {
+    /// What discovery and the types say of it.
+    pub(crate) fn facts(&self) -> &'static ::kinds::Kind {
+        ::kinds::kind(self.group, self.version, self.kind).expect("a test finds the facts of each kind of the table")
+    }
+}
+
+/// Group and plural name of the kind that is another view of the Events of the core group.
+pub(crate) const EVENTS_VIEW: (&str, &str) = ("events.k8s.io", "events");
+
+/// Where the numbers of a built-in kind with a Scale stand.
+pub(crate) fn scale() -> Scale {
+    Scale {
+        spec_replicas_path: ".spec.replicas".to_owned(),
+        status_replicas_path: ".status.replicas".to_owned(),
+        label_selector_path: Some(".spec.selector".to_owned()),
+    }
+}
+
+/// Selectable fields that are not named as in the object, or are something when they are absent: where they stand, and what
+/// they are then.
+pub(crate) fn selected_otherwise(label: &str) -> Option<(&'static str, &'static str)> {
+    Some(match label {
+        "source" => ("/source/component", ""),
+        // What is stored is an Event of the core group.
+        "regarding.kind" => ("/involvedObject/kind", ""),
+        "regarding.namespace" => ("/involvedObject/namespace", ""),
+        "regarding.name" => ("/involvedObject/name", ""),
+        "regarding.uid" => ("/involvedObject/uid", ""),
+        "regarding.apiVersion" => ("/involvedObject/apiVersion", ""),
+        "regarding.resourceVersion" => ("/involvedObject/resourceVersion", ""),
+        "regarding.fieldPath" => ("/involvedObject/fieldPath", ""),
+        "reportingController" => ("/reportingComponent", ""),
+        "status.successful" => ("/status/succeeded", "0"),
+        "status.replicas" => ("/status/replicas", "0"),
+        "spec.unschedulable" => ("/spec/unschedulable", "false"),
+        "spec.hostNetwork" => ("/spec/hostNetwork", "false"),
+        "status.podIPs" => ("/status/podIPs/0/ip", ""),
+        _ => return None,
+    })
 }
 
 const CREATED: &[&str] = &["metadata", "creationTimestamp"];
 const AGE: Column = ("Age", "string", 0, Cell::Since(&[CREATED]));
+const CREATED_AT: Column = ("Created At", "date", 0, Cell::At(CREATED));
+
+/// A column that is always shown.
+const fn column(name: &'static str, cell: Cell) -> Column {
+    (name, "string", 0, cell)
+}
+
+/// A column of numbers.
+const fn number(name: &'static str, path: &'static [&'static str]) -> Column {
+    (name, "integer", 0, Cell::Number(path))
+}
+
+/// A column that is shown with `-o wide`.
+const fn wide(name: &'static str, cell: Cell) -> Column {
+    (name, "string", 1, cell)
+}
+
+/// A kind without selectable fields of its own.
+const fn kind(group: &'static str, kind: &'static str, rules: Rules, columns: &'static [Column]) -> Builtin {
+    Builtin {
+        group,
+        version: "v1",
+        kind,
+        rules,
+        selectable: &[],
+        columns,
+    }
+}
 
 /// The table.
-pub(crate) const TABLE: &[Builtin] = &[
-    Builtin {
-        group: "",
-        version: "v1",
-        plural: "namespaces",
-        singular: "namespace",
-        kind: "Namespace",
-        short_names: &["ns"],
-        namespaced: false,
-        status: true,
-        rules: Rules {
-            names: Names::Label,
-            delete_collection: false,
-            special: Special::Namespace,
-            ..Rules::PLAIN
-        },
-        selectable: &["status.phase"],
-        columns: &[("Status", "string", 0, Cell::At(&["status", "phase"])), AGE],
-        properties: namespace,
-    },
-    Builtin {
-        group: "",
-        version: "v1",
-        plural: "configmaps",
-        singular: "configmap",
-        kind: "ConfigMap",
-        short_names: &["cm"],
-        namespaced: true,
-        status: false,
-        rules: Rules {
-            special: Special::ConfigMap,
-            ..Rules::PLAIN
-        },
-        selectable: &[],
-        columns: &[("Data", "string", 0, Cell::Count(&["data", "binaryData"])), AGE],
-        properties: || json!({"data": map_of(json!({"type": "string"})), "binaryData": map_of(json!({"type": "string", "format": "byte"})), "immutable": {"type": "boolean"}}),
-    },
-    Builtin {
-        group: "",
-        version: "v1",
-        plural: "secrets",
-        singular: "secret",
-        kind: "Secret",
-        short_names: &[],
-        namespaced: true,
-        status: false,
-        rules: Rules {
-            special: Special::Secret,
-            ..Rules::PLAIN
-        },
-        selectable: &["type"],
-        columns: &[
-            ("Type", "string", 0, Cell::At(&["type"])),
-            ("Data", "string", 0, Cell::Count(&["data"])),
-            AGE,
-        ],
-        properties: || {
-            json!({
-                "data": map_of(json!({"type": "string"})),
-                "stringData": map_of(json!({"type": "string"})),
-                "type": {"type": "string"},
-                "immutable": {"type": "boolean"},
-            })
-        },
-    },
-    Builtin {
-        group: "",
-        version: "v1",
-        plural: "serviceaccounts",
-        singular: "serviceaccount",
-        kind: "ServiceAccount",
-        short_names: &["sa"],
-        namespaced: true,
-        status: false,
-        rules: Rules::PLAIN,
-        selectable: &[],
-        columns: &[AGE],
-        properties: || {
-            json!({
-                "secrets": list_of(reference()),
-                "imagePullSecrets": list_of(json!({"type": "object", "properties": {"name": {"type": "string"}}})),
-                "automountServiceAccountToken": {"type": "boolean"},
-            })
-        },
-    },
-    Builtin {
-        group: "",
-        version: "v1",
-        plural: "events",
-        singular: "event",
-        kind: "Event",
-        short_names: &["ev"],
-        namespaced: true,
-        status: false,
-        rules: Rules {
-            create_on_update: true,
-            special: Special::Event,
-            ..Rules::PLAIN
-        },
-        selectable: &[
-            "involvedObject.kind",
-            "involvedObject.namespace",
-            "involvedObject.name",
-            "involvedObject.uid",
-            "involvedObject.apiVersion",
-            "involvedObject.resourceVersion",
-            "involvedObject.fieldPath",
-            "reason",
-            "reportingComponent",
-            "source",
-            "type",
-        ],
-        columns: &[
-            (
-                "Last Seen",
-                "string",
-                0,
-                Cell::Since(&[
-                    &["series", "lastObservedTime"],
-                    &["lastTimestamp"],
-                    &["eventTime"],
-                    CREATED,
-                ]),
-            ),
-            ("Type", "string", 0, Cell::At(&["type"])),
-            ("Reason", "string", 0, Cell::At(&["reason"])),
-            ("Object", "string", 0, Cell::Involved),
-            ("Subobject", "string", 1, Cell::At(&["involvedObject", "fieldPath"])),
-            ("Source", "string", 1, Cell::Source),
-            ("Message", "string", 0, Cell::At(&["message"])),
-            (
-                "First Seen",
-                "string",
-                1,
-                Cell::Since(&[&["firstTimestamp"], &["eventTime"], CREATED]),
-            ),
-            ("Count", "string", 1, Cell::At(&["count"])),
-            ("Name", "string", 1, Cell::At(&["metadata", "name"])),
-        ],
-        properties: event,
-    },
-    Builtin {
-        group: "coordination.k8s.io",
-        version: "v1",
-        plural: "leases",
-        singular: "lease",
-        kind: "Lease",
-        short_names: &[],
-        namespaced: true,
-        status: false,
-        rules: Rules {
-            unconditional_update: false,
-            create_on_update: true,
-            ..Rules::PLAIN
-        },
-        selectable: &[],
-        columns: &[("Holder", "string", 0, Cell::At(&["spec", "holderIdentity"])), AGE],
-        properties: || {
-            json!({"spec": {"type": "object", "default": {}, "properties": {
-                "holderIdentity": {"type": "string"}, "leaseDurationSeconds": {"type": "integer", "format": "int32", "minimum": 1},
-                "acquireTime": optional_time(), "renewTime": optional_time(), "leaseTransitions": {"type": "integer", "format": "int32", "minimum": 0},
-                "strategy": {"type": "string"}, "preferredHolder": {"type": "string"},
-            }}})
-        },
-    },
-    Builtin {
-        group: "apiextensions.k8s.io",
-        version: "v1",
-        plural: "customresourcedefinitions",
-        singular: "customresourcedefinition",
-        kind: "CustomResourceDefinition",
-        short_names: &["crd", "crds"],
-        namespaced: false,
-        status: true,
-        rules: Rules {
-            unconditional_update: false,
-            generation: true,
-            special: Special::Definition,
-            ..Rules::PLAIN
-        },
-        selectable: &[],
-        columns: &[("Created At", "date", 0, Cell::At(CREATED))],
-        properties: definition,
-    },
-];
-
-fn map_of(values: Value) -> Value {
-    json!({"type": "object", "additionalProperties": values})
-}
-
-fn list_of(items: Value) -> Value {
-    json!({"type": "array", "items": items})
-}
-
-/// A time that is served as null when there is none.
-fn time() -> Value {
-    json!({"type": "string", "format": "date-time", "nullable": true})
-}
-
-/// A time that is left out when there is none.
-fn optional_time() -> Value {
-    json!({"type": "string", "format": "date-time"})
-}
-
-fn conditions() -> Value {
-    list_of(json!({"type": "object", "required": ["type", "status"], "properties": {
-        "type": {"type": "string"}, "status": {"type": "string"}, "reason": {"type": "string"}, "message": {"type": "string"},
-        "lastTransitionTime": time(), "observedGeneration": {"type": "integer", "format": "int64"},
-    }}))
-}
-
-fn reference() -> Value {
-    let names = [
-        "kind",
-        "namespace",
-        "name",
-        "uid",
-        "apiVersion",
-        "resourceVersion",
-        "fieldPath",
-    ];
-    let properties: serde_json::Map<_, _> = names
+pub(crate) static TABLE: LazyLock<Vec<&'static Builtin>> = LazyLock::new(|| {
+    core::TABLE
         .iter()
-        .map(|name| ((*name).to_owned(), json!({"type": "string"})))
-        .collect();
-    json!({"type": "object", "x-kubernetes-map-type": "atomic", "properties": properties})
-}
+        .chain(workloads::TABLE)
+        .chain(others::TABLE)
+        .collect()
+});
 
-fn namespace() -> Value {
-    json!({
-        "spec": {"type": "object", "properties": {"finalizers": list_of(json!({"type": "string"}))}},
-        "status": {"type": "object", "properties": {"phase": {"type": "string"}, "conditions": conditions()}},
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn event() -> Value {
-    json!({
-        "involvedObject": reference(), "related": reference(),
-        "reason": {"type": "string"}, "message": {"type": "string"}, "type": {"type": "string"}, "action": {"type": "string"},
-        "source": {"type": "object", "default": {}, "properties": {"component": {"type": "string"}, "host": {"type": "string"}}},
-        "firstTimestamp": time(), "lastTimestamp": time(), "eventTime": time(),
-        "count": {"type": "integer", "format": "int32"},
-        "series": {"type": "object", "properties": {"count": {"type": "integer", "format": "int32"}, "lastObservedTime": time()}},
-        "reportingComponent": {"type": "string", "default": ""}, "reportingInstance": {"type": "string", "default": ""},
-    })
-}
-
-fn definition() -> Value {
-    let names = json!({"type": "object", "properties": {
-        "plural": {"type": "string"}, "singular": {"type": "string"}, "kind": {"type": "string"}, "listKind": {"type": "string"},
-        "shortNames": list_of(json!({"type": "string"})), "categories": list_of(json!({"type": "string"})),
-    }});
-    let path = || json!({"type": "string"});
-    let version = json!({"type": "object", "properties": {
-        "name": {"type": "string"}, "served": {"type": "boolean"}, "storage": {"type": "boolean"},
-        "deprecated": {"type": "boolean"}, "deprecationWarning": {"type": "string"},
-        // A schema is recursive, which a structural schema cannot say; the rules for definitions look at it.
-        "schema": {"type": "object", "properties": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}},
-        "subresources": {"type": "object", "properties": {
-            "status": {"type": "object"},
-            "scale": {"type": "object", "properties": {"specReplicasPath": path(), "statusReplicasPath": path(), "labelSelectorPath": path()}},
-        }},
-        "additionalPrinterColumns": list_of(json!({"type": "object", "properties": {
-            "name": {"type": "string"}, "type": {"type": "string"}, "format": {"type": "string"}, "description": {"type": "string"},
-            "priority": {"type": "integer", "format": "int32"}, "jsonPath": path(),
-        }})),
-        "selectableFields": list_of(json!({"type": "object", "properties": {"jsonPath": path()}})),
-    }});
-    json!({
-        "spec": {"type": "object", "properties": {
-            "group": {"type": "string"}, "names": names, "scope": {"type": "string"}, "versions": list_of(version),
-            "preserveUnknownFields": {"type": "boolean"},
-            "conversion": {"type": "object", "properties": {
-                "strategy": {"type": "string"}, "webhook": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
-            }},
-        }},
-        "status": {"type": "object", "properties": {
-            "conditions": conditions(), "acceptedNames": names, "storedVersions": list_of(json!({"type": "string"})),
-            "observedGeneration": {"type": "integer", "format": "int64"},
-        }},
-    })
+    #[test]
+    fn each_kind_of_the_table_has_its_facts() {
+        for builtin in TABLE.iter() {
+            let facts = builtin.facts();
+            assert!(facts.verbs.contains(&"create"), "{}", builtin.kind);
+            assert_eq!(
+                facts.verbs.contains(&"deletecollection"),
+                builtin.rules.delete_collection,
+                "{}",
+                builtin.kind
+            );
+        }
+    }
 }

@@ -23,7 +23,7 @@
 //! # }
 //! ```
 //!
-//! Left out, each of them whole: protobuf bodies (415), OpenAPI documents (`kubectl create` and `apply` need `--validate=false`), role based
+//! Left out, each of them whole: OpenAPI documents (`kubectl create` and `apply` need `--validate=false`), role based
 //! access (see [`Authorizer`]), garbage collection by owner references, `remainingItemCount`.
 
 mod auth;
@@ -32,6 +32,7 @@ mod builtin;
 mod cleanup;
 mod codec;
 mod discovery;
+mod expiry;
 mod failure;
 mod filter;
 mod health;
@@ -137,6 +138,7 @@ impl ApiServer {
                 }
             }),
             tokio::spawn(cleanup::run(server.clone())),
+            tokio::spawn(expiry::run(server.clone())),
             tokio::spawn(index::run(server.clone())),
         ];
         Ok(ApiServer {

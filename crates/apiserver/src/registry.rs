@@ -11,7 +11,6 @@ use apimachinery::schema::StructuralSchema;
 use apimachinery::table::TableColumn;
 use bytes::Bytes;
 use objectstore::Revision;
-use serde_json::json;
 use tokio::sync::watch;
 
 use crate::builtin::{self, Builtin, Names, Rules, Special};
@@ -57,6 +56,19 @@ pub(crate) struct Version {
     pub(crate) scale: Option<Scale>,
     pub(crate) columns: Columns,
     pub(crate) deprecation_warning: Option<String>,
+    /// What is known of a built-in kind; `None` for a custom resource.
+    pub(crate) facts: Option<&'static ::kinds::Kind>,
+    /// How its objects are stored.
+    pub(crate) kept: Kept,
+}
+
+/// The form in which objects of a version are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// As they are.
+    Own,
+    /// As Events of the core group, of which the version is another view.
+    CoreEvent,
 }
 
 /// The columns of a table behind the first one, which is the name.
@@ -108,8 +120,9 @@ impl Resource {
         if let Some(indexed) = self.fields.iter().find(|indexed| indexed.field.label == label) {
             return indexed.field.value(object);
         }
-        if label == "source" {
-            return scalar(object.pointer("/source/component"));
+        if let Some((at, absent)) = builtin::selected_otherwise(label) {
+            let found = scalar(object.pointer(at));
+            return if found.is_empty() { Cow::Borrowed(absent) } else { found };
         }
         scalar(label.split('.').try_fold(object, |value, name| value.get(name)))
     }
@@ -120,41 +133,42 @@ impl Resource {
         }
         builtin::TABLE
             .iter()
-            .find(|builtin| builtin.group == self.id.group && builtin.plural == self.id.plural)
+            .copied()
+            .find(|builtin| builtin.group == self.id.group && builtin.kind == self.kind.kind)
     }
 
     fn from_builtin(builtin: &Builtin) -> Resource {
-        let mut properties = (builtin.properties)();
-        if let serde_json::Value::Object(properties) = &mut properties {
-            properties.insert("metadata".to_owned(), json!({"type": "object"}));
-        }
-        let openapi = json!({"type": "object", "properties": properties});
-        let schema = StructuralSchema::from_openapi(&openapi, "")
-            .expect("the schemas of the table of built-in kinds are structural");
-        let api_version = gvk::GroupVersion::new(builtin.group, builtin.version).to_string();
+        let facts = builtin.facts();
+        let api_version = gvk::GroupVersion::new(facts.group, facts.version).to_string();
+        let is_view = (facts.group, facts.plural) == builtin::EVENTS_VIEW;
+        let stored_group = if is_view { "" } else { facts.group };
         let version = Version {
-            name: builtin.version.to_owned(),
+            name: facts.version.to_owned(),
             served: true,
-            opening: Opening::of(&api_version, builtin.kind),
+            opening: Opening::of(&api_version, facts.kind),
             item_opening: Opening::anonymous(),
+            // Views share that of what is stored.
+            stamp: builtin_stamp(stored_group, facts.kind),
             api_version,
-            stamp: stamp(&openapi),
-            schema: Arc::new(schema),
-            status: builtin.status,
-            scale: None,
+            schema: Arc::new(facts.schema()),
+            status: facts.subresource("status").is_some(),
+            scale: facts.subresource("scale").map(|_| builtin::scale()),
             columns: Columns::Builtin(builtin.columns),
             deprecation_warning: None,
+            facts: Some(facts),
+            kept: if is_view { Kept::CoreEvent } else { Kept::Own },
         };
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         Resource {
-            id: gvk::Resource::new(builtin.group, builtin.plural),
-            kind: gvk::Kind::new(builtin.group, builtin.kind),
-            list_kind: format!("{}List", builtin.kind),
-            singular: builtin.singular.to_owned(),
-            short_names: builtin.short_names.iter().map(|name| (*name).to_owned()).collect(),
-            categories: Vec::new(),
-            namespaced: builtin.namespaced,
+            id: gvk::Resource::new(facts.group, facts.plural),
+            kind: gvk::Kind::new(facts.group, facts.kind),
+            list_kind: format!("{}List", facts.kind),
+            singular: facts.singular.to_owned(),
+            short_names: owned(facts.short_names),
+            categories: owned(facts.categories),
+            namespaced: facts.namespaced,
             rules: builtin.rules,
-            keys: Keys::new(builtin.group, builtin.plural, builtin.namespaced),
+            keys: Keys::new(stored_group, facts.plural, facts.namespaced),
             versions: vec![version],
             fields: Vec::new(),
             definition: None,
@@ -219,7 +233,14 @@ fn custom_version(crd: &CustomResourceDefinition, version: &crd::Version) -> Ver
         scale: version.scale.clone(),
         columns: Columns::Custom(version.columns.clone()),
         deprecation_warning: version.deprecation_warning.clone(),
+        facts: None,
+        kept: Kept::Own,
     }
+}
+
+/// Names the way in which objects of a built-in kind are brought into form.
+pub(crate) fn builtin_stamp(group: &str, kind: &str) -> Stamp {
+    Stamp(fnv1a(format!("kinds 1 {group} {kind}").as_bytes()))
 }
 
 fn stamp(openapi: &serde_json::Value) -> Stamp {
@@ -343,7 +364,7 @@ impl Registry {
     /// With the built-in kinds.
     pub(crate) fn new() -> Registry {
         let mut snapshot = Snapshot::default();
-        for builtin in builtin::TABLE {
+        for builtin in builtin::TABLE.iter() {
             snapshot.put(Arc::new(Resource::from_builtin(builtin)));
         }
         Registry {

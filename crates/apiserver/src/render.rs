@@ -12,7 +12,7 @@ use crate::body::Body;
 use crate::codec::{Damaged, Draft, Opening, Stored};
 use crate::failure::Failure;
 use crate::negotiate::{Encoding, Form, Wanted};
-use crate::registry::{Resource, Version};
+use crate::registry::{Kept, Resource, Version};
 use crate::table;
 
 /// How much of an object a table's row carries.
@@ -135,13 +135,25 @@ impl View<'_> {
 
 /// The object as the current schema of a version shows it.
 pub(crate) fn current<'s>(version: &Version, stored: &'s Stored) -> Result<Cow<'s, Stored>, Damaged> {
-    if stored.stamp() == version.stamp {
+    if stored.stamp() == version.stamp && version.kept == Kept::Own {
         return Ok(Cow::Borrowed(stored));
     }
     let text = stored.object(&version.opening, Revision(0));
     let mut object = text.value()?;
-    version.schema.prune(&mut object);
-    version.schema.default(&mut object);
+    if version.kept == Kept::CoreEvent {
+        ::kinds::events::from_core(&mut object);
+    }
+    match version.facts {
+        Some(facts) => {
+            // What an earlier version of the program has stored is shown as far as it is understood.
+            let _ = facts.object_type().shape(&mut object);
+            facts.object_type().default(&mut object);
+        }
+        None => {
+            version.schema.prune(&mut object);
+            version.schema.default(&mut object);
+        }
+    }
     let object = object.as_object().ok_or(Damaged)?;
     let metadata = object.get("metadata").and_then(Value::as_object).ok_or(Damaged)?;
     Ok(Cow::Owned(Draft::new(object).finish(version.stamp, metadata)))

@@ -18,6 +18,7 @@ use crate::keys::Keys;
 use crate::namespaces::{INITIAL, Namespaces};
 use crate::read::after;
 use crate::registry::{Change, Definition, Index, Registry, Resource};
+use crate::write::addresses;
 use crate::write::kinds::{self, INDEX_COMPLETE, NAMESPACE_FINALIZER};
 
 pub(crate) const DEFINITIONS: (&str, &str) = ("apiextensions.k8s.io", "customresourcedefinitions");
@@ -58,6 +59,7 @@ impl Server {
         for name in INITIAL {
             server.make_namespace(name).await?;
         }
+        addresses::make_own_service(&server).await?;
         let revision = server.load_definitions().await?;
         Ok((server, revision))
     }

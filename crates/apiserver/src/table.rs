@@ -8,7 +8,7 @@ use apimachinery::table::{ColumnDefinition, ColumnType, human_duration};
 use jiff::Timestamp;
 
 use crate::builtin::{self, Cell};
-use crate::registry::{Columns, Version};
+use crate::registry::{Columns, Kept, Version};
 use crate::render::write_json;
 
 /// Appends a table up to the opening of its rows. Without columns the header is null, as in later events of a watch.
@@ -24,7 +24,20 @@ pub(crate) fn open(api_version: &str, metadata: &ListMeta, columns: Option<&Vers
 
 /// Appends the cells of an object's row.
 pub(crate) fn write_cells(version: &Version, object: &Value<'_>, now: Timestamp, out: &mut Vec<u8>) {
-    let mut cells = vec![object["metadata"]["name"].clone()];
+    let core;
+    let object = match version.kept {
+        Kept::Own => object,
+        Kept::CoreEvent => {
+            let mut event = object.clone();
+            ::kinds::events::to_core(&mut event);
+            core = event;
+            &core
+        }
+    };
+    let mut cells = Vec::new();
+    if !has_own_name(version) {
+        cells.push(object["metadata"]["name"].clone());
+    }
     match &version.columns {
         Columns::Custom(columns) => cells.extend(columns.iter().map(|column| column.cell(object, now))),
         Columns::Builtin(columns) => cells.extend(columns.iter().map(|(.., cell)| builtin_cell(*cell, object, now))),
@@ -33,24 +46,34 @@ pub(crate) fn write_cells(version: &Version, object: &Value<'_>, now: Timestamp,
 }
 
 fn definitions(version: &Version) -> Vec<ColumnDefinition> {
-    let name = ColumnDefinition::name();
+    let name = (!has_own_name(version)).then(ColumnDefinition::name);
     let rest: Vec<ColumnDefinition> = match &version.columns {
         Columns::Custom(columns) => columns.iter().map(|column| column.definition.clone()).collect(),
         Columns::Builtin(columns) => columns.iter().map(builtin_definition).collect(),
     };
-    std::iter::once(name).chain(rest).collect()
+    name.into_iter().chain(rest).collect()
+}
+
+/// Whether the name has its place among the other columns: everywhere else it comes first.
+fn has_own_name(version: &Version) -> bool {
+    matches!(&version.columns, Columns::Builtin(columns) if columns.iter().any(|(name, ..)| *name == "Name"))
 }
 
 fn builtin_definition((name, kind, priority, _): &builtin::Column) -> ColumnDefinition {
     let column_type = match *kind {
         "date" => ColumnType::Date,
         "integer" => ColumnType::Integer,
+        "boolean" => ColumnType::Boolean,
         _ => ColumnType::String,
     };
     ColumnDefinition {
         name: (*name).to_owned(),
         column_type,
-        format: String::new(),
+        format: if *name == "Name" {
+            "name".to_owned()
+        } else {
+            String::new()
+        },
         description: String::new(),
         priority: i32::from(*priority),
     }
@@ -61,6 +84,17 @@ fn builtin_cell(cell: Cell, object: &Value<'_>, now: Timestamp) -> Value<'static
     let text = |path: &[&str]| at(path).and_then(Value::as_str).unwrap_or_default();
     match cell {
         Cell::At(path) => at(path).map_or_else(|| "".into(), |found| found.clone().into_owned()),
+        Cell::Or(path, other) => match at(path) {
+            None | Some(Value::Null) => other.into(),
+            Some(Value::String(text)) if text.is_empty() => other.into(),
+            Some(found) => found.as_str().map_or_else(|| found.to_string(), str::to_owned).into(),
+        },
+        Cell::NumberOr(path, other) => match at(path).and_then(Value::as_i64) {
+            Some(number) => number.into(),
+            None => other.into(),
+        },
+        Cell::Number(path) => at(path).and_then(Value::as_i64).unwrap_or_default().into(),
+        Cell::Made(make) => make(object, now),
         Cell::Since(paths) => {
             let since = paths.iter().find_map(|path| text(path).parse::<Timestamp>().ok());
             json!(since.map_or_else(
@@ -85,7 +119,10 @@ fn builtin_cell(cell: Cell, object: &Value<'_>, now: Timestamp) -> Value<'static
             })
         }
         Cell::Source => {
-            let parts = [text(&["source", "component"]), text(&["source", "host"])];
+            let mut parts = [text(&["source", "component"]), text(&["source", "host"])];
+            if parts[0].is_empty() {
+                parts = [text(&["reportingComponent"]), text(&["reportingInstance"])];
+            }
             json!(
                 parts
                     .into_iter()

@@ -15,7 +15,7 @@
 //! - [`Type::openapi`] and [`Type::uses`]: the same as a component of an OpenAPI document, and which others it needs;
 //! - [`Type::shape`]: an object as Go would read and write it: types checked, unknown fields out, empty ones out or in;
 //! - [`protobuf`]: bodies in Kubernetes' protobuf encoding;
-//! - [`Type::default`]: what a real server fills in;
+//! - [`Type::default`] and [`rules`]: what a real server fills in, and what it refuses;
 //! - [`events`]: the two forms of an Event.
 //!
 //! It knows nothing of HTTP, of storage, and of what happens to an object besides its own content.
@@ -43,6 +43,7 @@ mod parse;
 mod path;
 pub mod protobuf;
 pub mod quantity;
+pub mod rules;
 mod schema;
 mod time;
 mod typed;

@@ -83,6 +83,12 @@ impl Shaper {
                 return false;
             }
             match self.value(&field.shape, value, &path.key(name)) {
+                // To an immutable one even the empty map is a change; the rules of these kinds take it out.
+                Ok(()) if matches!((of.name, field.name), ("Secret", "data") | ("ConfigMap", "binaryData")) => true,
+                Ok(()) if is_forgotten(of, field, value) => {
+                    *value = Value::Null;
+                    true
+                }
                 Ok(()) => !leaves_out(field, value),
                 Err(error) => {
                     failed = Some(error);
@@ -106,7 +112,7 @@ impl Shaper {
                 };
                 for (at, item) in items.iter_mut().enumerate() {
                     if item.is_null() {
-                        *item = empty(inner);
+                        *item = empty_item(inner);
                     } else {
                         self.value(inner, item, &path.index(at))?;
                     }
@@ -118,7 +124,7 @@ impl Shaper {
                 };
                 for (key, member) in members.iter_mut() {
                     if member.is_null() {
-                        *member = empty(inner);
+                        *member = empty_item(inner);
                     } else {
                         self.value(inner, member, &path.key(key))?;
                     }
@@ -239,6 +245,20 @@ fn leaves_out(field: &Field, value: &Value<'_>) -> bool {
     }
 }
 
+/// A real server keeps its own kinds in protobuf, which does not tell an empty list or map from none. Definitions and
+/// APIServices it keeps in JSON.
+fn is_forgotten(of: &Type, field: &Field, value: &Value<'_>) -> bool {
+    let is_empty = match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty() && matches!(field.shape, Shape::Map(_)),
+        _ => false,
+    };
+    is_empty
+        && !field.omit_empty
+        && !field.pointer
+        && !matches!(of.package.name, "apiextensions/v1" | "apiregistration/v1")
+}
+
 /// Writes out the fields that Go always writes.
 fn add_empty(of: &'static Type, members: &mut Map<'_>, root: bool) {
     for field in of.fields() {
@@ -260,6 +280,14 @@ fn is_always_written(field: &Field) -> bool {
         // These are structs in Go, which are never empty.
         Shape::Object(_) | Shape::Time | Shape::MicroTime | Shape::Quantity | Shape::IntOrString | Shape::Raw => true,
         _ => false,
+    }
+}
+
+/// What Go writes for nothing in a list or map.
+fn empty_item(shape: &'static Shape) -> Value<'static> {
+    match shape {
+        Shape::Bytes => "".into(),
+        other => empty(other),
     }
 }
 

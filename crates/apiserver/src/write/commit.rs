@@ -1,13 +1,14 @@
 //! The one transaction of a write.
 
+use apimachinery::field::FieldError;
 use apimachinery::status::Status;
 use bytes::Bytes;
 use objectstore::{Compare, Entry, Outcome, Revision, Transaction, Write};
 
-use super::object::LARGEST_OBJECT;
-use crate::codec::Stored;
+use super::object::{self, LARGEST_OBJECT};
+use crate::codec::{Damaged, Draft, Stored};
 use crate::failure::Failure;
-use crate::registry::Index;
+use crate::registry::{Index, Kept};
 use crate::server::Server;
 use crate::target::Target;
 
@@ -26,6 +27,8 @@ pub(crate) struct Change {
     pub(crate) index_after: Vec<Bytes>,
     /// Bookkeeping of the kind: cleanup and index state.
     pub(crate) more: Vec<Write>,
+    /// What else must hold, with the error that answers when it does not.
+    pub(crate) claims: Vec<(Compare, Option<FieldError>)>,
 }
 
 /// What became of a [`Change`].
@@ -39,6 +42,8 @@ pub(crate) enum Committed {
     Namespace,
     /// The definition is not what it was compared with; it has been read again.
     Definition,
+    /// Something else does not hold. Without an error the write may be prepared anew.
+    Claim(Option<FieldError>),
 }
 
 /// Carries out a change.
@@ -52,6 +57,9 @@ pub(crate) async fn commit(server: &Server, target: &Target, change: Change) -> 
     compares.push(change.object);
     compares.extend(change.namespace);
     compares.extend(definition.map(|definition| Compare::Modified(definition.key.clone(), definition.revision)));
+    let first_claim = compares.len();
+    let (claimed, mut refusals): (Vec<Compare>, Vec<Option<FieldError>>) = change.claims.into_iter().unzip();
+    compares.extend(claimed);
     // While an index grows, the entry that the object had may not be there yet, and who makes it leaves alone what is
     // written meanwhile.
     let grows = target
@@ -61,7 +69,7 @@ pub(crate) async fn commit(server: &Server, target: &Target, change: Change) -> 
         .any(|indexed| indexed.index == Index::Growing);
     let mut writes = Vec::with_capacity(1 + change.index_before.len() + change.index_after.len() + change.more.len());
     writes.push(match change.value {
-        Some(value) => Write::Put(change.key, value.bytes().clone()),
+        Some(value) => Write::Put(change.key, kept(target, value)?.bytes().clone()),
         None => Write::Delete(change.key),
     });
     writes.extend(
@@ -92,9 +100,28 @@ pub(crate) async fn commit(server: &Server, target: &Target, change: Change) -> 
             server.namespaces.refused(&target.namespace, current.as_ref())?;
             Ok(Committed::Namespace)
         }
+        Outcome::Refused { compare, .. } if compare >= first_claim => {
+            let refusal = refusals.get_mut(compare - first_claim);
+            Ok(Committed::Claim(refusal.and_then(Option::take)))
+        }
         Outcome::Refused { .. } => {
             server.refresh_definition(&target.resource.id.to_string()).await?;
             Ok(Committed::Definition)
+        }
+    }
+}
+
+/// An object in the form in which it is stored.
+fn kept(target: &Target, value: Stored) -> Result<Stored, Failure> {
+    let version = target.version();
+    match version.kept {
+        Kept::Own => Ok(value),
+        Kept::CoreEvent => {
+            let text = value.object(&version.opening, Revision(0));
+            let mut object = text.value()?;
+            ::kinds::events::to_core(&mut object);
+            let members = object.as_object().ok_or(Damaged)?;
+            Ok(Draft::new(members).finish(version.stamp, object::metadata(&object)?))
         }
     }
 }

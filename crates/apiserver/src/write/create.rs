@@ -1,5 +1,6 @@
 //! Create.
 
+use apimachinery::field::FieldError;
 use apimachinery::json::Value;
 use apimachinery::meta::{self, Create};
 use apimachinery::status::Status;
@@ -14,6 +15,7 @@ use super::options::{self, Patch, Validation, WriteOptions};
 use super::update::applied_warnings;
 use super::{kinds, tracking};
 use crate::body::Body;
+use crate::builtin::Special;
 use crate::codec::{Draft, Stored};
 use crate::failure::Failure;
 use crate::negotiate::Wanted;
@@ -120,11 +122,16 @@ async fn make(
             Committed::Object(Some(entry)) => {
                 return Err(taken(&target, &new.name, &Stored::read(entry.value)?)?.into());
             }
-            Committed::Object(None) | Committed::Namespace => {}
+            Committed::Object(None) | Committed::Namespace | Committed::Claim(None) => {}
+            Committed::Claim(Some(error)) => return Err(invalid(&target, &new.name, error).into()),
             Committed::Definition => target = commit::again(server, &target)?,
         }
     }
     Err(Status::unavailable("the namespace or the definition of the resource keeps changing").into())
+}
+
+fn invalid(target: &Target, name: &str, error: FieldError) -> Status {
+    Status::invalid(&target.resource.kind, name, vec![error])
 }
 
 /// A new object, ready to be stored.
@@ -143,6 +150,7 @@ async fn prepare(
     source: Source<'_>,
 ) -> Result<(New, Change), Failure> {
     let resource = &target.resource;
+    options::check_object_type(request.headers, resource.definition.is_some())?;
     let name = source.name();
     let (mut object, duplicates) = decoded(target, request, write, source)?;
     if resource
@@ -199,6 +207,7 @@ async fn prepare(
         index_before: Vec::new(),
         index_after: object::index_entries(resource, &target.namespace, &name, &object),
         more: more.writes,
+        claims: more.claims,
     };
     Ok((
         New {
@@ -240,7 +249,7 @@ fn given_name<'v>(object: &'v Value<'_>) -> &'v str {
 /// What the server puts into a new object. Whether its name was generated.
 fn fill_in(target: &Target, object: &mut Value<'_>, name: Option<&str>) -> Result<bool, Failure> {
     if target.version().status
-        && target.resource.rules.special != crate::builtin::Special::Namespace
+        && !matches!(target.resource.rules.special, Special::Namespace | Special::Node)
         && let Some(members) = object.as_object_mut()
     {
         members.remove("status");

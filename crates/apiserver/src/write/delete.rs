@@ -141,7 +141,7 @@ pub(crate) async fn one(server: &Server, target: &Target, options: &DeleteOption
                     gone => gone,
                 });
             }
-            Committed::Object(_) | Committed::Namespace => {}
+            Committed::Object(_) | Committed::Namespace | Committed::Claim(_) => {}
             Committed::Definition => target = commit::again(server, &target)?,
         }
     }
@@ -170,6 +170,7 @@ fn next(target: &Target, entry: &Entry, options: &DeleteOptions) -> Result<(Dele
         index_after: if value.is_some() { index.clone() } else { Vec::new() },
         value,
         more,
+        claims: Vec::new(),
     };
     if !held && kinds::may_go(resource, &object) {
         let more = kinds::removal_writes(resource, &target.name);

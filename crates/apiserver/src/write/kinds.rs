@@ -8,15 +8,15 @@ use apimachinery::meta;
 use apimachinery::status::Status;
 use bytes::Bytes;
 use jiff::Timestamp;
-use objectstore::Write;
+use objectstore::{Compare, Write};
 
-use super::object;
+use super::{builtins, object};
 use crate::builtin::{self, Special};
 use crate::codec::Damaged;
 use crate::failure::Failure;
 use crate::keys::Keys;
 use crate::namespaces::PERMANENT;
-use crate::registry::Resource;
+use crate::registry::{Kept, Resource};
 use crate::server::Server;
 use crate::target::{Subresource, Target};
 
@@ -39,21 +39,22 @@ pub(crate) const INDEX_STALE: &[u8] = b"stale";
 pub(crate) struct More {
     pub(crate) errors: Vec<FieldError>,
     pub(crate) writes: Vec<Write>,
+    /// What else must hold; the error answers when it does not, and without one the write is prepared anew.
+    pub(crate) claims: Vec<(Compare, Option<FieldError>)>,
 }
 
 impl From<Vec<FieldError>> for More {
     fn from(errors: Vec<FieldError>) -> More {
         More {
             errors,
-            writes: Vec::new(),
+            ..More::default()
         }
     }
 }
 
 /// Completes and checks a new object.
 pub(crate) fn prepare_create(server: &Server, target: &Target, new: &mut Value<'_>) -> Result<More, Failure> {
-    Ok(match target.resource.rules.special {
-        Special::Plain | Special::Custom => More::default(),
+    let mut more = match target.resource.rules.special {
         Special::Namespace => {
             let finalizers = new
                 .pointer("/spec/finalizers")
@@ -71,9 +72,12 @@ pub(crate) fn prepare_create(server: &Server, target: &Target, new: &mut Value<'
         }
         Special::Secret => secret(new, None)?.into(),
         Special::ConfigMap => config_map(new, None)?.into(),
-        Special::Event => event(new).into(),
+        Special::Event => event(target, new).into(),
         Special::Definition => edit_definition(new, |new| new_definition(server, new)),
-    })
+        _ => More::default(),
+    };
+    builtins::prepare_create(target, new, &mut more)?;
+    Ok(more)
 }
 
 /// Completes and checks a changed object.
@@ -84,8 +88,7 @@ pub(crate) fn prepare_update<'t>(
     new: &mut Value<'t>,
 ) -> Result<More, Failure> {
     let Some(old) = old else { return Ok(More::default()) };
-    Ok(match target.resource.rules.special {
-        Special::Plain | Special::Custom => More::default(),
+    let mut more = match target.resource.rules.special {
         Special::Namespace => {
             if target.subresource == Subresource::None {
                 let spec = old.get("spec").cloned().unwrap_or_else(|| json!({}));
@@ -96,13 +99,15 @@ pub(crate) fn prepare_update<'t>(
         }
         Special::Secret => secret(new, Some(old))?.into(),
         Special::ConfigMap => config_map(new, Some(old))?.into(),
-        Special::Event => event(new).into(),
+        Special::Event => event(target, new).into(),
         Special::Definition if target.subresource == Subresource::None => {
             let old = old.clone().into();
             edit_definition(new, |new| changed_definition(server, &old, new))
         }
-        Special::Definition => More::default(),
-    })
+        _ => More::default(),
+    };
+    builtins::prepare_update(target, old, new, &mut more)?;
+    Ok(more)
 }
 
 /// Some namespaces stay.
@@ -318,9 +323,13 @@ fn immutable(old: &Value<'_>, new: &Value<'_>, maps: &[&str], errors: &mut Vec<F
 }
 
 /// An Event lies in the namespace of what it is about; for a cluster-scoped object that is `default`.
-fn event(new: &Value<'_>) -> Vec<FieldError> {
+fn event(target: &Target, new: &Value<'_>) -> Vec<FieldError> {
     let text = |at: &str| new.pointer(at).and_then(Value::as_str).unwrap_or_default();
-    let (namespace, about) = (text("/metadata/namespace"), text("/involvedObject/namespace"));
+    let about = match target.version().kept {
+        Kept::Own => text("/involvedObject/namespace"),
+        Kept::CoreEvent => text("/regarding/namespace"),
+    };
+    let namespace = text("/metadata/namespace");
     if about == namespace || (about.is_empty() && namespace == "default") {
         return Vec::new();
     }
@@ -376,6 +385,7 @@ fn changed_definition(server: &Server, old: &serde_json::Value, new: &mut serde_
     More {
         errors,
         writes: removed.collect(),
+        ..More::default()
     }
 }
 
@@ -413,9 +423,8 @@ fn clash(server: &Server, crd: &CustomResourceDefinition) -> Option<String> {
 
 /// Whether a definition's names are those of a built-in kind.
 pub(crate) fn is_builtin(group: &str, plural: &str) -> bool {
-    builtin::TABLE
-        .iter()
-        .any(|builtin| builtin.group == group && builtin.plural == plural)
+    let mut all = builtin::TABLE.iter().map(|builtin| builtin.facts());
+    all.any(|facts| facts.group == group && facts.plural == plural)
 }
 
 fn definition_keys(crd: &CustomResourceDefinition) -> Keys {

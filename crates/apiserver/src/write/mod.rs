@@ -4,6 +4,8 @@
 //! (so that what was checked by an old schema is not stored under a new one), and for a create the namespace's key (so
 //! that nothing comes into a namespace after its deletion began), and writes the object together with its index entries.
 
+pub(crate) mod addresses;
+mod builtins;
 pub(crate) mod commit;
 pub(crate) mod create;
 mod decoded;
@@ -13,5 +15,4 @@ pub(crate) mod object;
 pub(crate) mod options;
 pub(crate) mod scale;
 mod tracking;
-mod typed;
 pub(crate) mod update;

@@ -7,8 +7,8 @@ use apimachinery::meta::{self, MetadataRules, NameRule};
 use apimachinery::status::Status;
 use bytes::Bytes;
 
+use super::decoded;
 use super::options::Validation;
-use super::{decoded, typed};
 use crate::builtin::{Names, Special};
 use crate::codec::Damaged;
 use crate::failure::Failure;
@@ -92,7 +92,6 @@ pub(crate) fn shape(
         members.insert("metadata", Map::new());
     }
     meta::of(object).ok_or_else(|| undecodable(target, "metadata is not an object", came))?;
-    typed::fill(target, object);
     let custom = target.resource.rules.special == Special::Custom;
     let metadata = meta::of_mut(object).ok_or(Damaged)?;
     if !custom
@@ -106,14 +105,20 @@ pub(crate) fn shape(
     }
     let mut unknown =
         meta::decode(metadata, "metadata").map_err(|error| undecodable(target, &error.to_string(), came))?;
-    unknown.extend(target.version().schema.prune(object));
-    match came {
-        Came::Applied if custom => target.version().schema.default_applied(object),
-        _ => target.version().schema.default(object),
-    }
-    if !custom {
-        typed::read(target, object).map_err(|why| undecodable(target, &why, came))?;
-        decoded::complete(target.resource.rules.special, object);
+    match target.version().facts {
+        Some(facts) => {
+            let found = facts.object_type().shape(object);
+            unknown.extend(found.map_err(|error| undecodable(target, &error.to_string(), came))?);
+            facts.object_type().default(object);
+            decoded::complete(target.resource.rules.special, object);
+        }
+        None => {
+            unknown.extend(target.version().schema.prune(object));
+            match came {
+                Came::Applied => target.version().schema.default_applied(object),
+                _ => target.version().schema.default(object),
+            }
+        }
     }
     if validation == Validation::Ignore || (unknown.is_empty() && duplicates.is_empty()) {
         return Ok(Vec::new());
@@ -165,7 +170,11 @@ pub(crate) fn validate(
         let name = meta::text(metadata, "name");
         return Err(Status::invalid(&gvk::Kind::new(&resource.id.group, kind), name, errors).into());
     }
-    let mut errors = target.version().schema.validate(object);
+    // What the types of a built-in kind ask for has been looked at; its rules are among `more`.
+    let mut errors = match target.version().facts {
+        Some(_) => Vec::new(),
+        None => target.version().schema.validate(object),
+    };
     errors.extend(more);
     let metadata = meta::of(object).ok_or(Damaged)?;
     errors.extend(scale_errors(target, object));
@@ -182,7 +191,13 @@ pub(crate) fn validate(
 
 /// The numbers that a Scale shows must be such that it can.
 fn scale_errors(target: &Target, object: &Value<'_>) -> Vec<FieldError> {
-    let Some(scale) = &target.version().scale else {
+    // Built-in kinds have rules of their own for it.
+    let Some(scale) = target
+        .version()
+        .scale
+        .as_ref()
+        .filter(|_| target.version().facts.is_none())
+    else {
         return Vec::new();
     };
     let paths = [&scale.spec_replicas_path, &scale.status_replicas_path];
@@ -204,6 +219,7 @@ pub(crate) fn rules(resource: &Resource) -> MetadataRules {
     let name = match resource.rules.names {
         Names::Subdomain => NameRule::Subdomain,
         Names::Label => NameRule::Label,
+        Names::PathSegment => NameRule::PathSegment,
     };
     MetadataRules {
         name,
@@ -214,8 +230,10 @@ pub(crate) fn rules(resource: &Resource) -> MetadataRules {
 
 /// Everything the API warns about in metadata, for a custom resource; not of what was there already.
 pub(crate) fn metadata_warnings(resource: &Resource, object: &Value<'_>, old: Option<&Map<'_>>) -> Vec<String> {
-    if resource.rules.special != Special::Custom {
-        return Vec::new();
+    match resource.rules.special {
+        Special::Custom => {}
+        Special::Unused(why) => return vec![why.to_owned()],
+        _ => return Vec::new(),
     }
     let mut warnings = meta::of(object).map(meta::metadata_warnings).unwrap_or_default();
     if !warnings.is_empty() {

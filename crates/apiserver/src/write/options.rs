@@ -237,12 +237,33 @@ pub(crate) fn decode<'b>(headers: &HeaderMap, body: &'b Bytes) -> Result<Decoded
     let decoded = match negotiate::body_type(headers) {
         BodyType::Json => decode_json(body)?,
         BodyType::Yaml => decode_yaml(body)?,
+        BodyType::Protobuf => decode_protobuf(body)?,
         _ => return Err(Status::unsupported_media_type(&OBJECT_TYPES).into()),
     };
     if !decoded.value.is_object() {
         return Err(Status::bad_request("the object provided is unrecognized: it is not an object").into());
     }
     Ok(decoded)
+}
+
+/// Refuses protobuf for a custom resource, which has no such form.
+pub(crate) fn check_object_type(headers: &HeaderMap, custom: bool) -> Result<(), Failure> {
+    if custom && negotiate::body_type(headers) == BodyType::Protobuf {
+        return Err(Status::unsupported_media_type(&OBJECT_TYPES).into());
+    }
+    Ok(())
+}
+
+/// The protobuf of a built-in kind. Other kinds have no such form.
+fn decode_protobuf(body: &Bytes) -> Result<Decoded<'_>, Failure> {
+    match ::kinds::protobuf::decode(body) {
+        Ok(value) => Ok(Decoded {
+            value,
+            duplicates: Vec::new(),
+        }),
+        Err(::kinds::protobuf::Error::UnknownKind) => Err(Status::unsupported_media_type(&OBJECT_TYPES).into()),
+        Err(error) => Err(Status::bad_request(error.to_string()).into()),
+    }
 }
 
 /// A patch.

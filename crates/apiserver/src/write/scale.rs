@@ -116,10 +116,16 @@ fn view<'t>(target: &Target, object: &Value<'t>, strict: bool) -> Result<Value<'
     let selector = scale
         .label_selector_path
         .as_ref()
-        .and_then(|path| at_path(path, object))
-        .filter(|selector| selector.is_string());
-    if let Some(selector) = selector {
-        status.insert("selector", selector.clone());
+        .and_then(|path| at_path(path, object));
+    match selector {
+        Some(text @ Value::String(_)) => {
+            status.insert("selector", text.clone());
+        }
+        // A built-in kind has the selector itself.
+        Some(selector @ Value::Object(_)) if target.version().facts.is_some() => {
+            status.insert("selector", apimachinery::label_selector::format(selector));
+        }
+        _ => {}
     }
     let mut spec = Map::new();
     if let Some(replicas) = replicas.filter(|replicas| *replicas != 0) {

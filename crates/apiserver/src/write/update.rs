@@ -81,6 +81,7 @@ impl<'b> Edit<'b> {
 /// PUT on an object or one of its subresources.
 pub(crate) async fn update(server: &Server, target: &Target, request: Request<'_>) -> Result<Response<Body>, Failure> {
     let write = WriteOptions::parse("UpdateOptions", request.query)?;
+    options::check_object_type(request.headers, target.resource.definition.is_some())?;
     let edit = replacement(request)?;
     modify(server, target, request, write, edit, replacement).await
 }
@@ -151,7 +152,10 @@ async fn modify<'r>(
                 let revision = if removed { entry.modified } else { revision };
                 return answer(&target, &next.shown, revision, next.warnings, request);
             }
-            Committed::Object(_) | Committed::Namespace => {}
+            Committed::Object(_) | Committed::Namespace | Committed::Claim(None) => {}
+            Committed::Claim(Some(error)) => {
+                return Err(Status::invalid(&target.resource.kind, &target.name, vec![error]).into());
+            }
             Committed::Definition => target = commit::again(server, &target)?,
         }
     }
@@ -269,6 +273,7 @@ fn next(
         } else {
             more.writes
         },
+        claims: if gone { Vec::new() } else { more.claims },
     };
     Ok(Next {
         shown: stored,

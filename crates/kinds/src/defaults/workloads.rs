@@ -3,7 +3,7 @@
 use apimachinery::json;
 use apimachinery::json::{Map, Value};
 
-use super::{is_empty, object, set, text};
+use super::{each, is_empty, object, set, text};
 
 /// Fills in what a type has rules for.
 pub(super) fn fill(name: &str, members: &mut Map<'_>) {
@@ -18,8 +18,13 @@ pub(super) fn fill(name: &str, members: &mut Map<'_>) {
         }
         "StatefulSetSpec" => stateful_set(members),
         "ReplicaSetSpec" => set(members, "replicas", 1),
-        "Job" => job_labels(members),
-        "JobSpec" => job(members),
+        // The specification inside a CronJob is left alone until a Job is made of it.
+        "Job" => {
+            job_labels(members);
+            if let Some(spec) = object(members, "spec") {
+                job(spec);
+            }
+        }
         "CronJobSpec" => {
             set(members, "concurrencyPolicy", "Allow");
             set(members, "suspend", false);
@@ -64,6 +69,10 @@ fn stateful_set(spec: &mut Map<'_>) {
         {
             set(rolling, "partition", 0);
         }
+    }
+    for claim in each(spec, "volumeClaimTemplates") {
+        set(claim, "apiVersion", "v1");
+        set(claim, "kind", "PersistentVolumeClaim");
     }
     if let Some(policy) = object(spec, "persistentVolumeClaimRetentionPolicy") {
         set(policy, "whenDeleted", "Retain");

@@ -1,0 +1,263 @@
+//! Rules of what configures a cluster: RBAC, admission, API services, certificates, priorities, leases.
+
+use apimachinery::field::{self, FieldError};
+use apimachinery::json::Value;
+use apimachinery::meta;
+
+use super::{at, immutable, is_empty, items, joined, not_negative, number, one_of, require, require_one_of, text};
+use crate::facts::Kind;
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+pub(super) fn check(kind: &str, object: &Value<'_>, errors: &mut Vec<FieldError>) {
+    match kind {
+        "Role" => rules(object, true, errors),
+        "ClusterRole" => rules(object, false, errors),
+        "RoleBinding" => binding(object, &["ClusterRole", "Role"], errors),
+        "ClusterRoleBinding" => binding(object, &["ClusterRole"], errors),
+        "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => webhooks(object, errors),
+        "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding" => {
+            require(object, "", &["spec.policyName"], errors);
+        }
+        "ValidatingAdmissionPolicy"
+            if is_empty(object, "spec.validations") && is_empty(object, "spec.auditAnnotations") =>
+        {
+            let why = "validations or auditAnnotations must contain at least one item";
+            errors.push(FieldError::required("spec.validations", why));
+        }
+        "APIService" => api_service(object, errors),
+        "CertificateSigningRequest" => {
+            require(object, "", &["spec.usages", "spec.signerName"], errors);
+            if is_empty(object, "spec.request") {
+                errors.push(FieldError::invalid(
+                    "spec.request",
+                    "",
+                    "PEM block type must be CERTIFICATE REQUEST",
+                ));
+            }
+        }
+        "PriorityClass" => {
+            one_of(
+                object,
+                "",
+                "preemptionPolicy",
+                &["Never", "PreemptLowerPriority"],
+                errors,
+            );
+            let name = text(object, "metadata.name");
+            if name.starts_with("system-") {
+                let why = "priority class names with 'system-' prefix are reserved for system use only";
+                errors.push(FieldError::forbidden("metadata.name", why));
+            }
+        }
+        "Lease" => {
+            let duration = number(object, "spec.leaseDurationSeconds");
+            if let Some(given) = duration.filter(|given| *given <= 0) {
+                errors.push(FieldError::invalid(
+                    "spec.leaseDurationSeconds",
+                    given,
+                    "must be greater than 0",
+                ));
+            }
+            not_negative(object, "", &["spec.leaseTransitions"], errors);
+        }
+        "RuntimeClass" => {
+            let handler = text(object, "handler");
+            let problems = meta::dns_label_problems(handler).into_iter();
+            errors.extend(problems.map(|why| FieldError::invalid("handler", handler.to_owned(), why)));
+        }
+        "FlowSchema" => require(object, "", &["spec.priorityLevelConfiguration.name"], errors),
+        "PriorityLevelConfiguration" => {
+            require_one_of(object, "", "spec.type", &["Exempt", "Limited"], errors);
+            let response = "spec.limited.limitResponse";
+            let queues = text(object, "spec.limited.limitResponse.type") == "Queue";
+            if queues && at(object, "spec.limited.limitResponse.queuing").is_none() {
+                errors.push(FieldError::required(joined(response, "queuing"), ""));
+            }
+        }
+        "Event" => event(object, errors),
+        _ => {}
+    }
+}
+
+fn rules(role: &Value<'_>, namespaced: bool, errors: &mut Vec<FieldError>) {
+    for (position, rule) in items(role, "rules").iter().enumerate() {
+        let place = field::index("rules", position);
+        if is_empty(rule, "verbs") {
+            errors.push(FieldError::required(
+                joined(&place, "verbs"),
+                "verbs must contain at least one value",
+            ));
+        }
+        if is_empty(rule, "nonResourceURLs") {
+            if is_empty(rule, "apiGroups") {
+                let why = "resource rules must supply at least one api group";
+                errors.push(FieldError::required(joined(&place, "apiGroups"), why));
+            }
+            if is_empty(rule, "resources") {
+                let why = "resource rules must supply at least one resource";
+                errors.push(FieldError::required(joined(&place, "resources"), why));
+            }
+        } else if namespaced || !is_empty(rule, "resources") || !is_empty(rule, "apiGroups") {
+            let why = if namespaced {
+                "namespaced rules cannot apply to non-resource URLs"
+            } else {
+                "rules cannot apply to both regular resources and non-resource URLs"
+            };
+            let shown = rule["nonResourceURLs"].clone().into_owned();
+            errors.push(FieldError::invalid(joined(&place, "nonResourceURLs"), shown, why));
+        }
+    }
+}
+
+fn binding(object: &Value<'_>, roles: &[&str], errors: &mut Vec<FieldError>) {
+    one_of(object, "", "roleRef.apiGroup", &[RBAC], errors);
+    let kind = text(object, "roleRef.kind");
+    if !roles.contains(&kind) {
+        errors.push(FieldError::not_supported("roleRef.kind", kind.to_owned(), roles));
+    }
+    require(object, "", &["roleRef.name"], errors);
+    for (position, subject) in items(object, "subjects").iter().enumerate() {
+        let place = field::index("subjects", position);
+        require(subject, &place, &["name"], errors);
+        let kinds = ["Group", "ServiceAccount", "User"];
+        let group = match text(subject, "kind") {
+            "ServiceAccount" => {
+                // A binding of a namespace has its subjects there by default, which the type cannot say.
+                require(subject, &place, &["namespace"], errors);
+                ""
+            }
+            "User" | "Group" => RBAC,
+            other => {
+                errors.push(FieldError::not_supported(
+                    joined(&place, "kind"),
+                    other.to_owned(),
+                    &kinds,
+                ));
+                continue;
+            }
+        };
+        let given = text(subject, "apiGroup");
+        if given != group {
+            errors.push(FieldError::not_supported(
+                joined(&place, "apiGroup"),
+                given.to_owned(),
+                &[group],
+            ));
+        }
+    }
+}
+
+fn webhooks(object: &Value<'_>, errors: &mut Vec<FieldError>) {
+    for (position, webhook) in items(object, "webhooks").iter().enumerate() {
+        let place = field::index("webhooks", position);
+        let name = text(webhook, "name");
+        if name.is_empty() {
+            errors.push(FieldError::required(joined(&place, "name"), ""));
+        } else if name.split('.').count() < 3 || !meta::dns_subdomain_problems(name).is_empty() {
+            let why = "should be a domain with at least three segments separated by dots";
+            errors.push(FieldError::invalid(joined(&place, "name"), name.to_owned(), why));
+        }
+        let effects = ["None", "NoneOnDryRun"];
+        require_one_of(webhook, &place, "sideEffects", &effects, errors);
+        if is_empty(webhook, "admissionReviewVersions") {
+            errors.push(FieldError::required(joined(&place, "admissionReviewVersions"), ""));
+        }
+        let config = joined(&place, "clientConfig");
+        match (at(webhook, "clientConfig.url"), at(webhook, "clientConfig.service")) {
+            (None, None) | (Some(_), Some(_)) => {
+                errors.push(FieldError::required(
+                    config,
+                    "exactly one of url or service is required",
+                ));
+            }
+            (None, Some(service)) => require(service, &joined(&config, "service"), &["name", "namespace"], errors),
+            (Some(_), None) => {}
+        }
+        one_of(webhook, &place, "failurePolicy", &["Fail", "Ignore"], errors);
+        one_of(webhook, &place, "matchPolicy", &["Equivalent", "Exact"], errors);
+        if let Some(given) = number(webhook, "timeoutSeconds").filter(|given| !(1..=30).contains(given)) {
+            let why = "the timeout value must be between 1 and 30 seconds";
+            errors.push(FieldError::invalid(joined(&place, "timeoutSeconds"), given, why));
+        }
+    }
+}
+
+fn api_service(object: &Value<'_>, errors: &mut Vec<FieldError>) {
+    let (group, version) = (text(object, "spec.group"), text(object, "spec.version"));
+    let expected = format!("{version}.{group}");
+    let name = text(object, "metadata.name");
+    if name != expected {
+        let why = format!("must be `spec.version+\".\"+spec.group`: {expected:?}");
+        errors.push(FieldError::invalid("metadata.name", name.to_owned(), why));
+    }
+    require(object, "", &["spec.version"], errors);
+    for (path, most) in [("spec.groupPriorityMinimum", 20_000), ("spec.versionPriority", 1_000)] {
+        let given = number(object, path).unwrap_or_default();
+        if !(1..=most).contains(&given) {
+            let why = format!("must be positive and less than {most}");
+            errors.push(FieldError::invalid(path, given, why));
+        }
+    }
+    let has_bundle = !is_empty(object, "spec.caBundle");
+    let insecure = object.pointer("/spec/insecureSkipTLSVerify").and_then(Value::as_bool) == Some(true);
+    match at(object, "spec.service") {
+        Some(service) => {
+            require(service, "spec.service", &["namespace", "name"], errors);
+            if insecure && has_bundle {
+                let why = "may not be true if caBundle is present";
+                errors.push(FieldError::invalid("spec.insecureSkipTLSVerify", true, why));
+            }
+        }
+        None => {
+            if has_bundle {
+                let why = "local APIServices may not have a caBundle";
+                errors.push(FieldError::invalid("spec.caBundle", "", why));
+            }
+            if insecure {
+                let why = "local APIServices may not have insecureSkipTLSVerify";
+                errors.push(FieldError::invalid("spec.insecureSkipTLSVerify", true, why));
+            }
+        }
+    }
+}
+
+/// An Event of `events.k8s.io`: who tells it says what he did.
+fn event(object: &Value<'_>, errors: &mut Vec<FieldError>) {
+    let required = [
+        "eventTime",
+        "reportingController",
+        "reportingInstance",
+        "action",
+        "reason",
+    ];
+    require(object, "", &required, errors);
+    require_one_of(object, "", "type", &["Normal", "Warning"], errors);
+    let controller = text(object, "reportingController");
+    if !controller.is_empty() {
+        let problems = meta::qualified_name_problems(controller).into_iter();
+        errors.extend(problems.map(|why| FieldError::invalid("reportingController", controller.to_owned(), why)));
+    }
+}
+
+/// What may not change.
+pub(super) fn check_change(kind: &Kind, old: &Value<'_>, new: &Value<'_>, errors: &mut Vec<FieldError>) {
+    match (kind.group, kind.kind) {
+        (RBAC, "RoleBinding" | "ClusterRoleBinding") if at(old, "roleRef") != at(new, "roleRef") => {
+            let shown = new["roleRef"].clone().into_owned();
+            errors.push(FieldError::invalid("roleRef", shown, "cannot change roleRef"));
+        }
+        ("scheduling.k8s.io", "PriorityClass") => {
+            if at(old, "value") != at(new, "value") {
+                errors.push(FieldError::forbidden("value", "may not be changed in an update."));
+            }
+            if at(old, "preemptionPolicy") != at(new, "preemptionPolicy") {
+                let shown = new["preemptionPolicy"].clone().into_owned();
+                errors.push(FieldError::invalid("preemptionPolicy", shown, "field is immutable"));
+            }
+        }
+        ("node.k8s.io", "RuntimeClass") => immutable(old, new, &["handler"], errors),
+        ("certificates.k8s.io", "CertificateSigningRequest") => immutable(old, new, &["spec"], errors),
+        _ => {}
+    }
+}
