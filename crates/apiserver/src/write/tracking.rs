@@ -13,7 +13,7 @@ use apimachinery::managed::{
     self, ApplyError, Conflict, Managed, Manager, Operation, ScaleFields, State, Versions, Writing,
 };
 use apimachinery::meta;
-use apimachinery::schema::{Shape, StructuralSchema, Type};
+use apimachinery::schema::{StructuralSchema, Type};
 use apimachinery::status::Status;
 use jiff::Timestamp;
 
@@ -63,12 +63,22 @@ struct OfResource<'r>(&'r Resource);
 impl Versions for OfResource<'_> {
     fn type_in(&self, api_version: &str) -> Option<Type<'_>> {
         let mut versions = self.0.versions.iter();
-        let version = versions.find(|version| version.api_version == api_version)?;
-        Some(version.schema.type_of_root())
+        match versions.find(|version| version.api_version == api_version) {
+            Some(version) => Some(version.schema.type_of_root()),
+            None if self.is_of_events() => event_type(api_version),
+            None => None,
+        }
     }
 
     fn convert<'t>(&self, object: &Value<'t>, api_version: &str) -> Value<'t> {
         let mut object = object.clone();
+        if self.is_of_events() {
+            match api_version {
+                CORE_EVENTS => ::kinds::events::to_core(&mut object),
+                _ => ::kinds::events::from_core(&mut object),
+            }
+            return object;
+        }
         let mut versions = self.0.versions.iter();
         if let Some(version) = versions.find(|version| version.api_version == api_version) {
             version.schema.prune(&mut object);
@@ -78,6 +88,30 @@ impl Versions for OfResource<'_> {
         }
         object
     }
+}
+
+impl OfResource<'_> {
+    /// Whether the objects are Events, which two groups show.
+    fn is_of_events(&self) -> bool {
+        self.0.rules.special == Special::Event
+    }
+}
+
+const CORE_EVENTS: &str = "v1";
+
+/// The type of Events in one of their two groups.
+fn event_type(api_version: &str) -> Option<Type<'static>> {
+    static TYPES: LazyLock<Vec<(&str, StructuralSchema)>> = LazyLock::new(|| {
+        let groups = [("", CORE_EVENTS), ("events.k8s.io", "events.k8s.io/v1")].into_iter();
+        groups
+            .filter_map(|(group, api_version)| {
+                let event = ::kinds::kind(group, "v1", "Event")?;
+                Some((api_version, event.object_type().schema()))
+            })
+            .collect()
+    });
+    let (_, schema) = TYPES.iter().find(|(known, _)| *known == api_version)?;
+    Some(schema.type_of_root())
 }
 
 /// The one version of `Scale`.
@@ -103,34 +137,51 @@ impl Versions for OfScale {
     }
 }
 
+/// What of an object's metadata a write to a part of it leaves as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restored {
+    /// Everything.
+    All,
+    /// These members.
+    Members(&'static [&'static str]),
+}
+
+/// What a write through the path of a part leaves of the metadata.
+pub(crate) fn restored_metadata(target: &Target) -> Restored {
+    let id = &target.resource.id;
+    match (target.subresource, id.group.as_str(), id.plural.as_str()) {
+        _ if target.resource.rules.special == Special::Custom => Restored::All,
+        (Subresource::Status, "apps", "deployments") => Restored::Members(&["labels"]),
+        (Subresource::Status, "", "pods") => Restored::Members(&["deletionTimestamp", "ownerReferences"]),
+        (Subresource::Status, "flowcontrol.apiserver.k8s.io" | "resource.k8s.io", _)
+        | (Subresource::Status, "storage.k8s.io", "volumeattachments")
+        | (Subresource::Status, "networking.k8s.io", "servicecidrs")
+        | (Subresource::Status, "admissionregistration.k8s.io", "validatingadmissionpolicies") => Restored::All,
+        _ => Restored::Members(&[]),
+    }
+}
+
 /// What a path does not write, whatever a body says of it.
 fn reset(target: &Target) -> &'static FieldSet<'static> {
-    static STATUS: LazyLock<FieldSet<'static>> = LazyLock::new(|| FieldSet::of_names(&[&["status"]]));
-    static SPEC: LazyLock<FieldSet<'static>> = LazyLock::new(|| FieldSet::of_names(&[&["spec"]]));
-    static ALL_BUT_STATUS: LazyLock<FieldSet<'static>> =
-        LazyLock::new(|| FieldSet::of_names(&[&["metadata"], &["spec"]]));
-    static NOTHING: FieldSet<'static> = FieldSet::new();
-    static SPEC_AND_LABELS: LazyLock<FieldSet<'static>> =
-        LazyLock::new(|| FieldSet::of_names(&[&["spec"], &["metadata", "labels"]]));
-    static SPEC_AND_OWNERS: LazyLock<FieldSet<'static>> = LazyLock::new(|| {
+    type Set = LazyLock<FieldSet<'static>>;
+    static STATUS: Set = LazyLock::new(|| FieldSet::of_names(&[&["status"]]));
+    static SPEC: Set = LazyLock::new(|| FieldSet::of_names(&[&["spec"]]));
+    static ALL_BUT_STATUS: Set = LazyLock::new(|| FieldSet::of_names(&[&["metadata"], &["spec"]]));
+    static SPEC_AND_LABELS: Set = LazyLock::new(|| FieldSet::of_names(&[&["spec"], &["metadata", "labels"]]));
+    static SPEC_AND_OWNERS: Set = LazyLock::new(|| {
         FieldSet::of_names(&[
             &["spec"],
             &["metadata", "deletionTimestamp"],
             &["metadata", "ownerReferences"],
         ])
     });
-    let custom = target.resource.rules.special == Special::Custom;
-    let id = &target.resource.id;
+    static NOTHING: FieldSet<'static> = FieldSet::new();
     match target.subresource {
-        Subresource::Status if custom => &ALL_BUT_STATUS,
-        Subresource::Status => match (id.group.as_str(), id.plural.as_str()) {
-            ("apps", "deployments") => &SPEC_AND_LABELS,
-            ("", "pods") => &SPEC_AND_OWNERS,
-            ("flowcontrol.apiserver.k8s.io" | "resource.k8s.io", _)
-            | ("storage.k8s.io", "volumeattachments")
-            | ("networking.k8s.io", "servicecidrs")
-            | ("admissionregistration.k8s.io", "validatingadmissionpolicies") => &ALL_BUT_STATUS,
-            _ => &SPEC,
+        Subresource::Status => match restored_metadata(target) {
+            Restored::All => &ALL_BUT_STATUS,
+            Restored::Members([]) => &SPEC,
+            Restored::Members(["labels"]) => &SPEC_AND_LABELS,
+            Restored::Members(_) => &SPEC_AND_OWNERS,
         },
         Subresource::None | Subresource::Finalize if target.version().status => &STATUS,
         _ => &NOTHING,
@@ -161,21 +212,12 @@ fn put<'t>(object: &mut Value<'t>, managed: &Managed<'t>) -> Result<(), Damaged>
 /// What an object of this kind is before anybody has said anything: a built-in kind has some members in any case.
 pub(crate) fn empty(target: &Target) -> Value<'static> {
     let (resource, version) = (&target.resource, target.version());
-    let mut object = match resource.rules.special {
-        Special::Custom => json!({}),
-        Special::Namespace => json!({"metadata": {}, "spec": {}, "status": {}}),
-        Special::Event => json!({
-            "metadata": {}, "involvedObject": {}, "source": {}, "firstTimestamp": null, "lastTimestamp": null,
-            "eventTime": null, "reportingComponent": "", "reportingInstance": "",
-        }),
-        Special::Definition => json!({
-            "metadata": {},
-            "spec": {"group": "", "names": {"plural": "", "kind": ""}, "scope": "", "versions": null},
-            "status": {"conditions": null, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": null},
-        }),
-        _ if resource.id.plural == "leases" => json!({"metadata": {}, "spec": {}}),
-        _ => json!({"metadata": {}}),
-    };
+    let mut object = json!({});
+    if let Some(facts) = version.facts {
+        // What Go writes of an object of which nothing is said.
+        object = json!({"metadata": {}});
+        drop(facts.object_type().shape(&mut object));
+    }
     if let Some(members) = object.as_object_mut() {
         members.insert("apiVersion", version.api_version.clone());
         members.insert("kind", resource.kind.kind.clone());
@@ -234,50 +276,18 @@ pub(crate) fn updated<'t>(
     Ok(put(new, &managed)?)
 }
 
-/// An object of a built-in kind without the empty lists and maps that are nothing there.
+/// An object without the empty maps of data that it keeps only until the rules of its kind have been looked at.
 fn seen<'o, 't>(target: &Target, object: &'o Value<'t>) -> Cow<'o, Value<'t>> {
-    let object_type = target.version().schema.type_of_root();
-    if target.resource.rules.special == Special::Custom || !has_nothing(object_type, object) {
-        return Cow::Borrowed(object);
-    }
-    let mut object = object.clone();
-    drop_nothing(object_type, &mut object);
-    Cow::Owned(object)
-}
-
-/// Whether a value is an empty list, or an empty map of whatever keys.
-fn is_nothing(value_type: Type<'_>, value: &Value<'_>) -> bool {
-    match (value_type.shape_of(Some(value)), value) {
-        (Shape::List(_), Value::Array(items)) => items.is_empty(),
-        (Shape::Map(map), Value::Object(members)) => members.is_empty() && map.is_of_any_keys(),
-        _ => false,
-    }
-}
-
-fn has_nothing(value_type: Type<'_>, value: &Value<'_>) -> bool {
-    match (value_type.shape_of(Some(value)), value) {
-        (Shape::Map(map), Value::Object(members)) => members.iter().any(|(name, value)| {
-            let member = map.member(name);
-            member.is_some_and(|member| is_nothing(member, value) || has_nothing(member, value))
-        }),
-        (Shape::List(list), Value::Array(items)) => items.iter().any(|item| has_nothing(list.item, item)),
-        _ => false,
-    }
-}
-
-fn drop_nothing(value_type: Type<'_>, value: &mut Value<'_>) {
-    match (value_type.shape_of(Some(value)), value) {
-        (Shape::Map(map), Value::Object(members)) => members.retain(|name, value| match map.member(name) {
-            Some(member) if is_nothing(member, value) => false,
-            Some(member) => {
-                drop_nothing(member, value);
-                true
-            }
-            None => true,
-        }),
-        (Shape::List(list), Value::Array(items)) => items.iter_mut().for_each(|item| drop_nothing(list.item, item)),
-        _ => {}
-    }
+    let is_of_data = matches!(target.resource.rules.special, Special::ConfigMap | Special::Secret);
+    let is_empty = |name: &&str| object.get(name).and_then(Value::as_object).is_some_and(Map::is_empty);
+    let empty = ["data", "binaryData"]
+        .into_iter()
+        .filter(|name| is_of_data && is_empty(name));
+    empty.fold(Cow::Borrowed(object), |object, name| {
+        let mut object = object.into_owned();
+        object.as_object_mut().and_then(|members| members.remove(name));
+        Cow::Owned(object)
+    })
 }
 
 fn change<'t>(

@@ -14,6 +14,7 @@ use super::commit::{self, Change, Committed};
 use super::create::{self, Request};
 use super::object::{self, Came};
 use super::options::{self, Decoded, Patch, Validation, WriteOptions};
+use super::tracking::Restored;
 use super::{kinds, scale, tracking};
 use crate::body::Body;
 use crate::builtin::Special;
@@ -338,7 +339,7 @@ fn settle<'t>(target: &Target, old: &Old<'t>, new: &mut Value<'t>, came: Came) -
     if let Some(only) = only {
         let part = new.get(only).cloned();
         meta::check_name(object::metadata(new)?, &target.name)?;
-        let managed = object::metadata_mut(new)?.remove("managedFields");
+        let sent = std::mem::take(object::metadata_mut(new)?);
         let mut object = old.object.clone().ok_or(crate::codec::Damaged)?;
         let members = object.as_object_mut().ok_or(crate::codec::Damaged)?;
         match part {
@@ -346,10 +347,7 @@ fn settle<'t>(target: &Target, old: &Old<'t>, new: &mut Value<'t>, came: Came) -
             None => members.remove(only),
         };
         let metadata = object::metadata_mut(&mut object)?;
-        match managed {
-            Some(managed) => metadata.insert("managedFields", managed),
-            None => metadata.remove("managedFields"),
-        };
+        *metadata = metadata_through_part(target, std::mem::take(metadata), sent);
         *new = object;
     } else if target.version().status {
         let members = new.as_object_mut().ok_or(crate::codec::Damaged)?;
@@ -367,6 +365,29 @@ fn settle<'t>(target: &Target, old: &Old<'t>, new: &mut Value<'t>, came: Came) -
     }
     meta::prepare_update(&resource.id, &old.metadata, metadata)?;
     Ok(other_uid)
+}
+
+/// The metadata after a write to a part of an object. Of custom resources and a few kinds nothing in it can be changed so, but
+/// who owns what; of most built-in kinds all but a few members can.
+fn metadata_through_part<'t>(target: &Target, old: Map<'t>, mut sent: Map<'t>) -> Map<'t> {
+    let restored = match tracking::restored_metadata(target) {
+        Restored::Members(names) => names,
+        Restored::All => {
+            let mut kept = old;
+            match sent.remove("managedFields") {
+                Some(managed) => kept.insert("managedFields", managed),
+                None => kept.remove("managedFields"),
+            };
+            return kept;
+        }
+    };
+    for name in restored {
+        match old.get(name) {
+            Some(value) => sent.insert(*name, value.clone()),
+            None => sent.remove(name),
+        };
+    }
+    sent
 }
 
 /// The revision that the client says it has seen; none for the empty one and "0".

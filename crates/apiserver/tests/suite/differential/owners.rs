@@ -1,5 +1,6 @@
 //! Scripts in which several managers apply, replace and patch one object: who owns what in the end must be the same.
 
+mod builtins;
 mod fixed;
 mod random;
 
@@ -100,7 +101,11 @@ async fn fields_are_owned_as_on_a_real_server() {
     };
     let real = real.with_gadgets().await;
     let ours = TestServer::memory().await.with_gadgets().await;
-    let scripts: Vec<Vec<Template>> = fixed::scripts().into_iter().chain(random::scripts()).collect();
+    let scripts: Vec<Vec<Template>> = fixed::scripts()
+        .into_iter()
+        .chain(builtins::scripts())
+        .chain(random::scripts())
+        .collect();
     let (report, requests, scripts) = report(&real, &ours, scripts).await;
     assert!(
         report.text.is_empty(),

@@ -6,7 +6,7 @@ use super::super::support::TestServer;
 ///
 /// | place | becomes |
 /// |---|---|
-/// | `maps`, `secrets`, `leases`, `events`, `widgets`, `oldwidgets`, `gadgets`, `oldgadgets`, `instances` | the path of the collection in the script's namespace |
+/// | `maps`, `secrets`, `leases`, `events`, `widgets`, `oldwidgets`, `gadgets`, `oldgadgets`, `deployments`, `services`, `instances` | the path of the collection in the script's namespace |
 /// | `ns`, `group` | the namespace, the group of the custom resources |
 /// | `rv NAME`, `first NAME` | the last and the first resourceVersion that an answer showed of an object |
 /// | `uid NAME` | its uid |
@@ -79,6 +79,8 @@ pub(crate) fn collection_path(server: &TestServer, name: &str) -> Option<String>
         "events" => format!("{namespace}/events"),
         "leases" => format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", server.namespace),
         "widgets" => server.widgets(),
+        "deployments" => format!("/apis/apps/v1/namespaces/{}/deployments", server.namespace),
+        "services" => format!("{namespace}/services"),
         "gadgets" => server.custom("v1", "gadgets"),
         "oldgadgets" => server.custom("v1beta1", "gadgets"),
         "oldwidgets" => server.custom("v1beta1", "widgets"),

@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 
 use super::super::script::Template;
 use super::super::{SEED, number};
-use super::{apply, gadget, merge, post, put, strategic};
+use super::{apply, builtins, gadget, merge, post, put, strategic};
 
 /// Random scripts of a run.
 const CASES: u64 = 120;
 const LONGEST: usize = 9;
-const MANAGERS: [&str; 3] = ["a", "b", "c"];
+pub(super) const MANAGERS: [&str; 3] = ["a", "b", "c"];
 
 /// Some of the members, each with one of its values.
-fn some_of(members: Vec<(&'static str, Vec<Value>)>) -> impl Strategy<Value = Value> {
+pub(super) fn some_of(members: Vec<(&'static str, Vec<Value>)>) -> impl Strategy<Value = Value> {
     let members: Vec<_> = members
         .into_iter()
         .map(|(name, values)| prop_oneof![3 => Just(None), 2 => select(values).prop_map(move |value| Some((name, value)))])
@@ -194,7 +194,7 @@ pub(super) fn scripts() -> Vec<Vec<Template>> {
         _ => [vec![first.clone()], steps].concat(),
     });
     let of_maps = prop::collection::vec(map_step(), 2..=LONGEST);
-    let script = prop_oneof![4 => of_gadgets, 1 => of_maps];
+    let script = prop_oneof![4 => of_gadgets, 1 => of_maps, 2 => builtins::random(LONGEST)];
     (0..number("OSB_OWNERS_CASES", CASES))
         .map(|_| script.new_tree(&mut runner).unwrap().current())
         .collect()
