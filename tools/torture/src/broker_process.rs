@@ -1,6 +1,6 @@
 //! The broker as a process: started, killed, started again.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use loadgen::http::{Connection, Target};
+use rustix::process::{Pid, Signal, kill_process};
 use torture::{BACKEND, STATE_VERSION};
 
 use crate::backend::Backend;
@@ -234,6 +235,9 @@ impl BrokerProcess {
     /// Kills, and waits until nothing of the process is left.
     pub(crate) fn kill(&mut self) -> Result<Kill> {
         if let Some(mut child) = self.child.take() {
+            if self.traces.is_some() {
+                stop_between_calls(&child)?;
+            }
             child.kill()?;
             child.wait()?;
         }
@@ -272,14 +276,14 @@ impl BrokerProcess {
 
     /// The end of the broker's log.
     pub(crate) fn tail(&self) -> String {
-        let text = std::fs::read(self.log()).unwrap_or_default();
+        let text = fs::read(self.log()).unwrap_or_default();
         let begin = text.len().saturating_sub(TAIL_BYTES);
         format!("the end of its log:\n{}", String::from_utf8_lossy(&text[begin..]))
     }
 
     /// Lines of the log that tell of a defect, and the log is emptied.
     pub(crate) fn take_panics(&self) -> Result<Vec<String>> {
-        let text = std::fs::read(self.log()).unwrap_or_default();
+        let text = fs::read(self.log()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let tells = |line: &&str| line.contains("panicked at") || line.contains("broke down while");
         let panics = text.lines().filter(tells).map(str::to_owned).collect();
@@ -287,6 +291,45 @@ impl BrokerProcess {
         File::options().write(true).truncate(true).open(self.log())?;
         Ok(panics)
     }
+}
+
+/// Stops a process that is traced, with none of its threads in a call on files: of one that is killed in a call the trace
+/// does not say whether the call was carried out.
+fn stop_between_calls(child: &Child) -> Result<()> {
+    kill_process(Pid::from_child(child), Signal::STOP).context("cannot stop the broker")?;
+    let folder = PathBuf::from(format!("/proc/{}", child.id()));
+    let deadline = Instant::now() + READY_WITHIN;
+    // A tracer that sleeps has let go on whom it had stopped for a call.
+    while !(are_stopped(&folder)? && is_tracer_asleep(&folder)? && are_stopped(&folder)?) {
+        if Instant::now() > deadline {
+            bail!("the broker does not stop");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Whether all threads are stopped.
+fn are_stopped(process: &Path) -> Result<bool> {
+    for thread in fs::read_dir(process.join("task")).context("the broker is gone")? {
+        if !matches!(state(&thread?.path()), Some('T' | 't')) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn is_tracer_asleep(process: &Path) -> Result<bool> {
+    let status = fs::read_to_string(process.join("status")).context("the broker is gone")?;
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+    let tracer = tracer.context("nobody traces the broker")?.trim();
+    Ok(state(&Path::new("/proc").join(tracer)) == Some('S'))
+}
+
+/// The letter that the kernel shows for what a thread does.
+fn state(thread: &Path) -> Option<char> {
+    let stat = fs::read_to_string(thread.join("stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 impl Drop for BrokerProcess {
