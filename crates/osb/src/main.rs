@@ -7,6 +7,7 @@ mod output;
 mod progress;
 mod resources;
 mod simulate;
+mod template;
 mod verbs;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ use osb_host::HostOptions;
 use crate::check::CheckArgs;
 use crate::lint::LintArgs;
 use crate::simulate::SimulateArgs;
+use crate::template::TemplateCommand;
 use crate::verbs::{BindArgs, CatalogArgs, DeprovisionArgs, InstancesArgs, ProvisionArgs, UnbindArgs, UpdateArgs};
 
 /// Open Service Broker: serves a broker, and talks to any.
@@ -55,6 +57,9 @@ enum Command {
     Lint(LintArgs),
     /// Behave towards a broker as the platforms do, also when answers are lost, and see whether it copes
     Simulate(Box<SimulateArgs>),
+    /// Make objects of OpenShift Templates, and look templates over; without a cluster
+    #[command(subcommand)]
+    Template(TemplateCommand),
 }
 
 #[derive(Subcommand)]
@@ -116,6 +121,7 @@ fn main() -> ExitCode {
         Command::Check(args) => client(check::check(*args)),
         Command::Lint(args) => client(lint::lint(args)),
         Command::Simulate(args) => client(simulate::simulate(*args)),
+        Command::Template(command) => client(template::template(command)),
     }
 }
 

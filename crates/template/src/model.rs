@@ -113,6 +113,14 @@ impl<'t> Template<'t> {
         self.parameters.iter().rev().find(|parameter| parameter.name == name)
     }
 
+    /// The parameters that count, each name once: those whose values [`Template::resolve`] finds, in the same order.
+    pub fn declared(&self) -> impl Iterator<Item = &Parameter<'t>> {
+        let counting = self.counting();
+        let all = self.parameters.iter().enumerate();
+        let declared = all.filter(move |(index, parameter)| counting.get(&*parameter.name) == Some(index));
+        declared.map(|(_, parameter)| parameter)
+    }
+
     /// Sets a label that every object gets.
     pub fn set_label(&mut self, key: impl Into<Cow<'t, str>>, value: impl Into<Cow<'t, str>>) {
         let (key, value) = (key.into(), value.into());

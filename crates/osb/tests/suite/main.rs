@@ -13,4 +13,5 @@ mod promises;
 mod refusals;
 mod secrets;
 mod simulate;
+mod template;
 mod verbs;
