@@ -11,6 +11,7 @@ use crate::field::FieldError;
 use crate::meta;
 use crate::status::Status;
 
+mod checked;
 mod object;
 
 pub use object::format;

@@ -28,6 +28,7 @@ pub mod list;
 pub mod managed;
 pub mod meta;
 pub mod patch;
+pub mod rbac;
 pub mod request_info;
 pub mod schema;
 pub mod status;

@@ -27,6 +27,38 @@ impl Body {
         ))
     }
 
+    /// The same body, with something that lives as long as its stream; beside a whole body it ends at once.
+    pub(crate) fn holding<G: Send + 'static>(self, guard: G) -> Body {
+        match self.0 {
+            Kind::Stream(mut stream) => Body::stream(futures::stream::poll_fn(move |cx| {
+                let _held = &guard;
+                stream.as_mut().poll_next(cx)
+            })),
+            whole => Body(whole),
+        }
+    }
+
+    /// The same body; each frame of its stream is shown before it is sent.
+    pub(crate) fn inspected(self, mut look: impl FnMut(&Bytes) + Send + Unpin + 'static) -> Body {
+        match self.0 {
+            Kind::Stream(stream) => Body::stream(futures::StreamExt::inspect(stream, move |frame| look(frame))),
+            whole => Body(whole),
+        }
+    }
+
+    /// Whether it is all there.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self.0, Kind::Whole(_))
+    }
+
+    /// The bytes of a whole body.
+    pub(crate) fn bytes(&self) -> Option<&Bytes> {
+        match &self.0 {
+            Kind::Whole(bytes) => bytes.as_ref(),
+            Kind::Stream(_) => None,
+        }
+    }
+
     pub(crate) fn stream(stream: impl Stream<Item = Bytes> + Send + 'static) -> Body {
         Body(Kind::Stream(Box::pin(stream)))
     }

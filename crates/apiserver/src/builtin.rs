@@ -9,6 +9,7 @@ use jiff::Timestamp;
 mod cells;
 mod core;
 mod others;
+pub(crate) mod reviews;
 mod workloads;
 
 /// What differs by kind beyond its schema.
@@ -74,6 +75,12 @@ pub(crate) enum Special {
     CertificateRequest,
     /// Stored, but nothing is called or evaluated for it: each write says so.
     Unused(&'static str),
+    /// Role and ClusterRole: the rules.
+    Role,
+    /// RoleBinding and ClusterRoleBinding: who gets which role.
+    Binding,
+    /// Only created, answered and not stored.
+    Review(reviews::Review),
 }
 
 impl Rules {
@@ -219,6 +226,7 @@ pub(crate) static TABLE: LazyLock<Vec<&'static Builtin>> = LazyLock::new(|| {
         .iter()
         .chain(workloads::TABLE)
         .chain(others::TABLE)
+        .chain(reviews::TABLE)
         .collect()
 });
 

@@ -146,7 +146,10 @@ async fn namespace(server: &Arc<Server>, name: &str) -> Result<bool, Failure> {
         return Ok(true);
     }
     let mut content = Content::default();
-    for resource in snapshot.resources().filter(|resource| resource.namespaced) {
+    for resource in snapshot
+        .resources()
+        .filter(|resource| resource.namespaced && resource.is_stored())
+    {
         let held = empty(server, resource, Some(name)).await?;
         content.hold(resource, &held)?;
     }
@@ -229,7 +232,7 @@ async fn empty(
         let targets = parts
             .map(|(namespace, name)| Target::internal(resource.clone(), namespace, name))
             .collect();
-        for deleted in delete::many(server, targets, &options).await {
+        for deleted in delete::many(server, targets, &options, None).await {
             if let Some(Deleted::Marked { stored, .. }) = deleted? {
                 held.push(stored);
             }

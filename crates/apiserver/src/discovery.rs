@@ -8,11 +8,12 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::body::Body;
+use crate::builtin::Special;
 use crate::failure::Failure;
 use crate::keys::fnv1a;
 use crate::negotiate::{self, Encoding};
 use crate::registry::{Group, Resource, Snapshot, Version};
-use crate::render;
+use crate::{render, reviews};
 
 /// The version that this server claims to be: clients choose their behaviour by it.
 const MAJOR: &str = "1";
@@ -197,8 +198,10 @@ const VERBS: [&str; 8] = [
 const PART_VERBS: [&str; 3] = ["get", "patch", "update"];
 
 fn verbs(resource: &Resource) -> Vec<&'static str> {
+    let stored = !matches!(resource.rules.special, Special::Review(_));
     VERBS
         .into_iter()
+        .filter(|verb| stored || *verb == "create")
         .filter(|verb| *verb != "deletecollection" || resource.rules.delete_collection)
         .collect()
 }
@@ -226,6 +229,14 @@ fn resource_list(group: &str, version: &str, resources: &Group) -> Value {
         let part = |name: &str, kind: &str| json!({"name": format!("{}/{name}", resource.id.plural), "singularName": "", "namespaced": resource.namespaced, "kind": kind, "verbs": PART_VERBS});
         if found.status {
             list.push(part("status", &resource.kind.kind));
+        }
+        if reviews::has_tokens(resource) {
+            let mut token = part("token", "TokenRequest");
+            merge(
+                &mut token,
+                &json!({"group": "authentication.k8s.io", "version": "v1", "verbs": ["create"]}),
+            );
+            list.push(token);
         }
         if found.scale.is_some() {
             let mut scale = part("scale", "Scale");
@@ -279,6 +290,10 @@ fn aggregated_resources(resources: &Group, version: &str) -> Vec<Value> {
         }
         if found.scale.is_some() {
             parts.push(json!({"subresource": "scale", "responseKind": kind("autoscaling", "v1", "Scale"), "verbs": PART_VERBS}));
+        }
+        if reviews::has_tokens(resource) {
+            let kind = kind("authentication.k8s.io", "v1", "TokenRequest");
+            parts.push(json!({"subresource": "token", "responseKind": kind, "verbs": ["create"]}));
         }
         if !parts.is_empty() {
             entry["subresources"] = json!(parts);

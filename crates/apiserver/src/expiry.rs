@@ -167,7 +167,6 @@ fn is_over(entry: &Entry, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{AllowMasters, Tokens};
     use crate::service::Service;
     use crate::{Body, UserInfo};
     use http::{Method, Request, StatusCode};
@@ -176,7 +175,7 @@ mod tests {
 
     async fn server() -> Arc<Server> {
         let store = objectstore::memory::open(objectstore::memory::Options::default());
-        let opened = Server::open(store, Arc::new(Tokens::default()), Arc::new(AllowMasters)).await;
+        let opened = Server::open(store, &crate::Options::default()).await;
         Arc::new(opened.expect("opens").0)
     }
 

@@ -14,6 +14,16 @@ pub(crate) enum Failure {
     NoSuchPath,
 }
 
+impl Failure {
+    /// The reason that an answer gives, such as `Forbidden`; may be empty.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Failure::Status(status) if status.reason != Reason::Unknown => format!("{:?}", status.reason),
+            Failure::Status(_) | Failure::NoSuchPath => String::new(),
+        }
+    }
+}
+
 impl From<Status> for Failure {
     fn from(status: Status) -> Failure {
         Failure::Status(Box::new(status))

@@ -12,9 +12,9 @@ use crate::render;
 use crate::server::Server;
 
 /// The checks of a root.
-fn checks(root: &str) -> &'static [&'static str] {
+pub(crate) fn checks(root: &str) -> &'static [&'static str] {
     if root == "readyz" {
-        &["ping", "store", "shutdown"]
+        &["ping", "store", "informer-sync", "shutdown"]
     } else {
         &["ping", "store"]
     }
@@ -53,6 +53,11 @@ pub(crate) async fn answer(
             lines.push_str(&format!("[-]{name} failed: reason withheld\n"));
         }
     }
+    for name in excluded.iter().filter(|name| !checks(root).contains(name)) {
+        lines.push_str(&format!(
+            "warn: some health checks cannot be excluded: no matches for {name:?}\n"
+        ));
+    }
     let verdict = if healthy { "passed" } else { "failed" };
     let code = if healthy {
         StatusCode::OK
@@ -70,12 +75,14 @@ pub(crate) async fn answer(
     )))
 }
 
-async fn passes(server: &Server, check: &str) -> bool {
+pub(crate) async fn passes(server: &Server, check: &str) -> bool {
     match check {
         "store" => !matches!(
             server.store.get(server.namespaces.key(INITIAL[0]), None).await,
             Err(Error::Closed | Error::Damaged(_))
         ),
+        // Roles and bindings that other processes write are seen.
+        "informer-sync" => server.access.rbac.as_ref().is_none_or(|rbac| rbac.is_followed()),
         "shutdown" => !*server.closing.borrow(),
         _ => true,
     }

@@ -23,9 +23,11 @@
 //! # }
 //! ```
 //!
-//! Left out, each of them whole: OpenAPI documents (`kubectl create` and `apply` need `--validate=false`), role based
-//! access (see [`Authorizer`]), garbage collection by owner references, `remainingItemCount`.
+//! Left out, each of them whole: OpenAPI documents (`kubectl create` and `apply` need `--validate=false`),
+//! garbage collection by owner references, `remainingItemCount`.
 
+mod admission;
+mod audit;
 mod auth;
 mod body;
 mod builtin;
@@ -38,14 +40,20 @@ mod filter;
 mod health;
 mod index;
 mod keys;
+mod limits;
+mod measured;
+mod metrics;
 mod namespaces;
 mod negotiate;
+mod observe;
 mod query;
 mod read;
 mod registry;
 mod render;
+mod reviews;
 mod server;
 mod service;
+mod start;
 mod table;
 mod target;
 mod watch;
@@ -56,15 +64,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use objectstore::Store;
 use tokio::task::JoinHandle;
 
+pub use admission::{AdmissionRequest, Mutate, Operation, Refusal, Validate, Warnings};
+pub use apimachinery::rbac::Rule;
+pub use apimachinery::status::Status;
+pub use audit::{AuditEvent, AuditFile, AuditSink, AuditUser, ObjectReference, PeerAddress, ResponseStatus, Stage};
+pub use auth::tokens::ServiceAccounts;
 pub use auth::{
-    ANONYMOUS, AllowMasters, Attributes, Authenticator, Authorizer, BadCredentials, Decision, MASTERS, PeerIdentity,
-    Tokens, UserInfo,
+    ANONYMOUS, AllowMasters, AlwaysAllow, Attributes, Authenticator, Authorization, Authorizer, BadCredentials,
+    Decision, HeldRules, MASTERS, PeerIdentity, Tokens, UserInfo,
 };
 pub use body::Body;
+pub use limits::Limits;
 pub use service::Service;
+pub use start::StartObjects;
 
 use failure::Failure;
-use server::Server;
+use server::{Seen, Server};
 
 /// How a server decides who may do what.
 #[derive(Clone)]
@@ -72,15 +87,39 @@ pub struct Options {
     /// Tells who sends a request of [`ApiServer::service`]. Default: [`Tokens`] without any, so that only client
     /// certificates make a user.
     pub authenticator: Arc<dyn Authenticator>,
-    /// Decides what a user may do. Default: [`AllowMasters`].
-    pub authorizer: Arc<dyn Authorizer>,
+    /// Whether requests without credentials are let in, as `system:anonymous`; else they are answered with 401. Default: yes.
+    pub anonymous: bool,
+    /// How tokens of service accounts are issued.
+    pub service_accounts: ServiceAccounts,
+    /// Decides what a user may do. Default: [`Authorization::Masters`].
+    pub authorization: Authorization,
+    /// How many requests are worked on at once, and for how long.
+    pub limits: Limits,
+    /// Takes an event for each request. Default: nobody.
+    pub audit: Option<Arc<dyn AuditSink>>,
+    /// Whether requests are counted, and `/metrics` is served. Default: no.
+    pub metrics: bool,
+    /// What the server makes by itself when it starts. Default: nothing but the first namespaces.
+    pub start: StartObjects,
+    /// Hooks that may change what is written, in the order in which they are called. Default: none.
+    pub mutating: Vec<Arc<dyn Mutate>>,
+    /// Hooks that may refuse a write, called after those that change it. Default: none.
+    pub validating: Vec<Arc<dyn Validate>>,
 }
 
 impl Default for Options {
     fn default() -> Options {
         Options {
             authenticator: Arc::new(Tokens::default()),
-            authorizer: Arc::new(AllowMasters),
+            anonymous: true,
+            service_accounts: ServiceAccounts::default(),
+            authorization: Authorization::default(),
+            limits: Limits::default(),
+            audit: None,
+            metrics: false,
+            start: StartObjects::default(),
+            mutating: Vec::new(),
+            validating: Vec::new(),
         }
     }
 }
@@ -126,21 +165,9 @@ impl ApiServer {
     /// # Errors
     /// When the store does not answer or cannot be understood.
     pub async fn open(store: Store, options: Options) -> Result<ApiServer, OpenError> {
-        let (server, revision) = Server::open(store, options.authenticator, options.authorizer).await?;
+        let (server, seen) = Server::open(store, &options).await?;
         let server = Arc::new(server);
-        let follower = server.clone();
-        let tasks = vec![
-            tokio::spawn(async move {
-                let mut closing = follower.closing.subscribe();
-                tokio::select! {
-                    _ = closing.wait_for(|closing| *closing) => {}
-                    () = follower.follow_definitions(revision) => {}
-                }
-            }),
-            tokio::spawn(cleanup::run(server.clone())),
-            tokio::spawn(expiry::run(server.clone())),
-            tokio::spawn(index::run(server.clone())),
-        ];
+        let tasks = background(&server, seen, options.start);
         Ok(ApiServer {
             server,
             tasks: Arc::new(Mutex::new(tasks)),
@@ -168,4 +195,44 @@ impl ApiServer {
             let _ = task.await;
         }
     }
+}
+
+/// What a server does beside its requests.
+fn background(server: &Arc<Server>, seen: Seen, start: StartObjects) -> Vec<JoinHandle<()>> {
+    let follower = server.clone();
+    let mut tasks = vec![
+        until_closed(
+            server,
+            async move { follower.follow_definitions(seen.definitions).await },
+        ),
+        tokio::spawn(cleanup::run(server.clone())),
+        tokio::spawn(expiry::run(server.clone())),
+        tokio::spawn(index::run(server.clone())),
+    ];
+    let keeper = server.clone();
+    tasks.push(until_closed(server, async move {
+        start::keep_accounts(&keeper, &start).await
+    }));
+    if let Some(rbac) = server.access.rbac.clone() {
+        let (follower, followed) = (server.clone(), rbac.clone());
+        tasks.push(until_closed(server, async move {
+            auth::follow::follow(&follower, &followed, seen.roles).await;
+        }));
+        let gatherer = server.clone();
+        tasks.push(until_closed(server, async move {
+            auth::follow::aggregate(&gatherer, &rbac).await
+        }));
+    }
+    tasks
+}
+
+/// Runs a task until it ends or the server closes.
+fn until_closed(server: &Arc<Server>, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let mut closing = server.closing.subscribe();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = closing.wait_for(|closing| *closing) => {}
+            () = task => {}
+        }
+    })
 }

@@ -127,6 +127,11 @@ impl Resource {
         scalar(label.split('.').try_fold(object, |value, name| value.get(name)))
     }
 
+    /// Whether there are objects of it.
+    pub(crate) fn is_stored(&self) -> bool {
+        !matches!(self.rules.special, Special::Review(_))
+    }
+
     pub(crate) fn builtin(&self) -> Option<&'static Builtin> {
         if self.rules.special == Special::Custom {
             return None;

@@ -10,15 +10,23 @@ use apimachinery::meta;
 use objectstore::{Compare, Delivery, Entry, Outcome, Revision, Store, Transaction, Write};
 use tokio::sync::{Notify, watch};
 
-use crate::auth::{Authenticator, Authorizer};
+use crate::Options;
+use crate::auth::access::Access;
+use crate::auth::tokens::Issuing;
+use crate::auth::{Authenticator, follow};
 use crate::codec::{Draft, Opening, Stored};
 use crate::failure::Failure;
 use crate::index::Wanted;
 use crate::keys::Keys;
+use crate::limits::Places;
+use crate::measured::Measured;
 use crate::namespaces::{INITIAL, Namespaces};
+use crate::observe::Observers;
 use crate::read::after;
 use crate::registry::{Change, Definition, Index, Registry, Resource};
+use crate::start;
 use crate::write::addresses;
+use crate::write::admit::Hooks;
 use crate::write::kinds::{self, INDEX_COMPLETE, NAMESPACE_FINALIZER};
 
 pub(crate) const DEFINITIONS: (&str, &str) = ("apiextensions.k8s.io", "customresourcedefinitions");
@@ -30,7 +38,13 @@ pub(crate) struct Server {
     pub(crate) registry: Registry,
     pub(crate) namespaces: Namespaces,
     pub(crate) authenticator: Arc<dyn Authenticator>,
-    pub(crate) authorizer: Arc<dyn Authorizer>,
+    /// Whether requests without credentials are let in, as `system:anonymous`.
+    pub(crate) anonymous: bool,
+    pub(crate) tokens: Issuing,
+    pub(crate) access: Access,
+    pub(crate) hooks: Hooks,
+    pub(crate) places: Places,
+    pub(crate) observers: Observers,
     /// True once the server shuts down.
     pub(crate) closing: watch::Sender<bool>,
     /// The indexes that selectors have asked for.
@@ -39,19 +53,35 @@ pub(crate) struct Server {
     pub(crate) removals: Notify,
 }
 
+/// Up to where something has been read at the start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) definitions: Revision,
+    pub(crate) roles: Revision,
+}
+
 impl Server {
     /// Loads what is served, and makes the first namespaces.
-    pub(crate) async fn open(
-        store: Store,
-        authenticator: Arc<dyn Authenticator>,
-        authorizer: Arc<dyn Authorizer>,
-    ) -> Result<(Server, Revision), Failure> {
+    pub(crate) async fn open(store: Store, options: &Options) -> Result<(Server, Seen), Failure> {
+        let observers = Observers::new(options);
+        let store: Store = match &observers.metrics {
+            Some(metrics) => Arc::new(Measured::new(store, metrics.clone())),
+            None => store,
+        };
         let server = Server {
             store,
             registry: Registry::new(),
             namespaces: Namespaces::new(),
-            authenticator,
-            authorizer,
+            authenticator: options.authenticator.clone(),
+            anonymous: options.anonymous,
+            tokens: Issuing::new(options.service_accounts.clone()),
+            access: Access::new(&options.authorization),
+            hooks: Hooks {
+                mutating: options.mutating.clone(),
+                validating: options.validating.clone(),
+            },
+            places: Places::new(options.limits.clone()),
+            observers,
             closing: watch::Sender::new(false),
             wanted: Wanted::default(),
             removals: Notify::new(),
@@ -60,8 +90,13 @@ impl Server {
             server.make_namespace(name).await?;
         }
         addresses::make_own_service(&server).await?;
-        let revision = server.load_definitions().await?;
-        Ok((server, revision))
+        let definitions = server.load_definitions().await?;
+        let roles = match &server.access.rbac {
+            Some(rbac) => follow::load(&server, rbac).await?,
+            None => definitions,
+        };
+        start::run(&server, &options.start).await?;
+        Ok((server, Seen { definitions, roles }))
     }
 
     /// An object has gone: somebody may be waiting for that.

@@ -1,5 +1,6 @@
 //! The tower service: from an HTTP request to the handler of its verb.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -12,20 +13,22 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 
-use crate::auth::{self, Attributes, Decision, PeerIdentity, UserInfo};
+use crate::auth::access::refusal;
+use crate::auth::{Attributes, Authorizer as _, Decision, PeerIdentity, UserInfo, authenticate, impersonate};
 use crate::body::{self, Body, LONGEST_REQUEST, ReadError};
 use crate::builtin::Special;
 use crate::failure::Failure;
 use crate::negotiate::{self, Form, Wanted};
+use crate::observe::{self, Seen};
 use crate::query::Query;
 use crate::registry::Found;
 use crate::server::Server;
 use crate::target::{Subresource, Target};
 use crate::write::create::{self, Creates};
 use crate::write::{delete, options, update};
-use crate::{discovery, health, read, render, watch};
+use crate::{discovery, health, read, render, reviews, watch};
 
 /// The API as a tower service. Cheap to clone; always ready.
 #[derive(Clone)]
@@ -83,23 +86,49 @@ where
         let Service { server, user, creates } = self.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let handled = AssertUnwindSafe(handle(&server, user.as_deref(), creates, &parts, body))
-                .catch_unwind()
-                .await;
-            let mut response = match handled {
-                Ok(Ok(response)) => response,
-                Ok(Err(failure)) => render::refusal(&failure),
+            let mut seen = server.observers.begin();
+            let id = server.observers.audit_id(&parts.headers, user.is_some());
+            let handled = AssertUnwindSafe(handle(
+                &server,
+                user.as_deref(),
+                creates,
+                &parts,
+                body,
+                seen.as_deref_mut(),
+            ))
+            .catch_unwind()
+            .await;
+            let failure = match handled {
+                Ok(handled) => handled,
                 Err(_) => {
                     tracing::error!(method = %parts.method, path = parts.uri.path(), "a request handler panicked");
-                    render::refusal(&Status::internal("the request could not be handled").into())
+                    Err(Status::internal("the request could not be handled").into())
                 }
             };
+            let reason = failure.as_ref().err().filter(|_| seen.is_some()).map(Failure::reason);
+            let mut response = failure.unwrap_or_else(|failure| render::refusal(&failure));
             if parts.method == Method::HEAD {
                 *response.body_mut() = Body::whole(Bytes::new());
+            }
+            if let Some(seen) = seen {
+                response = observe::end(&server, seen, &parts, response, id.as_ref(), reason.unwrap_or_default());
+            }
+            if let Some(id) = id {
+                response.headers_mut().insert("audit-id", id);
             }
             Ok(response)
         })
     }
+}
+
+/// A request, and who sends it.
+struct Asked<'r> {
+    server: &'r Arc<Server>,
+    /// A program in this process has sent it.
+    in_process: bool,
+    creates: Creates,
+    parts: &'r Parts,
+    query: &'r Query<'r>,
 }
 
 async fn handle<B>(
@@ -108,101 +137,144 @@ async fn handle<B>(
     creates: Creates,
     parts: &Parts,
     body: B,
+    mut seen: Option<&mut Seen>,
 ) -> Result<Response<Body>, Failure>
 where
     B: http_body::Body<Data = Bytes> + Send,
 {
     let query = Query::parse(parts.uri.query());
+    let asked = Asked {
+        server,
+        in_process: user.is_some(),
+        creates,
+        parts,
+        query: &query,
+    };
     let authenticated;
     let user = match user {
         Some(user) => user,
         None => {
-            authenticated = authenticate(server, parts)?;
+            authenticated = authenticate(server, parts).await?;
             &authenticated
         }
     };
+    if let Some(seen) = seen.as_deref_mut() {
+        seen.sender = Some(user.clone());
+    }
     match RequestInfo::parse(parts.method.as_str(), parts.uri.path(), query.pairs())? {
         RequestInfo::NonResource(segments) => {
-            authorize_path(server, user, parts)?;
+            let verb = parts.method.as_str().to_ascii_lowercase();
+            let attributes = Attributes::Path {
+                verb: &verb,
+                path: parts.uri.path(),
+            };
+            asked.permitted(user, &attributes, seen)?;
             other(server, parts, &segments, &query).await
         }
         RequestInfo::Resource(request) => {
             let Some(verb) = request.verb else {
                 return Err(Status::method_not_allowed().into());
             };
-            authorize(server, user, &request, verb)?;
+            if let Some(seen) = seen.as_deref_mut() {
+                seen.request = Some((request.clone(), verb));
+            }
+            let user = asked.permitted(user, &attributes(&request, verb), seen.as_deref_mut())?;
             let target = route(server, &request, verb)?;
-            dispatch(server, target, verb, creates, parts, &query, body).await
+            if let Some(seen) = seen {
+                seen.is_known = true;
+            }
+            within_limits(&asked, &user, target, verb, body).await
         }
     }
 }
 
-fn authenticate(server: &Server, parts: &Parts) -> Result<UserInfo, Failure> {
+async fn authenticate(server: &Server, parts: &Parts) -> Result<UserInfo, Failure> {
     let peer = parts.extensions.get::<PeerIdentity>();
-    match server.authenticator.authenticate(&parts.headers, peer) {
-        Ok(user) => Ok(user.unwrap_or_else(UserInfo::anonymous)),
-        Err(auth::BadCredentials) => Err(Status::unauthorized().into()),
+    let user = authenticate::user(server, &parts.headers, peer).await;
+    if let Some(metrics) = &server.observers.metrics {
+        metrics.authenticated(user.is_ok());
+    }
+    user
+}
+
+impl Asked<'_> {
+    /// The user that the request acts as (its sender, unless it says otherwise), if he may do what it wants.
+    fn permitted<'u>(
+        &self,
+        sender: &'u UserInfo,
+        attributes: &Attributes<'_>,
+        seen: Option<&mut Seen>,
+    ) -> Result<Cow<'u, UserInfo>, Failure> {
+        let access = &self.server.access;
+        let user = match impersonate::wanted(&self.parts.headers)? {
+            None => Cow::Borrowed(sender),
+            Some(wanted) => Cow::Owned(impersonate::user(access, sender, &wanted, attributes)?),
+        };
+        let decision = match attributes {
+            Attributes::Path { path, .. } if access.is_open(path) => None,
+            _ => Some(access.authorize(&user, attributes)),
+        };
+        if let Some(seen) = seen {
+            if let Cow::Owned(acting) = &user {
+                seen.acting = Some(acting.clone());
+            }
+            seen.decided(self.server, &user, attributes, decision.as_ref());
+        }
+        match decision {
+            None | Some(Decision::Allow) => Ok(user),
+            Some(Decision::Deny(why) | Decision::NoOpinion(why)) => Err(refusal(&user, attributes, &why).into()),
+        }
     }
 }
 
-fn authorize_path(server: &Server, user: &UserInfo, parts: &Parts) -> Result<(), Failure> {
-    let path = parts.uri.path();
-    if auth::is_open(path) {
-        return Ok(());
-    }
-    let verb = parts.method.as_str().to_ascii_lowercase();
-    match server
-        .authorizer
-        .authorize(user, &Attributes::Path { verb: &verb, path })
-    {
-        Decision::Allow => Ok(()),
-        Decision::Deny(why) => Err(Status::forbidden_path(&explained(
-            format!("User {:?} cannot {verb} path {path:?}", user.name),
-            &why,
-        ))
-        .into()),
-    }
-}
-
-fn authorize(server: &Server, user: &UserInfo, request: &ResourceRequest, verb: Verb) -> Result<(), Failure> {
-    let attributes = Attributes::Resource {
+fn attributes(request: &ResourceRequest, verb: Verb) -> Attributes<'_> {
+    Attributes::Resource {
         verb: verb.as_str(),
         group: &request.group,
         resource: &request.resource,
         subresource: request.subresource.as_deref().unwrap_or_default(),
         namespace: request.namespace.as_deref().unwrap_or_default(),
         name: request.authorization_name().unwrap_or_default(),
-    };
-    let Decision::Deny(why) = server.authorizer.authorize(user, &attributes) else {
-        return Ok(());
-    };
-    let resource = apimachinery::gvk::Resource::new(&request.group, &request.resource);
-    let part = request
-        .subresource
-        .as_ref()
-        .map(|part| format!("/{part}"))
-        .unwrap_or_default();
-    let place = match &request.namespace {
-        Some(namespace) => format!("in the namespace \"{namespace}\""),
-        None => "at the cluster scope".to_owned(),
-    };
-    let text = format!(
-        "User {:?} cannot {} resource \"{}{part}\" in API group {:?} {place}",
-        user.name,
-        verb.as_str(),
-        request.resource,
-        request.group
-    );
-    Err(Status::forbidden(
-        &resource,
-        request.name.as_deref().unwrap_or_default(),
-        &explained(text, &why),
-    )
-    .into())
+    }
 }
 
-fn explained(text: String, why: &str) -> String {
-    if why.is_empty() { text } else { format!("{text}: {why}") }
+/// Lets a request in when there is a place for it, and gives it up when its time is over.
+async fn within_limits<B>(
+    asked: &Asked<'_>,
+    user: &UserInfo,
+    target: Target,
+    verb: Verb,
+    body: B,
+) -> Result<Response<Body>, Failure>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+{
+    let places = &asked.server.places;
+    if verb == Verb::Watch {
+        let place = if asked.in_process { None } else { Some(places.watch()?) };
+        let answer = dispatch(asked, user, target, verb, body).await?;
+        return Ok(match place {
+            Some(place) => answer.map(|body| body.holding(place)),
+            None => answer,
+        });
+    }
+    let timeout = asked.query.first("timeout");
+    if asked.in_process && timeout.is_none() {
+        return dispatch(asked, user, target, verb, body).await;
+    }
+    let deadline = places.deadline(timeout)?;
+    let limited = async {
+        let _place = if asked.in_process || user.is_master() {
+            None
+        } else {
+            Some(places.enter(verb).await?)
+        };
+        dispatch(asked, user, target, verb, body).await
+    };
+    match tokio::time::timeout(deadline, limited).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Status::timeout("request did not complete within the allotted timeout").into()),
+    }
 }
 
 async fn other(
@@ -216,6 +288,27 @@ async fn other(
     }
     if !matches!(parts.method, Method::GET | Method::HEAD) {
         return Err(Status::method_not_allowed().into());
+    }
+    if let Some(answer) = reviews::issuer(server, segments).await {
+        return answer;
+    }
+    if segments == ["metrics"]
+        && let Some(metrics) = observe::metrics(server).await
+    {
+        return Ok(render::respond(
+            StatusCode::OK,
+            "text/plain; version=0.0.4; charset=utf-8",
+            metrics,
+        ));
+    }
+    if segments == ["metrics", "slis"]
+        && let Some(metrics) = observe::slis(server).await
+    {
+        return Ok(render::respond(
+            StatusCode::OK,
+            "text/plain; version=0.0.4; charset=utf-8",
+            metrics,
+        ));
     }
     let snapshot = server.registry.snapshot();
     if segments.is_empty() {
@@ -277,6 +370,7 @@ fn route(server: &Server, request: &ResourceRequest, verb: Verb) -> Result<Targe
         None => Subresource::None,
         Some("status") if resource.versions[version].status => Subresource::Status,
         Some("scale") if resource.versions[version].scale.is_some() => Subresource::Scale,
+        Some("token") if reviews::has_tokens(&resource) => Subresource::Token,
         Some("finalize") if resource.rules.special == Special::Namespace => Subresource::Finalize,
         Some(_) => return Err(no_subresource()),
     };
@@ -320,21 +414,30 @@ fn is_version_of_ours(segments: &[String]) -> bool {
 }
 
 async fn dispatch<B>(
-    server: &Arc<Server>,
+    asked: &Asked<'_>,
+    user: &UserInfo,
     target: Target,
     verb: Verb,
-    creates: Creates,
-    parts: &Parts,
-    query: &Query<'_>,
     body: B,
 ) -> Result<Response<Body>, Failure>
 where
     B: http_body::Body<Data = Bytes> + Send,
 {
+    let &Asked {
+        server,
+        creates,
+        parts,
+        query,
+        ..
+    } = asked;
     if parts.method == Method::HEAD {
         return Err(Status::method_not_allowed().into());
     }
     let wanted = negotiate::object(&parts.headers).map_err(|negotiate::NotAcceptable| discovery::not_acceptable())?;
+    let creates_only = !target.resource.is_stored() || target.subresource == Subresource::Token;
+    if creates_only && verb != Verb::Create {
+        return Err(Status::method_not_allowed().into());
+    }
     match verb {
         Verb::Get if target.subresource == Subresource::Finalize => return Err(Status::method_not_allowed().into()),
         Verb::Get => {
@@ -358,8 +461,13 @@ where
         query,
         wanted,
         creates,
+        user,
     };
     match (verb, target.subresource) {
+        (Verb::Create, Subresource::None) if let Special::Review(review) = target.resource.rules.special => {
+            reviews::create(server, &target, review, request).await
+        }
+        (Verb::Create, Subresource::Token) => reviews::token(server, &target, request).await,
         (Verb::Create, Subresource::None) if target.name.is_empty() => create::create(server, &target, request).await,
         (Verb::Update, _) if !target.name.is_empty() => update::update(server, &target, request).await,
         (Verb::Patch, part) if !target.name.is_empty() && part != Subresource::Finalize => {

@@ -15,6 +15,8 @@ pub(crate) enum Subresource {
     Scale,
     /// Of namespaces only.
     Finalize,
+    /// Of service accounts only.
+    Token,
 }
 
 /// A resource in a version, with the namespace and name of the path.

@@ -19,7 +19,13 @@ const fn flag(name: &'static str, cell: fn(&Value<'_>, Timestamp) -> Value<'stat
 const ROLE: Rules = Rules {
     names: Names::PathSegment,
     create_on_update: true,
+    special: Special::Role,
     ..Rules::PLAIN
+};
+
+const BOUND: Rules = Rules {
+    special: Special::Binding,
+    ..ROLE
 };
 
 /// A kind of which every write says that it is not used, and which has to name the revision that it replaces.
@@ -127,8 +133,8 @@ pub(super) const TABLE: &[Builtin] = &[
     ),
     kind("rbac.authorization.k8s.io", "Role", ROLE, &[CREATED_AT]),
     kind("rbac.authorization.k8s.io", "ClusterRole", ROLE, &[CREATED_AT]),
-    kind("rbac.authorization.k8s.io", "RoleBinding", ROLE, BINDING),
-    kind("rbac.authorization.k8s.io", "ClusterRoleBinding", ROLE, BINDING),
+    kind("rbac.authorization.k8s.io", "RoleBinding", BOUND, BINDING),
+    kind("rbac.authorization.k8s.io", "ClusterRoleBinding", BOUND, BINDING),
     kind(
         "networking.k8s.io",
         "Ingress",

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use objectstore::{Compare, Entry, Outcome, Revision, Transaction, Write};
 
 use super::object::{self, LARGEST_OBJECT};
+use crate::auth::rbac::From;
+use crate::builtin::Special;
 use crate::codec::{Damaged, Draft, Stored};
 use crate::failure::Failure;
 use crate::registry::{Index, Kept};
@@ -52,6 +54,11 @@ pub(crate) async fn commit(server: &Server, target: &Target, change: Change) -> 
         return Err(Status::too_large(LARGEST_OBJECT as u64).into());
     }
     let has_namespace = change.namespace.is_some();
+    let grants = matches!(target.resource.rules.special, Special::Role | Special::Binding);
+    let granted = server.access.rbac.as_ref().filter(|_| grants).map(|rbac| {
+        let value = change.value.as_ref().map(|value| value.bytes().clone());
+        (rbac, change.key.clone(), value)
+    });
     let definition = target.resource.definition.as_ref();
     let mut compares = Vec::with_capacity(3);
     compares.push(change.object);
@@ -90,7 +97,12 @@ pub(crate) async fn commit(server: &Server, target: &Target, change: Change) -> 
     );
     writes.extend(change.more);
     match server.store.transact(Transaction { compares, writes }).await? {
-        Outcome::Committed(revision) => Ok(Committed::At(revision)),
+        Outcome::Committed(revision) => {
+            if let Some((rbac, key, value)) = granted {
+                rbac.apply(&key, revision, value.as_ref(), From::Commit);
+            }
+            Ok(Committed::At(revision))
+        }
         Outcome::Refused {
             compare: 0, current, ..
         } => Ok(Committed::Object(current)),

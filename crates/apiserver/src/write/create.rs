@@ -9,11 +9,14 @@ use http::{HeaderMap, Response, StatusCode};
 use jiff::Timestamp;
 use objectstore::Compare;
 
+use super::admit::Admission;
 use super::commit::{self, Change, Committed};
 use super::object::{self, Came};
 use super::options::{self, Patch, Validation, WriteOptions};
 use super::update::applied_warnings;
 use super::{kinds, tracking};
+use crate::admission::Operation;
+use crate::auth::{UserInfo, escalation};
 use crate::body::Body;
 use crate::builtin::Special;
 use crate::codec::{Draft, Stored};
@@ -36,6 +39,8 @@ pub(crate) struct Request<'r> {
     pub(crate) query: &'r Query<'r>,
     pub(crate) wanted: Wanted,
     pub(crate) creates: Creates,
+    /// Who sends it.
+    pub(crate) user: &'r UserInfo,
 }
 
 /// Whether it is kept who owns which fields of new objects.
@@ -179,6 +184,15 @@ async fn prepare(
     } else {
         object::shape(target, &mut object, &duplicates, write.validation, Came::Whole)?
     };
+    let admission = Admission {
+        server,
+        target,
+        request,
+        operation: Operation::Create,
+        dry_run: write.dry_run,
+    };
+    warnings.extend(admission.mutate(None, &mut object).await?.0);
+    escalation::check(server, request.user, target, &object, None).await?;
     let seen = meta::text(object::metadata(&object)?, "resourceVersion");
     if name.is_some() && !seen.is_empty() && seen.parse::<u64>().is_err() {
         return Err(Status::bad_request("metadata.resourceVersion is not a number").into());
@@ -190,6 +204,7 @@ async fn prepare(
     let generated = fill_in(target, &mut object, name)?;
     let more = kinds::prepare_create(server, target, &mut object)?;
     object::validate(target, &object, more.errors, None)?;
+    warnings.extend(admission.validate(None, Some(&object)).await?);
     // In a PUT it says nothing, since there is no object.
     if name.is_none() && !write.dry_run && seen.is_ok_and(|revision| revision > 0) {
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created").into());

@@ -10,11 +10,13 @@ use http::{Response, StatusCode};
 use jiff::Timestamp;
 use objectstore::{Compare, Entry, Revision};
 
+use super::admit::Admission;
 use super::commit::{self, Change, Committed};
 use super::create::Request;
 use super::kinds;
 use super::object;
 use super::options::DeleteOptions;
+use crate::admission::Operation;
 use crate::body::Body;
 use crate::codec::{Draft, Stored};
 use crate::failure::Failure;
@@ -43,7 +45,7 @@ pub(crate) async fn delete(server: &Server, target: &Target, request: Request<'_
     let options = DeleteOptions::parse(request.headers, request.body, request.query)?;
     kinds::may_be_deleted(&target.resource, &target.name)?;
     let mut out = Vec::with_capacity(512);
-    match one(server, target, &options).await? {
+    match one(server, target, &options, Some(request)).await? {
         Deleted::Gone { uid } => write_json(&Status::deleted(&target.resource.id, &target.name, &uid), &mut out),
         Deleted::Marked { stored, revision } => {
             let view = View {
@@ -74,7 +76,7 @@ pub(crate) async fn delete_collection(
         .iter()
         .filter_map(|(key, ..)| target.resource.keys.parts(key));
     let targets = parts.map(|(namespace, name)| target.named(namespace, name)).collect();
-    for deleted in many(server, targets, &options).await {
+    for deleted in many(server, targets, &options, Some(request)).await {
         deleted?;
     }
     let metadata = ListMeta {
@@ -103,12 +105,13 @@ pub(crate) async fn many(
     server: &Server,
     targets: Vec<Target>,
     options: &DeleteOptions,
+    request: Option<Request<'_>>,
 ) -> Vec<Result<Option<Deleted>, Failure>> {
     let deletions: Vec<BoxFuture<'_, _>> = targets
         .into_iter()
         .map(|target| {
             let deletion = async move {
-                match one(server, &target, options).await {
+                match one(server, &target, options, request).await {
                     Err(Failure::Status(status)) if status.code() == 404 => Ok(None),
                     other => other.map(Some),
                 }
@@ -122,12 +125,20 @@ pub(crate) async fn many(
         .await
 }
 
-/// Deletes one object, or marks it while finalizers hold it.
-pub(crate) async fn one(server: &Server, target: &Target, options: &DeleteOptions) -> Result<Deleted, Failure> {
+/// Deletes one object, or marks it while finalizers hold it. Admission hooks are asked about what came as a request.
+pub(crate) async fn one(
+    server: &Server,
+    target: &Target,
+    options: &DeleteOptions,
+    request: Option<Request<'_>>,
+) -> Result<Deleted, Failure> {
     let mut target = target.clone();
     for _ in 0..ATTEMPTS {
         let entry = server.store.get(target.key(), None).await?;
         let entry = entry.ok_or_else(|| Status::not_found(&target.resource.id, &target.name))?;
+        if let Some(request) = request {
+            admit(server, &target, options, request, &entry).await?;
+        }
         let (deleted, change) = next(&target, &entry, options)?;
         let Some(change) = change.filter(|_| !options.dry_run) else {
             return Ok(deleted);
@@ -146,6 +157,23 @@ pub(crate) async fn one(server: &Server, target: &Target, options: &DeleteOption
         }
     }
     Err(Status::conflict(&target.resource.id, &target.name).into())
+}
+
+async fn admit(
+    server: &Server,
+    target: &Target,
+    options: &DeleteOptions,
+    request: Request<'_>,
+    entry: &Entry,
+) -> Result<(), Failure> {
+    let admission = Admission {
+        server,
+        target,
+        request,
+        operation: Operation::Delete,
+        dry_run: options.dry_run,
+    };
+    admission.delete(entry).await.map(drop)
 }
 
 fn next(target: &Target, entry: &Entry, options: &DeleteOptions) -> Result<(Deleted, Option<Change>), Failure> {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use objectstore::{Compare, Write};
 
-use super::{builtins, object};
+use super::{builtins, object, rbac};
 use crate::builtin::{self, Special};
 use crate::codec::Damaged;
 use crate::failure::Failure;
@@ -73,6 +73,8 @@ pub(crate) fn prepare_create(server: &Server, target: &Target, new: &mut Value<'
         Special::Secret => secret(new, None)?.into(),
         Special::ConfigMap => config_map(new, None)?.into(),
         Special::Event => event(target, new).into(),
+        Special::Role => rbac::role(new, target.resource.namespaced)?.into(),
+        Special::Binding => rbac::binding(new, None, target.resource.namespaced)?.into(),
         Special::Definition => edit_definition(new, |new| new_definition(server, new)),
         _ => More::default(),
     };
@@ -100,6 +102,8 @@ pub(crate) fn prepare_update<'t>(
         Special::Secret => secret(new, Some(old))?.into(),
         Special::ConfigMap => config_map(new, Some(old))?.into(),
         Special::Event => event(target, new).into(),
+        Special::Role => rbac::role(new, target.resource.namespaced)?.into(),
+        Special::Binding => rbac::binding(new, Some(old), target.resource.namespaced)?.into(),
         Special::Definition if target.subresource == Subresource::None => {
             let old = old.clone().into();
             edit_definition(new, |new| changed_definition(server, &old, new))

@@ -5,6 +5,7 @@
 //! that nothing comes into a namespace after its deletion began), and writes the object together with its index entries.
 
 pub(crate) mod addresses;
+pub(crate) mod admit;
 mod builtins;
 pub(crate) mod commit;
 pub(crate) mod create;
@@ -13,6 +14,7 @@ pub(crate) mod delete;
 pub(crate) mod kinds;
 pub(crate) mod object;
 pub(crate) mod options;
+mod rbac;
 pub(crate) mod scale;
 mod tracking;
 pub(crate) mod update;

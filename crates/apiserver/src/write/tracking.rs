@@ -194,6 +194,7 @@ fn subresource(target: &Target) -> &'static str {
         Subresource::Status => "status",
         Subresource::Scale => "scale",
         Subresource::Finalize => "finalize",
+        Subresource::Token => "token",
     }
 }
 

@@ -10,12 +10,15 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use objectstore::{Compare, Entry, Revision};
 
+use super::admit::Admission;
 use super::commit::{self, Change, Committed};
 use super::create::{self, Request};
 use super::object::{self, Came};
 use super::options::{self, Decoded, Patch, Validation, WriteOptions};
 use super::tracking::Restored;
 use super::{kinds, scale, tracking};
+use crate::admission::Operation;
+use crate::auth::escalation;
 use crate::body::Body;
 use crate::builtin::Special;
 use crate::codec::{Draft, Stored};
@@ -141,7 +144,7 @@ async fn modify<'r>(
             check_body(&target, &edit, write)?;
             return Err(Status::not_found(&target.resource.id, &target.name).into());
         };
-        let next = next(server, &target, &entry, edit, write, request)?;
+        let next = next(server, &target, &entry, edit, write, request).await?;
         let Some(change) = next.change.filter(|_| !write.dry_run) else {
             return answer(&target, &next.shown, entry.modified, next.warnings, request);
         };
@@ -195,7 +198,7 @@ struct Old<'t> {
     status: Option<Value<'t>>,
 }
 
-fn next(
+async fn next(
     server: &Server,
     target: &Target,
     entry: &Entry,
@@ -214,7 +217,7 @@ fn next(
         metadata: object::metadata(&object)?.clone(),
         index: object::index_entries(resource, &target.namespace, &target.name, &object),
         status: object.get("status").filter(|_| version.status && whole).cloned(),
-        object: (!custom || !whole).then(|| object.clone()),
+        object: (!custom || !whole || !server.hooks.is_empty()).then(|| object.clone()),
         stored: shown,
     };
     let came = edit.came();
@@ -233,10 +236,25 @@ fn next(
     }
     let requested = requested_revision(&new)?;
     let other_uid = settle(target, &old, &mut new, came)?;
+    let admission = Admission {
+        server,
+        target,
+        request,
+        operation: Operation::Update,
+        dry_run: write.dry_run,
+    };
+    let (more, mutated) = admission.mutate(old.object.as_ref(), &mut new).await?;
+    warnings.extend(more);
+    if mutated {
+        // Nor may a hook change what this path may not.
+        settle(target, &old, &mut new, came)?;
+    }
+    escalation::check(server, request.user, target, &new, old.object.as_ref()).await?;
     check_revision(target, requested, entry.modified)?;
     let mut more = kinds::prepare_update(server, target, old.object.as_ref(), &mut new)?;
     more.errors.extend(other_uid);
     object::validate(target, &new, more.errors, Some(&old.metadata))?;
+    warnings.extend(admission.validate(old.object.as_ref(), Some(&new)).await?);
     warnings.extend(object::metadata_warnings(resource, &new, Some(&old.metadata)));
     let draft = Draft::new(object::members(&new)?);
     if resource.rules.generation && target.subresource != Subresource::Status && !draft.same_rest(&old.stored) {
@@ -332,7 +350,7 @@ pub(crate) fn applied_warnings(duplicates: Vec<String>, write: WriteOptions) -> 
 fn settle<'t>(target: &Target, old: &Old<'t>, new: &mut Value<'t>, came: Came) -> Result<Option<FieldError>, Failure> {
     let resource = &target.resource;
     let only = match target.subresource {
-        Subresource::None | Subresource::Scale => None,
+        Subresource::None | Subresource::Scale | Subresource::Token => None,
         Subresource::Status => Some("status"),
         Subresource::Finalize => Some("spec"),
     };

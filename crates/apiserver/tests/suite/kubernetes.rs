@@ -40,6 +40,16 @@ impl Kubernetes {
         })
     }
 
+    /// A client with this bearer token, or without credentials.
+    pub(crate) fn client_with(&self, token: Option<&str>) -> kube::Client {
+        let mut config = (*self.config).clone();
+        config.auth_info = kube::config::AuthInfo {
+            token: token.map(|token| token.to_owned().into()),
+            ..kube::config::AuthInfo::default()
+        };
+        kube::Client::try_from(config).expect("a client")
+    }
+
     /// A client whose connections belong to the runtime of the caller.
     pub(crate) fn client(&self) -> kube::Client {
         kube::Client::try_from((*self.config).clone()).expect("a client")

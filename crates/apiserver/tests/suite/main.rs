@@ -4,6 +4,7 @@
 //! when the two differ ([`on_each_server`]); what speaks of the store, of restarts and of the process runs on the engines only
 //! ([`on_each_engine`]).
 
+mod access;
 mod builtins;
 mod client;
 mod definitions;

@@ -193,7 +193,7 @@ on_each_engine! {
         let verbose = server.get("/readyz?verbose").await;
         assert_eq!(
             String::from_utf8_lossy(&verbose.body),
-            "[+]ping ok\n[+]store ok\n[+]shutdown ok\nreadyz check passed\n"
+            "[+]ping ok\n[+]store ok\n[+]informer-sync ok\n[+]shutdown ok\nreadyz check passed\n"
         );
         assert_eq!(server.get("/livez/store").await.body.as_ref(), b"ok");
         server.ours().store.close().await.unwrap();

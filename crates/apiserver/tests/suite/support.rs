@@ -143,14 +143,24 @@ impl TestServer {
 
     /// A server of ours on a store that may hold something already.
     pub(crate) async fn on(store: TestStore) -> TestServer {
-        let api = ApiServer::open(store.store.clone(), Options::default()).await.unwrap();
+        TestServer::with(store, Options::default()).await
+    }
+
+    /// A server of ours with options.
+    pub(crate) async fn with(store: TestStore, options: Options) -> TestServer {
+        let api = ApiServer::open(store.store.clone(), options).await.unwrap();
         TestServer::at(Place::Ours(Ours { api, store }), unique_name()).await
     }
 
     /// A second server of ours on the same store, for the same test.
     pub(crate) async fn beside(&self) -> TestServer {
+        self.beside_with(Options::default()).await
+    }
+
+    /// A second server of ours on the same store, with options.
+    pub(crate) async fn beside_with(&self, options: Options) -> TestServer {
         let store = self.ours().store.clone();
-        let api = ApiServer::open(store.store.clone(), Options::default()).await.unwrap();
+        let api = ApiServer::open(store.store.clone(), options).await.unwrap();
         TestServer {
             place: Place::Ours(Ours { api, store }),
             namespace: self.namespace.clone(),
@@ -380,6 +390,40 @@ impl TestServer {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
         panic!("{method} {path}: the server has no time");
+    }
+
+    /// Sends a request with a bearer token of its own, or none, to where each request is authenticated.
+    pub(crate) async fn with_token(
+        &self,
+        token: Option<&str>,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.into()).unwrap();
+        match &self.place {
+            Place::Ours(ours) => {
+                let mut request = request.map(Full::new);
+                if let Some(token) = token {
+                    let value = format!("Bearer {token}").parse().unwrap();
+                    request.headers_mut().insert("authorization", value);
+                }
+                read(ours.api.service().oneshot(request).await.unwrap()).await
+            }
+            Place::Kubernetes { server, .. } => {
+                let answer = server
+                    .client_with(token)
+                    .send(request.map(kube::client::Body::from))
+                    .await
+                    .unwrap();
+                read(answer).await
+            }
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

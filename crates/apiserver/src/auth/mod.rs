@@ -1,16 +1,27 @@
 //! Who sends a request, and whether they may.
 
+pub(crate) mod access;
+pub(crate) mod authenticate;
+pub(crate) mod escalation;
+pub(crate) mod follow;
+pub(crate) mod impersonate;
+pub(crate) mod rbac;
+pub(crate) mod roles;
+pub(crate) mod tokens;
+
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
+use apimachinery::rbac::Rule;
 use http::{HeaderMap, header};
 
 /// The group that may do everything.
 pub const MASTERS: &str = "system:masters";
 /// The user of a request without credentials.
 pub const ANONYMOUS: &str = "system:anonymous";
-const AUTHENTICATED: &str = "system:authenticated";
-const UNAUTHENTICATED: &str = "system:unauthenticated";
+pub(crate) const AUTHENTICATED: &str = "system:authenticated";
+pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
 
 /// Who sends a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +53,11 @@ impl UserInfo {
     /// The process itself: a member of [`MASTERS`].
     pub fn admin() -> UserInfo {
         UserInfo::new("system:admin", [MASTERS])
+    }
+
+    /// Whether the user is a member of [`MASTERS`].
+    pub fn is_master(&self) -> bool {
+        self.groups.iter().any(|group| group == MASTERS)
     }
 
     /// The user of a request without credentials.
@@ -160,32 +176,132 @@ pub enum Attributes<'r> {
     },
 }
 
-/// An [`Authorizer`]'s answer.
+/// An [`Authorizer`]'s answer. The text is added to the message of a refusal, behind a colon, when it is not empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// The request goes on.
     Allow,
-    /// 403. The text is added to the message, in brackets, when it is not empty.
+    /// 403, whatever others behind this authorizer would say.
     Deny(String),
+    /// The next authorizer is asked; 403 when there is none.
+    NoOpinion(String),
+}
+
+/// What a user may do in a namespace, as far as an [`Authorizer`] can list it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeldRules {
+    /// The rules.
+    pub rules: Vec<Rule>,
+    /// Whether the user may do more than what is listed.
+    pub incomplete: bool,
+    /// What could not be looked at; empty for nothing.
+    pub error: String,
 }
 
 /// Decides what a user may do. It is asked for every request but those to the open paths (`/livez`, `/readyz`,
-/// `/healthz`, `/version`), on the request's own task, so it must answer from memory.
+/// `/healthz`, and where there are no roles also what is below them and `/version`), on the request's own task, so it must answer from memory.
 pub trait Authorizer: Send + Sync + 'static {
     /// Whether the user may do this.
     fn authorize(&self, user: &UserInfo, attributes: &Attributes<'_>) -> Decision;
+
+    /// Why the user may do what [`Authorizer::authorize`] has allowed: for access reviews and the audit log. By default nothing is said.
+    fn explain(&self, user: &UserInfo, attributes: &Attributes<'_>) -> String {
+        let _ = (user, attributes);
+        String::new()
+    }
+
+    /// What the user may do in a namespace. By default nothing is known of it, and whoever grants a role needs the
+    /// verb `escalate` or `bind` for it.
+    fn rules(&self, user: &UserInfo, namespace: &str) -> HeldRules {
+        let _ = (user, namespace);
+        HeldRules {
+            incomplete: true,
+            ..HeldRules::default()
+        }
+    }
 }
 
-/// The default [`Authorizer`]: members of [`MASTERS`] may do everything, everybody else nothing.
+/// Members of [`MASTERS`] may do everything; nothing is said of others.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AllowMasters;
 
 impl Authorizer for AllowMasters {
     fn authorize(&self, user: &UserInfo, _: &Attributes<'_>) -> Decision {
-        if user.groups.iter().any(|group| group == MASTERS) {
+        if user.is_master() {
             Decision::Allow
         } else {
-            Decision::Deny(String::new())
+            Decision::NoOpinion(String::new())
+        }
+    }
+
+    fn rules(&self, user: &UserInfo, _: &str) -> HeldRules {
+        HeldRules {
+            rules: user.is_master().then(everything).unwrap_or_default(),
+            ..HeldRules::default()
+        }
+    }
+}
+
+/// Everybody may do everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AlwaysAllow;
+
+impl Authorizer for AlwaysAllow {
+    fn authorize(&self, _: &UserInfo, _: &Attributes<'_>) -> Decision {
+        Decision::Allow
+    }
+
+    fn rules(&self, _: &UserInfo, _: &str) -> HeldRules {
+        HeldRules {
+            rules: everything(),
+            ..HeldRules::default()
+        }
+    }
+}
+
+/// The rules of somebody who may do everything.
+fn everything() -> Vec<Rule> {
+    let all = || vec!["*".to_owned()];
+    vec![
+        Rule {
+            verbs: all(),
+            api_groups: all(),
+            resources: all(),
+            ..Rule::default()
+        },
+        Rule {
+            verbs: all(),
+            non_resource_urls: all(),
+            ..Rule::default()
+        },
+    ]
+}
+
+/// How a server decides who may do what.
+#[derive(Clone, Default)]
+pub enum Authorization {
+    /// [`AllowMasters`] alone: nobody else may do anything.
+    #[default]
+    Masters,
+    /// [`AlwaysAllow`].
+    AlwaysAllow,
+    /// The Roles and ClusterRoles that are bound to the user; members of [`MASTERS`] may do everything. A role or
+    /// binding counts from the moment its write is answered.
+    Rbac,
+    /// An authorizer of one's own. It decides on members of [`MASTERS`], too.
+    Custom(Arc<dyn Authorizer>),
+    /// One after the other, until one allows or denies.
+    Chain(Vec<Authorization>),
+}
+
+impl fmt::Debug for Authorization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Authorization::Masters => f.write_str("Masters"),
+            Authorization::AlwaysAllow => f.write_str("AlwaysAllow"),
+            Authorization::Rbac => f.write_str("Rbac"),
+            Authorization::Custom(_) => f.write_str("Custom"),
+            Authorization::Chain(all) => f.debug_list().entries(all).finish(),
         }
     }
 }
