@@ -6,6 +6,7 @@ mod kinds;
 mod long;
 mod metadata;
 mod oracle;
+mod python;
 mod run;
 mod spec;
 mod test;
@@ -25,6 +26,7 @@ Tasks of the project: cargo xtask TASK
   test ARGS          what ARGS of cargo test choose (-p CRATE NAME), with real servers
   oracle             build etcd, kube-apiserver, kube-controller-manager and kubectl; print their folder
   kinds              write the facts about the built-in kinds (crates/kinds/data) anew from the oracle
+  python             make the virtual environment with Python's client of Kubernetes; print its folder
   bench [ARGS]       the load generator (tools/loadgen), release build
   bench templates    how long the corpus of templates beside the checkout takes
   torture [ARGS]     kill and restart a broker under load (tools/torture), release build; --power: take its power
@@ -64,6 +66,10 @@ fn run_task(task: &str, args: &[String]) -> Result<()> {
             Ok(())
         }
         "kinds" => kinds::kinds(),
+        "python" => {
+            println!("{}", python::ensure()?.display());
+            Ok(())
+        }
         "bench" | "torture" => tools::tool(task, args),
         "upgrade" => upgrade::upgrade(args),
         "long" => long::long(args),

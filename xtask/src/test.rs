@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::{oracle, run, tools};
+use crate::{oracle, python, run, tools};
 
 /// What CI runs after the tests: name of the task and its arguments.
 const LONG_RUNS: &[&[&str]] = &[
@@ -68,6 +68,7 @@ impl Parts {
                     postgres: postgres()?,
                     oracle: oracle::ensure()?,
                 });
+                python::ensure()?;
                 Ok(())
             },
         )?;

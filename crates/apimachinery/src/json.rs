@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+mod indent;
 mod map;
 mod read;
 mod value;
@@ -14,6 +15,7 @@ mod write;
 
 pub use read::plain_length;
 
+pub use indent::indent;
 pub use map::Map;
 pub use value::Value;
 pub use write::member as write_member;

@@ -62,6 +62,33 @@ impl Body {
     pub(crate) fn stream(stream: impl Stream<Item = Bytes> + Send + 'static) -> Body {
         Body(Kind::Stream(Box::pin(stream)))
     }
+
+    /// The bytes of a whole body; of a stream none are known.
+    pub(crate) fn len(&self) -> usize {
+        match &self.0 {
+            Kind::Whole(bytes) => bytes.as_ref().map_or(0, Bytes::len),
+            Kind::Stream(_) => 0,
+        }
+    }
+
+    /// Changes a whole body; a stream stays as it is.
+    pub(crate) fn map_whole(self, change: impl FnOnce(Bytes) -> Bytes) -> Body {
+        match self.0 {
+            Kind::Whole(bytes) => Body::whole(change(bytes.unwrap_or_default())),
+            stream @ Kind::Stream(_) => Body(stream),
+        }
+    }
+
+    /// Makes a stream of a whole body; a stream stays as it is.
+    pub(crate) fn stream_whole<S>(self, stream: impl FnOnce(Bytes) -> S) -> Body
+    where
+        S: Stream<Item = Bytes> + Send + 'static,
+    {
+        match self.0 {
+            Kind::Whole(bytes) => Body::stream(stream(bytes.unwrap_or_default())),
+            stream @ Kind::Stream(_) => Body(stream),
+        }
+    }
 }
 
 impl std::fmt::Debug for Body {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use apimachinery::gvk::{GroupVersion, compare_versions};
+use base64::Engine as _;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ use crate::{render, reviews};
 /// The version that this server claims to be: clients choose their behaviour by it.
 const MAJOR: &str = "1";
 const MINOR: &str = "32";
-const GIT_VERSION: &str = concat!("v1.32.0+osb.", env!("CARGO_PKG_VERSION"));
+pub(crate) const GIT_VERSION: &str = concat!("v1.32.0+osb.", env!("CARGO_PKG_VERSION"));
 
 /// The documents of a [`Snapshot`].
 #[derive(Debug)]
@@ -111,9 +112,7 @@ fn root_document(documents: &Documents, core: bool, headers: &HeaderMap) -> Resu
         );
     };
     let (body, tag) = &documents.aggregated[&(core, version)];
-    let known = headers
-        .get(header::IF_NONE_MATCH)
-        .is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let known = negotiate::knows(headers, tag);
     let content_type = match version {
         "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
         _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
@@ -165,7 +164,7 @@ fn merge(target: &mut Value, more: &Value) {
 }
 
 /// The served versions of a group, the preferred one first.
-fn versions(resources: &Group) -> Vec<String> {
+pub(crate) fn versions(resources: &Group) -> Vec<String> {
     let mut versions: Vec<String> = resources
         .values()
         .flat_map(|resource| &resource.versions)
@@ -177,6 +176,18 @@ fn versions(resources: &Group) -> Vec<String> {
     versions
 }
 
+/// The paths of all groups and versions.
+pub(crate) fn paths(snapshot: &Snapshot) -> impl Iterator<Item = String> {
+    snapshot.groups().iter().flat_map(|(group, resources)| {
+        let root = if group.is_empty() { "/api" } else { "/apis" };
+        let of_group = (!group.is_empty()).then(|| format!("{root}/{group}"));
+        let of_versions = versions(resources).into_iter();
+        of_group
+            .into_iter()
+            .chain(of_versions.map(move |version| format!("{root}/{}", GroupVersion::new(group, &version))))
+    })
+}
+
 fn group_entry(group: &str, versions: &[String]) -> Value {
     let versions: Vec<Value> = versions
         .iter()
@@ -185,7 +196,18 @@ fn group_entry(group: &str, versions: &[String]) -> Value {
     json!({"name": group, "preferredVersion": versions.first(), "versions": versions})
 }
 
+/// In the order in which a real server names them: clients print it.
 const VERBS: [&str; 8] = [
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
+const CUSTOM_VERBS: [&str; 8] = [
     "delete",
     "deletecollection",
     "get",
@@ -197,9 +219,20 @@ const VERBS: [&str; 8] = [
 ];
 const PART_VERBS: [&str; 3] = ["get", "patch", "update"];
 
-fn verbs(resource: &Resource) -> Vec<&'static str> {
-    let stored = !matches!(resource.rules.special, Special::Review(_));
-    VERBS
+/// Whether objects of a resource are stored: a review is answered and forgotten.
+fn is_stored(resource: &Resource) -> bool {
+    !matches!(resource.rules.special, Special::Review(_))
+}
+
+/// What can be done to the objects of a resource.
+pub(crate) fn verbs(resource: &Resource) -> Vec<&'static str> {
+    let stored = is_stored(resource);
+    let verbs = if resource.definition.is_some() {
+        CUSTOM_VERBS
+    } else {
+        VERBS
+    };
+    verbs
         .into_iter()
         .filter(|verb| stored || *verb == "create")
         .filter(|verb| *verb != "deletecollection" || resource.rules.delete_collection)
@@ -207,7 +240,10 @@ fn verbs(resource: &Resource) -> Vec<&'static str> {
 }
 
 /// The resources of one version, each with that version.
-fn of_version<'s>(resources: &'s Group, version: &'s str) -> impl Iterator<Item = (&'s Resource, &'s Version)> {
+pub(crate) fn of_version<'s>(
+    resources: &'s Group,
+    version: &'s str,
+) -> impl Iterator<Item = (&'s Resource, &'s Version)> {
     resources.values().filter_map(move |resource| {
         let found = resource
             .versions
@@ -222,8 +258,11 @@ fn resource_list(group: &str, version: &str, resources: &Group) -> Value {
     for (resource, found) in of_version(resources, version) {
         let mut entry = json!({
             "name": resource.id.plural, "singularName": resource.singular, "namespaced": resource.namespaced,
-            "kind": resource.kind.kind, "verbs": verbs(resource),
+            "kind": resource.kind.kind, "verbs": verbs(resource)
         });
+        if is_stored(resource) {
+            entry["storageVersionHash"] = json!(storage_version_hash(resource));
+        }
         add_names(&mut entry, resource);
         list.push(entry);
         let part = |name: &str, kind: &str| json!({"name": format!("{}/{name}", resource.id.plural), "singularName": "", "namespaced": resource.namespaced, "kind": kind, "verbs": PART_VERBS});
@@ -245,6 +284,16 @@ fn resource_list(group: &str, version: &str, resources: &Group) -> Value {
         }
     }
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": GroupVersion::new(group, version).to_string(), "resources": list})
+}
+
+/// Names the form in which objects are stored, as a real server does it: clients notice by it that it has changed.
+fn storage_version_hash(resource: &Resource) -> String {
+    let form = format!(
+        "{}/{}/{}",
+        resource.id.group, resource.storage_version, resource.kind.kind
+    );
+    let digest = ring::digest::digest(&ring::digest::SHA256, form.as_bytes());
+    base64::engine::general_purpose::STANDARD.encode(&digest.as_ref()[..8])
 }
 
 fn add_names(entry: &mut Value, resource: &Resource) {

@@ -89,12 +89,20 @@ pub(crate) async fn passes(server: &Server, check: &str) -> bool {
 }
 
 /// `/`: what can be asked for.
-pub(crate) fn index(groups: impl Iterator<Item = String>) -> Response<Body> {
-    let mut paths: Vec<String> = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/version"]
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    paths.extend(groups);
+pub(crate) fn index(served: impl Iterator<Item = String>) -> Response<Body> {
+    let mut paths: Vec<String> = [
+        "/api",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ]
+    .into_iter()
+    .map(str::to_owned)
+    .collect();
+    paths.extend(served);
     paths.sort_unstable();
     render::respond(
         StatusCode::OK,

@@ -23,7 +23,7 @@
 //! # }
 //! ```
 //!
-//! Left out, each of them whole: OpenAPI documents (`kubectl create` and `apply` need `--validate=false`),
+//! Left out, each of them whole: OpenAPI v2 (404; v3 is served),
 //! garbage collection by owner references, `remainingItemCount`.
 
 mod admission;
@@ -37,6 +37,7 @@ mod discovery;
 mod expiry;
 mod failure;
 mod filter;
+mod finish;
 mod health;
 mod index;
 mod keys;
@@ -46,6 +47,7 @@ mod metrics;
 mod namespaces;
 mod negotiate;
 mod observe;
+mod openapi;
 mod query;
 mod read;
 mod registry;
@@ -183,6 +185,11 @@ impl ApiServer {
     /// certificate as a request extension of type [`PeerIdentity`].
     pub fn service(&self) -> Service {
         Service::new(self.server.clone(), None)
+    }
+
+    /// As [`shutdown`](Self::shutdown), without waiting: for where nothing can be awaited.
+    pub fn close(&self) {
+        self.server.closing.send_replace(true);
     }
 
     /// Ends all watches and the background tasks, and waits for these. Other requests are still answered; the store

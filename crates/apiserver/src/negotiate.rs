@@ -95,6 +95,21 @@ pub(crate) fn discovery(headers: &HeaderMap) -> Result<(Option<&'static str>, En
     .unwrap_or(Ok((None, Encoding::Json)))
 }
 
+/// Whether the client takes plain JSON.
+pub(crate) fn takes_json(headers: &HeaderMap) -> bool {
+    let json = |media: &Media<'_>| matches!(media.name, "application/json" | "*/*" | "application/*").then_some(());
+    first(headers, json).is_none_or(|found| found.is_ok())
+}
+
+/// Whether the client has the body with this tag (in quotes) already.
+pub(crate) fn knows(headers: &HeaderMap, tag: &str) -> bool {
+    let tags = headers.get_all(header::IF_NONE_MATCH).iter();
+    tags.filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|known| known.trim())
+        .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
 /// The media types of a request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyType {

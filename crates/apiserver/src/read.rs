@@ -12,10 +12,11 @@ use crate::body::Body;
 use crate::codec::Stored;
 use crate::failure::Failure;
 use crate::filter::{Filter, Plan};
-use crate::negotiate::Wanted;
+use crate::negotiate::{Form, Wanted};
 use crate::query::Query;
 use crate::render::{self, Include, View};
 use crate::server::Server;
+use crate::table;
 use crate::target::{Subresource, Target};
 use crate::write::scale;
 
@@ -53,6 +54,9 @@ pub(crate) async fn get(
     let mut out = Vec::with_capacity(stored.len() + 128);
     if target.subresource == Subresource::Scale {
         scale::write(target, &stored, entry.modified, &mut out)?;
+        if let Form::Table(api_version) = wanted.form {
+            out = table::of_scale(api_version, &out, include(query)?)?;
+        }
     } else {
         let view = View {
             resource: &target.resource,

@@ -34,6 +34,8 @@ pub(crate) struct Resource {
     pub(crate) keys: Keys,
     /// All versions, also those that are not served; the preferred one first. Never empty.
     pub(crate) versions: Vec<Version>,
+    /// The version that objects are stored in.
+    pub(crate) storage_version: String,
     /// The selectable fields of a custom resource.
     pub(crate) fields: Vec<IndexedField>,
     /// Where a custom resource is defined.
@@ -174,6 +176,7 @@ impl Resource {
             namespaced: facts.namespaced,
             rules: builtin.rules,
             keys: Keys::new(stored_group, facts.plural, facts.namespaced),
+            storage_version: facts.version.to_owned(),
             versions: vec![version],
             fields: Vec::new(),
             definition: None,
@@ -216,6 +219,7 @@ impl Resource {
                 ..Rules::CUSTOM
             },
             keys: Keys::new(&crd.group, &crd.names.plural, namespaced),
+            storage_version: crd.storage_version().name.clone(),
             versions,
             fields,
             definition: Some(definition),
@@ -248,7 +252,7 @@ pub(crate) fn builtin_stamp(group: &str, kind: &str) -> Stamp {
     Stamp(fnv1a(format!("kinds 1 {group} {kind}").as_bytes()))
 }
 
-fn stamp(openapi: &serde_json::Value) -> Stamp {
+pub(crate) fn stamp(openapi: &serde_json::Value) -> Stamp {
     Stamp(fnv1a(openapi.to_string().as_bytes()))
 }
 

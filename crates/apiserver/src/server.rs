@@ -49,6 +49,8 @@ pub(crate) struct Server {
     pub(crate) closing: watch::Sender<bool>,
     /// The indexes that selectors have asked for.
     pub(crate) wanted: Wanted,
+    /// The OpenAPI documents that were asked for.
+    pub(crate) openapi: crate::openapi::Cache,
     /// Wakes the tasks that remove content: an object that was held by finalizers has gone.
     pub(crate) removals: Notify,
 }
@@ -84,6 +86,7 @@ impl Server {
             observers,
             closing: watch::Sender::new(false),
             wanted: Wanted::default(),
+            openapi: crate::openapi::Cache::default(),
             removals: Notify::new(),
         };
         for name in INITIAL {

@@ -28,7 +28,7 @@ use crate::server::Server;
 use crate::target::{Subresource, Target};
 use crate::write::create::{self, Creates};
 use crate::write::{delete, options, update};
-use crate::{discovery, health, read, render, reviews, watch};
+use crate::{discovery, finish, health, openapi, read, render, reviews, watch};
 
 /// The API as a tower service. Cheap to clone; always ready.
 #[derive(Clone)]
@@ -110,6 +110,7 @@ where
             if parts.method == Method::HEAD {
                 *response.body_mut() = Body::whole(Bytes::new());
             }
+            let mut response = finish::finish(&parts, response);
             if let Some(seen) = seen {
                 response = observe::end(&server, seen, &parts, response, id.as_ref(), reason.unwrap_or_default());
             }
@@ -312,16 +313,13 @@ async fn other(
     }
     let snapshot = server.registry.snapshot();
     if segments.is_empty() {
-        return Ok(health::index(
-            snapshot
-                .groups()
-                .keys()
-                .filter(|group| !group.is_empty())
-                .map(|group| format!("/apis/{group}")),
-        ));
+        return Ok(health::index(discovery::paths(&snapshot)));
     }
     if segments == ["version"] {
         return Ok(discovery::version());
+    }
+    if let Some(answer) = openapi::answer(server, segments, query, &parts.headers).await {
+        return answer;
     }
     match discovery::answer(&snapshot, segments, &parts.headers) {
         Some(Err(Failure::NoSuchPath)) if is_version_of_ours(segments) => Err(Status::unknown_resource().into()),

@@ -8,8 +8,9 @@ use apimachinery::table::{ColumnDefinition, ColumnType, human_duration};
 use jiff::Timestamp;
 
 use crate::builtin::{self, Cell};
+use crate::codec::Damaged;
 use crate::registry::{Columns, Kept, Version};
-use crate::render::write_json;
+use crate::render::{Include, write_json};
 
 /// Appends a table up to the opening of its rows. Without columns the header is null, as in later events of a watch.
 pub(crate) fn open(api_version: &str, metadata: &ListMeta, columns: Option<&Version>, out: &mut Vec<u8>) {
@@ -132,6 +133,41 @@ fn builtin_cell(cell: Cell, object: &Value<'_>, now: Timestamp) -> Value<'static
             )
         }
     }
+}
+
+/// The table of a Scale, which is given as JSON.
+pub(crate) fn of_scale(api_version: &str, scale: &[u8], include: Include) -> Result<Vec<u8>, Damaged> {
+    let scale: serde_json::Value = serde_json::from_slice(scale).map_err(|_| Damaged)?;
+    let column = |name: &str, column_type, description: &str| ColumnDefinition {
+        name: name.to_owned(),
+        column_type,
+        format: String::new(),
+        description: description.to_owned(),
+        priority: 0,
+    };
+    let columns = [
+        ColumnDefinition::name(),
+        column("Desired", ColumnType::Integer, "How many are wanted."),
+        column("Available", ColumnType::Integer, "How many there are."),
+        column("Age", ColumnType::String, "Time since the object was created."),
+    ];
+    let metadata = &scale["metadata"];
+    let created = metadata["creationTimestamp"].as_str().unwrap_or_default();
+    let count = |part: &str| scale[part]["replicas"].as_i64().unwrap_or_default();
+    let age = apimachinery::table::age(created, Timestamp::now());
+    let object = match include {
+        Include::Object => scale.clone(),
+        Include::Metadata => {
+            serde_json::json!({"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": metadata})
+        }
+        Include::Nothing => serde_json::Value::Null,
+    };
+    let table = serde_json::json!({
+        "kind": "Table", "apiVersion": api_version, "metadata": {"resourceVersion": metadata["resourceVersion"]},
+        "columnDefinitions": columns,
+        "rows": [{"cells": [metadata["name"], count("spec"), count("status"), age], "object": object}],
+    });
+    Ok(table.to_string().into_bytes())
 }
 
 /// The value at a path of a definition (scale), if it is there.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use apiserver_host::Tls;
 use osb_engine::Engine;
 use osb_server::Server;
 use tokio::sync::{Notify, watch};
@@ -16,7 +17,7 @@ use crate::credentials::{self, Credentials, Logins};
 use crate::data_dir::DataDir;
 use crate::error::{HostError, explain};
 use crate::options::HostOptions;
-use crate::tls::{self, Tls};
+use crate::tls;
 
 /// How often files are looked at. One that has changed is read when it was the same twice: it is not half-written then.
 const LOOK: Duration = Duration::from_secs(1);

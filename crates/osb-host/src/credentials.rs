@@ -3,7 +3,6 @@
 use std::env;
 
 use osb_server::{Platform, User};
-use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use crate::data_dir::{DataDir, Login};
@@ -126,7 +125,7 @@ pub(crate) fn load(folder: &DataDir, environment: Option<Credentials>) -> Result
     if users.is_empty() {
         users.push(Credentials {
             username: "osb".to_owned(),
-            password: secret()?,
+            password: apiserver_host::secret().ok_or(HostError::NoRandomness)?,
             platform: default_platform(),
         });
         let path = folder.credentials();
@@ -178,16 +177,6 @@ pub(crate) fn is_namespace(name: &str) -> bool {
             .all(plain)
         && !name.starts_with("kube-")
         && name != crate::host::SYSTEM_NAMESPACE
-}
-
-/// 192 random bits in 32 characters that need no quoting anywhere.
-pub(crate) fn secret() -> Result<String, HostError> {
-    use base64::Engine as _;
-    let mut bytes = [0; 24];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| HostError::NoRandomness)?;
-    Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
 }
 
 #[cfg(test)]

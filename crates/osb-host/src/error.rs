@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use apiserver_host::listen_hint;
+
 /// Why a broker does not start, or cannot be found.
 ///
 /// ```
@@ -96,6 +98,9 @@ pub enum HostError {
         /// What the store says.
         why: String,
     },
+    /// What the listener of the Kubernetes API needs cannot be made.
+    #[error(transparent)]
+    Kubernetes(#[from] apiserver_host::Error),
     /// The API server does not start.
     #[error("the Kubernetes API on the data in {folder} does not start: {what}", folder = .folder.display())]
     Api {
@@ -173,15 +178,6 @@ impl HostError {
             path: path.into(),
             what: what.into(),
         }
-    }
-}
-
-fn listen_hint(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::AddrInUse => "another program listens there, perhaps another broker",
-        io::ErrorKind::PermissionDenied => "ports below 1024 need special rights",
-        io::ErrorKind::AddrNotAvailable => "this machine has no such address",
-        _ => "the system refuses",
     }
 }
 

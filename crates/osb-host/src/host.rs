@@ -1,9 +1,12 @@
 //! A broker at work: everything from the data folder to the listeners, started in order and stopped in order.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use apiserver_host::{
+    Limits, Listener, Pki, Serving, Tls, Versions, bind as listen, kubernetes_status, most_connections, reachable,
+};
 use objectstore::Store;
 use osb_api::request::MissingOrganization;
 use osb_engine::{Broker, Config, Engine, Home, HomeError, Keys, Tenants};
@@ -19,10 +22,7 @@ use crate::data_dir::{DataDir, ServerInfo};
 use crate::error::HostError;
 use crate::home::Embedded;
 use crate::keys;
-use crate::listener::{self, Limits, Listener, Serving, Versions};
 use crate::options::HostOptions;
-use crate::pki::Pki;
-use crate::tls::Tls;
 
 /// The namespace of the broker's own objects.
 pub(crate) const SYSTEM_NAMESPACE: &str = "osb-system";
@@ -99,13 +99,18 @@ impl Host {
         let keys = keys::load(&folder, options.key_file.as_deref())?;
         let (files, access) = Access::read(options, &folder);
         let mut access = access?;
-        let pki = Pki::load(&folder, kube_address)?;
-        let kube_tls = pki.server_config(&folder)?;
+        let pki = Pki::load(&folder.pki(), kube_address)?;
+        let kube_tls = pki.server_config()?;
         let info = info(&broker, &access, address, kube_address);
-        pki.write_kubeconfig(&folder, &info.kubernetes_url, broker.name(), DEFAULT_PLATFORM)?;
+        pki.write_kubeconfig(
+            &folder.kubeconfig(),
+            &info.kubernetes_url,
+            broker.name(),
+            DEFAULT_PLATFORM,
+        )?;
         phases.done("keys, logins and certificates loaded");
 
-        let embedded = match Embedded::start(store.clone(), &folder, &pki.token).await {
+        let embedded = match Embedded::start(store.clone(), &folder, pki.token()).await {
             Ok(embedded) => embedded,
             Err(error) => return Err(or_unwritable(&store, &folder, error).await),
         };
@@ -118,7 +123,7 @@ impl Host {
         let front = Server::new(Arc::new(engine.clone()), &front_config(&access, options))?;
 
         let limits = Limits {
-            connections: max_connections(options.max_connections),
+            connections: most_connections(options.max_connections),
             head_timeout: options.head_timeout,
         };
         let (tls, broker_tls) = access.tls.take().map(watch::channel).unzip();
@@ -230,7 +235,7 @@ fn check_plaintext(options: &HostOptions) -> Result<(), HostError> {
 }
 
 async fn bind(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, SocketAddr), HostError> {
-    listener::bind(address)
+    listen(address)
         .await
         .map_err(|source| HostError::Listen { address, flag, source })
 }
@@ -238,13 +243,6 @@ async fn bind(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, S
 /// The error body of the Open Service Broker API.
 fn broker_error(_status: u16, reason: &str) -> serde_json::Value {
     serde_json::json!({"description": reason})
-}
-
-/// The error body of the Kubernetes API.
-fn kubernetes_status(status: u16, reason: &str) -> serde_json::Value {
-    serde_json::json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": reason, "code": status,
-    })
 }
 
 fn info(broker: &Broker, access: &Access, address: SocketAddr, kube_address: SocketAddr) -> ServerInfo {
@@ -258,16 +256,6 @@ fn info(broker: &Broker, access: &Access, address: SocketAddr, kube_address: Soc
         namespace: DEFAULT_PLATFORM.to_owned(),
         login: access.local.login,
     }
-}
-
-/// An address that clients on this machine can use.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip: IpAddr = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 async fn start_engine(
@@ -330,34 +318,6 @@ fn front_config(access: &Access, options: &HostOptions) -> osb_server::Config {
     config
 }
 
-/// Lets this process have as many files as the system allows, and leaves some for the store.
-fn max_connections(wanted: usize) -> usize {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    const OWN_FILES: u64 = 256;
-    let mut limit = getrlimit(Resource::Nofile);
-    let files = |wanted: u64| 2 * wanted + OWN_FILES;
-    let wanted_files = files(wanted as u64);
-    if limit.current.is_some_and(|current| current < wanted_files) {
-        let raised = limit.maximum.map_or(wanted_files, |maximum| maximum.min(wanted_files));
-        limit.current = Some(raised);
-        if let Err(error) = setrlimit(Resource::Nofile, limit) {
-            tracing::warn!(%error, "the limit of open files cannot be raised");
-        }
-    }
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let most = usize::try_from(files.saturating_sub(OWN_FILES) / 2)
-        .unwrap_or(usize::MAX)
-        .max(16);
-    if most < wanted {
-        tracing::warn!(
-            wanted,
-            most,
-            "fewer connections than wanted: the system's limit of open files is too low"
-        );
-    }
-    wanted.min(most)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -376,16 +336,5 @@ mod tests {
         }
         options.insecure_plaintext = true;
         assert!(check_plaintext(&options).is_ok());
-    }
-
-    #[test]
-    fn clients_on_this_machine_are_told_an_address_that_they_can_use() {
-        for (address, told) in [
-            ("0.0.0.0:1", "127.0.0.1:1"),
-            ("[::]:1", "[::1]:1"),
-            ("192.0.2.1:1", "192.0.2.1:1"),
-        ] {
-            assert_eq!(reachable(address.parse().unwrap()).to_string(), told);
-        }
     }
 }

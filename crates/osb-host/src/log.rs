@@ -19,6 +19,15 @@ use crate::options::LogFormat;
 /// The client of Kubernetes warns with whole bodies when it cannot read them; the store's tables tell of each file.
 const DEFAULT_FILTER: &str = "info,kube_client=error,lsm_tree=warn";
 
+/// Starts the log of a process that serves no broker: on stderr, filtered by `OSB_LOG`. A program that has a log of its
+/// own keeps it.
+///
+/// # Errors
+/// [`HostError::LogFilter`].
+pub fn start_log(format: LogFormat) -> Result<(), HostError> {
+    start(format, None).map(drop)
+}
+
 /// Starts logging in this process. A program that has a log of its own keeps it. The answer is the audit's file, if one
 /// is named.
 pub(crate) fn start(format: LogFormat, audit: Option<&Path>) -> Result<Option<AuditFile>, HostError> {

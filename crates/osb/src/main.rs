@@ -1,5 +1,6 @@
 //! `osb`: serves a broker, and talks to any.
 
+mod apiserver;
 mod check;
 mod connect;
 mod lint;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use osb_host::HostOptions;
 
+use crate::apiserver::ApiServerArgs;
 use crate::check::CheckArgs;
 use crate::lint::LintArgs;
 use crate::simulate::SimulateArgs;
@@ -37,6 +39,8 @@ enum Command {
     /// Serve a broker
     #[command(subcommand)]
     Serve(Served),
+    /// Serve a Kubernetes API without a broker: kubectl and controllers find one, and nothing runs
+    Apiserver(ApiServerArgs),
     /// Show what the broker offers
     Catalog(CatalogArgs),
     /// Make a service instance
@@ -111,6 +115,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Serve(Served::Reference(args)) => args.serve(),
+        Command::Apiserver(args) => apiserver::serve(args),
         Command::Catalog(args) => client(verbs::catalog(args)),
         Command::Provision(args) => client(verbs::provision(args)),
         Command::Update(args) => client(verbs::update(args)),

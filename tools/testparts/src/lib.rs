@@ -26,6 +26,7 @@ mod ports;
 mod postgres;
 mod process;
 pub mod proof;
+mod python;
 pub mod recipe;
 mod strace;
 
@@ -36,6 +37,7 @@ pub use error::Error;
 pub use locate::{kubectl, oracle_bin, postgres_bin};
 pub use oracle::{Controllers, Oracle, OracleOptions};
 pub use postgres::Postgres;
+pub use python::{PYTHON_CLIENT, python, python_folder, system_python};
 pub use strace::strace;
 
 /// Whether a missing part is a failure: `OSB_TEST_PARTS=require` (set by `cargo xtask test`) or `CI=true`.

@@ -12,6 +12,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("apimachinery", &[]),
     ("kinds", &["apimachinery"]),
     ("apiserver", &["apimachinery", "kinds", "objectstore"]),
+    ("apiserver-host", &["apiserver", "objectstore"]),
+    ("apiserver-test", &["apiserver", "apiserver-host", "objectstore"]),
     ("osb-api", &[]),
     ("osb-lint", &["osb-api"]),
     ("template", &["apimachinery"]),
@@ -28,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "osb-lint",
             "osb-api",
             "apiserver",
+            "apiserver-host",
             "objectstore",
         ],
     ),
@@ -36,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "osb",
         &[
+            "apiserver-host",
             "osb-host",
             "osb-sdk",
             "osb-client",
@@ -105,6 +109,11 @@ const UNKNOWN_TO: &[(&str, &[&str], &str)] = &[
     ),
     (
         "apiserver",
+        &["kube-client"],
+        "the server knows no client of its own; the seam is above it",
+    ),
+    (
+        "apiserver-host",
         &["kube-client"],
         "the server knows no client of its own; the seam is above it",
     ),

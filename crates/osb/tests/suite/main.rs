@@ -1,5 +1,6 @@
 //! The program as a person uses it: real processes, real sockets, a real folder.
 
+mod apiserver;
 mod audit;
 mod bad_input;
 mod check;

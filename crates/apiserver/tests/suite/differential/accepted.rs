@@ -135,12 +135,6 @@ pub(crate) const TABLE: &[Accepted] = &[
         parts: true,
     },
     Accepted {
-        what: "storageVersionHash",
-        why: "it is for the migration of what is stored in several versions",
-        is: |_, _, difference| difference.path == "body.resources.*.storageVersionHash" && difference.ours.is_null(),
-        parts: false,
-    },
-    Accepted {
         what: "warnings about certificates",
         why: "what is in a Secret is not looked into",
         is: |_, _, difference| difference.path == "warnings" && difference.real.to_string().contains("PEM"),

@@ -21,7 +21,7 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 8 << 20;
 
 /// Makes the body of a refusal from its status and its reason.
-pub(crate) type Explain = fn(u16, &str) -> Value;
+pub type Explain = fn(u16, &str) -> Value;
 
 /// A connection on which refusals without a body get one.
 pub(crate) struct Explained<S> {

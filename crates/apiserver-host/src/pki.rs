@@ -1,6 +1,7 @@
-//! What the Kubernetes listener needs: an authority of its own, a certificate, a token, and the kubeconfig with them.
+//! What a Kubernetes listener needs: an authority of its own, a certificate, a token, and the kubeconfig with them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -8,12 +9,11 @@ use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
+use ring::rand::{SecureRandom as _, SystemRandom};
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::credentials::secret;
-use crate::data_dir::DataDir;
-use crate::error::HostError;
+use crate::error::Error;
 use crate::{files, tls};
 
 const AUTHORITY_DAYS: i64 = 3650;
@@ -21,15 +21,16 @@ const CERTIFICATE_DAYS: i64 = 365;
 /// A certificate that ends sooner is made anew at the start.
 const RENEW_DAYS: i64 = 60;
 
-/// The file `pki`: all that belongs together, in one file so that it is replaced together.
+/// All that belongs together, in one file so that it is replaced together: an authority, a certificate for the server,
+/// and the administrator's token.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Pki {
+pub struct Pki {
     authority: Pair,
     server: Pair,
     /// The names and addresses that the server's certificate is for.
     names: Vec<String>,
     /// Of the administrator in the kubeconfig.
-    pub(crate) token: String,
+    token: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -40,31 +41,51 @@ struct Pair {
 }
 
 impl Pki {
+    /// Makes everything, for a server on this address and without a file.
+    ///
+    /// # Errors
+    /// [`Error::NoRandomness`].
+    pub fn new(address: SocketAddr) -> Result<Self, Error> {
+        match Self::renewed(None, names(address), today()) {
+            Ok((Some(pki), _)) => Ok(pki),
+            _ => Err(Error::NoRandomness),
+        }
+    }
+
+    /// As [`new`](Self::new), for an administrator who has a token already.
+    ///
+    /// # Errors
+    /// [`Error::NoRandomness`].
+    pub fn with_token(address: SocketAddr, token: String) -> Result<Self, Error> {
+        Self::new(address).map(|pki| Self { token, ..pki })
+    }
+
     /// Reads the file; makes what is missing, ends soon, or is for other names.
-    pub(crate) fn load(folder: &DataDir, address: SocketAddr) -> Result<Self, HostError> {
-        let today = TimeZone::UTC.to_datetime(Timestamp::now()).date();
-        let path = folder.pki();
-        let found = files::read(&path).map_err(|source| HostError::file("read", &path, source))?;
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Content`], [`Error::NoRandomness`].
+    pub fn load(path: &Path, address: SocketAddr) -> Result<Self, Error> {
+        let found = files::read(path).map_err(|source| Error::file("read", path, source))?;
         // What serde says may quote the key.
         let found: Option<Self> = found
             .map(|bytes| serde_json::from_slice(&bytes))
             .transpose()
             .map_err(|_| {
-                HostError::content(
-                    &path,
+                Error::content(
+                    path,
                     "is damaged: remove it, and a new one and a new kubeconfig are made",
                 )
             })?;
-        let (pki, changed) = Self::renewed(found, names(address), today).map_err(|error| {
-            HostError::content(
-                &path,
+        let (pki, changed) = Self::renewed(found, names(address), today()).map_err(|error| {
+            Error::content(
+                path,
                 format!("holds an authority that cannot sign ({error}): remove it, and a new one is made"),
             )
         })?;
-        let pki = pki.map_or_else(|| Err(HostError::NoRandomness), Ok)?;
+        let pki = pki.map_or_else(|| Err(Error::NoRandomness), Ok)?;
         if changed {
             let bytes = serde_json::to_vec(&pki).unwrap_or_default();
-            files::write(&path, &bytes).map_err(|source| HostError::file("write", &path, source))?;
+            files::write(path, &bytes).map_err(|source| Error::file("write", path, source))?;
         }
         Ok(pki)
     }
@@ -79,7 +100,9 @@ impl Pki {
             }
             Some(pki) => (pki.authority, pki.token),
             None => {
-                let Ok(token) = secret() else { return Ok((None, false)) };
+                let Some(token) = secret() else {
+                    return Ok((None, false));
+                };
                 (authority(today)?, token)
             }
         };
@@ -95,8 +118,16 @@ impl Pki {
         ))
     }
 
-    /// For the listener.
-    pub(crate) fn server_config(&self, folder: &DataDir) -> Result<Arc<ServerConfig>, HostError> {
+    /// The token of the administrator in the kubeconfig.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// For the listener: HTTP/2 and HTTP/1.1.
+    ///
+    /// # Errors
+    /// [`Error::Tls`].
+    pub fn server_config(&self) -> Result<Arc<ServerConfig>, Error> {
         let pem = |text: &str| text.as_bytes().to_vec();
         let config = tls::server_config(
             &pem(&self.server.certificate),
@@ -104,23 +135,14 @@ impl Pki {
             None,
             &[b"h2", b"http/1.1"],
         );
-        config.map_err(|what| HostError::Tls {
-            path: folder.pki(),
-            what,
-        })
+        config.map_err(Error::Tls)
     }
 
-    /// A kubeconfig for this server; written only when it says something else than before.
-    pub(crate) fn write_kubeconfig(
-        &self,
-        folder: &DataDir,
-        url: &str,
-        cluster: &str,
-        namespace: &str,
-    ) -> Result<(), HostError> {
+    /// A kubeconfig for the server at this URL: `cluster` names it, `namespace` is where commands without one go.
+    pub fn kubeconfig(&self, url: &str, cluster: &str, namespace: &str) -> String {
         let authority = base64::engine::general_purpose::STANDARD.encode(&self.authority.certificate);
         let token = &self.token;
-        let text = format!(
+        format!(
             "apiVersion: v1\n\
              kind: Config\n\
              clusters:\n\
@@ -139,18 +161,44 @@ impl Pki {
              \x20   namespace: {namespace}\n\
              \x20   user: admin\n\
              current-context: {cluster}\n"
-        );
-        let path = folder.kubeconfig();
-        if files::read(&path).is_ok_and(|found| found.is_some_and(|found| found == text.as_bytes())) {
+        )
+    }
+
+    /// Writes the [`kubeconfig`](Self::kubeconfig), unless the file says the same already.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn write_kubeconfig(&self, path: &Path, url: &str, cluster: &str, namespace: &str) -> Result<(), Error> {
+        let text = self.kubeconfig(url, cluster, namespace);
+        if files::read(path).is_ok_and(|found| found.is_some_and(|found| found == text.as_bytes())) {
             return Ok(());
         }
-        files::write(&path, text.as_bytes()).map_err(|source| HostError::file("write", path, source))
+        files::write(path, text.as_bytes()).map_err(|source| Error::file("write", path, source))
     }
+}
+
+impl std::fmt::Debug for Pki {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pki")
+            .field("names", &self.names)
+            .finish_non_exhaustive()
+    }
+}
+
+fn today() -> Date {
+    TimeZone::UTC.to_datetime(Timestamp::now()).date()
+}
+
+/// 192 random bits in 32 characters that need no quoting anywhere; `None` when the system gives none.
+pub fn secret() -> Option<String> {
+    let mut bytes = [0; 24];
+    SystemRandom::new().fill(&mut bytes).ok()?;
+    Some(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// What clients may call a server on this address.
 fn names(address: SocketAddr) -> Vec<String> {
-    let mut names: Vec<String> = vec!["localhost".to_owned()];
+    let mut names: Vec<String> = vec!["localhost".to_owned(), "kubernetes.default.svc".to_owned()];
     let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     names.extend(loopback.iter().map(IpAddr::to_string));
     if !address.ip().is_unspecified() && !loopback.contains(&address.ip()) {
@@ -159,7 +207,7 @@ fn names(address: SocketAddr) -> Vec<String> {
     names
 }
 
-/// The same each time: a certificate is signed later with these and the stored key.
+/// The same each time, also in later versions: a certificate is signed with these and the stored key.
 fn authority_params() -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name.push(DnType::CommonName, "osb");
@@ -181,7 +229,8 @@ fn authority(today: Date) -> Result<Pair, rcgen::Error> {
 
 fn server(authority: &Pair, names: &[String], today: Date) -> Result<Pair, rcgen::Error> {
     let mut params = CertificateParams::new(names.to_vec())?;
-    params.distinguished_name.push(DnType::CommonName, "osb");
+    // Not that of its authority: a certificate whose subject is its issuer is taken for a self-signed one by OpenSSL.
+    params.distinguished_name.push(DnType::CommonName, "apiserver");
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
@@ -247,13 +296,13 @@ mod tests {
     #[test]
     fn the_file_is_private_and_damage_is_named() {
         let temporary = tempfile::tempdir().unwrap();
-        let folder = DataDir::new(temporary.path());
+        let path = temporary.path().join("pki");
         let address = "127.0.0.1:8443".parse().unwrap();
-        let pki = Pki::load(&folder, address).unwrap();
-        pki.server_config(&folder).unwrap();
-        assert_eq!(Pki::load(&folder, address).unwrap().token, pki.token);
-        std::fs::write(folder.pki(), "{").unwrap();
-        let error = Pki::load(&folder, address).err().unwrap().to_string();
+        let pki = Pki::load(&path, address).unwrap();
+        pki.server_config().unwrap();
+        assert_eq!(Pki::load(&path, address).unwrap().token, pki.token);
+        std::fs::write(&path, "{").unwrap();
+        let error = Pki::load(&path, address).err().unwrap().to_string();
         assert!(error.contains("remove it"), "{error}");
     }
 }

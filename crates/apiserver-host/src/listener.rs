@@ -1,5 +1,5 @@
 //! Accepts connections and serves HTTP on them: bounded in number, in the size of heads and in the time that a client
-//! may take for one. Both listeners of a broker are of this kind.
+//! may take for one. The listeners of a program are all of this kind.
 
 use std::convert::Infallible;
 use std::io;
@@ -44,7 +44,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The versions of HTTP that are spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Versions {
+pub enum Versions {
     /// HTTP/1.1 only.
     One,
     /// HTTP/1.1 and HTTP/2.
@@ -52,30 +52,33 @@ pub(crate) enum Versions {
 }
 
 /// What is served where.
-pub(crate) struct Listener {
+pub struct Listener {
     /// For the log.
-    pub(crate) name: &'static str,
-    pub(crate) socket: TcpListener,
+    pub name: &'static str,
+    /// The socket that listens.
+    pub socket: TcpListener,
     /// What is sent there is spoken from the next connection on.
-    pub(crate) tls: Option<watch::Receiver<Tls>>,
-    pub(crate) versions: Versions,
-    pub(crate) limits: Limits,
+    pub tls: Option<watch::Receiver<Tls>>,
+    /// The versions of HTTP that are spoken.
+    pub versions: Versions,
+    /// What it grants.
+    pub limits: Limits,
     /// Makes the body of what is refused before it is a request.
-    pub(crate) explain: Explain,
+    pub explain: Explain,
 }
 
 /// What a listener grants.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// The most connections.
-    pub(crate) connections: usize,
+    pub connections: usize,
     /// So long a client may take for the head of a request, and a connection may be idle (hyper counts both in one).
-    pub(crate) head_timeout: Duration,
+    pub head_timeout: Duration,
 }
 
 /// A listener at work.
 #[derive(Debug)]
-pub(crate) struct Serving {
+pub struct Serving {
     name: &'static str,
     /// Nothing is accepted any more, and each connection ends after what it is doing.
     draining: CancellationToken,
@@ -88,7 +91,7 @@ impl Listener {
     /// Begins to accept. `services` makes the service of a connection, from the certificate that its client has shown.
     /// `S` must not take longer than its client is worth waiting for: a request in work is not
     /// interrupted but at the end of a drain.
-    pub(crate) fn serve<F, S, B>(self, services: F) -> Serving
+    pub fn serve<F, S, B>(self, services: F) -> Serving
     where
         F: Fn(Option<&CertificateDer<'_>>) -> S + Send + Sync + 'static,
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -122,9 +125,15 @@ impl Listener {
 }
 
 impl Serving {
+    /// Accepts nothing more and ends all connections, now.
+    pub fn cut_off(&self) {
+        self.draining.cancel();
+        self.ending.cancel();
+    }
+
     /// Accepts nothing more and waits until everything that was begun is answered; after `limit` what is left is cut
     /// off.
-    pub(crate) async fn drain(self, limit: Duration) {
+    pub async fn drain(self, limit: Duration) {
         self.draining.cancel();
         self.tasks.close();
         if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
@@ -304,9 +313,41 @@ impl<B: Body + Unpin> Body for Answer<B> {
     }
 }
 
-/// Opens a listening socket.
-pub(crate) async fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+/// Opens a listening socket, and says where.
+///
+/// # Errors
+/// What the system says.
+pub async fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = TcpListener::bind(address).await?;
     let address = socket.local_addr()?;
     Ok((socket, address))
+}
+
+/// Lets this process have as many files as the system allows, and leaves some for a store: how many of the wanted
+/// connections it can have.
+pub fn most_connections(wanted: usize) -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    const OWN_FILES: u64 = 256;
+    let mut limit = getrlimit(Resource::Nofile);
+    let files = |wanted: u64| 2 * wanted + OWN_FILES;
+    let wanted_files = files(wanted as u64);
+    if limit.current.is_some_and(|current| current < wanted_files) {
+        let raised = limit.maximum.map_or(wanted_files, |maximum| maximum.min(wanted_files));
+        limit.current = Some(raised);
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit of open files cannot be raised");
+        }
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let most = usize::try_from(files.saturating_sub(OWN_FILES) / 2)
+        .unwrap_or(usize::MAX)
+        .max(16);
+    if most < wanted {
+        tracing::warn!(
+            wanted,
+            most,
+            "fewer connections than wanted: the system's limit of open files is too low"
+        );
+    }
+    wanted.min(most)
 }
