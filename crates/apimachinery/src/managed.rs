@@ -1,6 +1,6 @@
 //! `metadata.managedFields`: who owns which fields of an object, and server-side apply.
 //!
-//! Each [`Entry`] says what one manager owns by one kind of write. [`update`] follows a change that was made without regard to
+//! Each entry says what one manager owns by one kind of write. [`update`] follows a change that was made without regard to
 //! owners: what it changed belongs to who made it. [`apply`] merges what an applier wants to own: another value for what
 //! somebody else owns is a [`Conflict`], and what he owned and does not want any more goes, unless somebody else owns it too.
 //!

@@ -1,7 +1,7 @@
 //! The JSON tree that templates are processed on: numbers as they are written, members in the order of the document, and
 //! texts that borrow from what they were read from.
 //!
-//! It is not [`apimachinery::json`], because a template must come out as it went in: there a number is 64 bits, so that
+//! It is not [`mod@apimachinery::json`], because a template must come out as it went in: there a number is 64 bits, so that
 //! `1.10`, `1e3` or a number of thirty digits would be written differently, and members are sorted, so that what a person reads
 //! would not look like what a person wrote. It is also quicker here, since nothing is sorted and no number is computed
 //! (`cargo xtask bench templates` shows both).
