@@ -23,8 +23,8 @@
 //! # }
 //! ```
 //!
-//! Left out, each of them whole: OpenAPI v2 (404; v3 is served),
-//! garbage collection by owner references, `remainingItemCount`.
+//! Left out, each of them whole: OpenAPI v2 (404; v3 is served), garbage collection by owner references,
+//! `remainingItemCount`, rules in CEL (a definition with them is refused) and calls of webhooks (stored with a Warning).
 
 mod admission;
 mod audit;

@@ -33,9 +33,7 @@ pub(crate) fn prepare_create(target: &Target, new: &mut Value<'_>, more: &mut Mo
         Special::CertificateRequest => forget_requestor(new),
         _ => {}
     }
-    if !has_own_rules(target) {
-        more.errors.extend(::kinds::rules::check_new(facts, new));
-    }
+    more.errors.extend(::kinds::rules::check_new(facts, new));
     Ok(())
 }
 
@@ -60,15 +58,8 @@ pub(crate) fn prepare_update(
         Special::DaemonSet => count_templates(Some(old), new)?,
         _ => {}
     }
-    if !has_own_rules(target) {
-        more.errors.extend(::kinds::rules::check_change(facts, old, new));
-    }
+    more.errors.extend(::kinds::rules::check_change(facts, old, new));
     Ok(())
-}
-
-/// Roles and bindings are looked at by [`super::rbac`].
-fn has_own_rules(target: &Target) -> bool {
-    matches!(target.resource.rules.special, Special::Role | Special::Binding)
 }
 
 /// A pod waits for its node; what it asks for decides how it is treated when there is little.

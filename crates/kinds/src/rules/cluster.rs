@@ -1,4 +1,4 @@
-//! Rules of what configures a cluster: RBAC, admission, API services, certificates, priorities, leases.
+//! Rules of what configures a cluster, but for roles and bindings, which belong to who decides by them: admission, API services, certificates, priorities, leases.
 
 use apimachinery::field::{self, FieldError};
 use apimachinery::json::Value;
@@ -7,14 +7,8 @@ use apimachinery::meta;
 use super::{at, immutable, is_empty, items, joined, not_negative, number, one_of, require, require_one_of, text};
 use crate::facts::Kind;
 
-const RBAC: &str = "rbac.authorization.k8s.io";
-
 pub(super) fn check(kind: &str, object: &Value<'_>, errors: &mut Vec<FieldError>) {
     match kind {
-        "Role" => rules(object, true, errors),
-        "ClusterRole" => rules(object, false, errors),
-        "RoleBinding" => binding(object, &["ClusterRole", "Role"], errors),
-        "ClusterRoleBinding" => binding(object, &["ClusterRole"], errors),
         "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => webhooks(object, errors),
         "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding" => {
             require(object, "", &["spec.policyName"], errors);
@@ -77,74 +71,6 @@ pub(super) fn check(kind: &str, object: &Value<'_>, errors: &mut Vec<FieldError>
         }
         "Event" => event(object, errors),
         _ => {}
-    }
-}
-
-fn rules(role: &Value<'_>, namespaced: bool, errors: &mut Vec<FieldError>) {
-    for (position, rule) in items(role, "rules").iter().enumerate() {
-        let place = field::index("rules", position);
-        if is_empty(rule, "verbs") {
-            errors.push(FieldError::required(
-                joined(&place, "verbs"),
-                "verbs must contain at least one value",
-            ));
-        }
-        if is_empty(rule, "nonResourceURLs") {
-            if is_empty(rule, "apiGroups") {
-                let why = "resource rules must supply at least one api group";
-                errors.push(FieldError::required(joined(&place, "apiGroups"), why));
-            }
-            if is_empty(rule, "resources") {
-                let why = "resource rules must supply at least one resource";
-                errors.push(FieldError::required(joined(&place, "resources"), why));
-            }
-        } else if namespaced || !is_empty(rule, "resources") || !is_empty(rule, "apiGroups") {
-            let why = if namespaced {
-                "namespaced rules cannot apply to non-resource URLs"
-            } else {
-                "rules cannot apply to both regular resources and non-resource URLs"
-            };
-            let shown = rule["nonResourceURLs"].clone().into_owned();
-            errors.push(FieldError::invalid(joined(&place, "nonResourceURLs"), shown, why));
-        }
-    }
-}
-
-fn binding(object: &Value<'_>, roles: &[&str], errors: &mut Vec<FieldError>) {
-    one_of(object, "", "roleRef.apiGroup", &[RBAC], errors);
-    let kind = text(object, "roleRef.kind");
-    if !roles.contains(&kind) {
-        errors.push(FieldError::not_supported("roleRef.kind", kind.to_owned(), roles));
-    }
-    require(object, "", &["roleRef.name"], errors);
-    for (position, subject) in items(object, "subjects").iter().enumerate() {
-        let place = field::index("subjects", position);
-        require(subject, &place, &["name"], errors);
-        let kinds = ["Group", "ServiceAccount", "User"];
-        let group = match text(subject, "kind") {
-            "ServiceAccount" => {
-                // A binding of a namespace has its subjects there by default, which the type cannot say.
-                require(subject, &place, &["namespace"], errors);
-                ""
-            }
-            "User" | "Group" => RBAC,
-            other => {
-                errors.push(FieldError::not_supported(
-                    joined(&place, "kind"),
-                    other.to_owned(),
-                    &kinds,
-                ));
-                continue;
-            }
-        };
-        let given = text(subject, "apiGroup");
-        if given != group {
-            errors.push(FieldError::not_supported(
-                joined(&place, "apiGroup"),
-                given.to_owned(),
-                &[group],
-            ));
-        }
     }
 }
 
@@ -243,10 +169,6 @@ fn event(object: &Value<'_>, errors: &mut Vec<FieldError>) {
 /// What may not change.
 pub(super) fn check_change(kind: &Kind, old: &Value<'_>, new: &Value<'_>, errors: &mut Vec<FieldError>) {
     match (kind.group, kind.kind) {
-        (RBAC, "RoleBinding" | "ClusterRoleBinding") if at(old, "roleRef") != at(new, "roleRef") => {
-            let shown = new["roleRef"].clone().into_owned();
-            errors.push(FieldError::invalid("roleRef", shown, "cannot change roleRef"));
-        }
         ("scheduling.k8s.io", "PriorityClass") => {
             if at(old, "value") != at(new, "value") {
                 errors.push(FieldError::forbidden("value", "may not be changed in an update."));

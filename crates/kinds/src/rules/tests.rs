@@ -95,21 +95,6 @@ fn what_is_missing_is_named() {
             &["spec FieldValueInvalid"],
         ),
         (
-            "rbac.authorization.k8s.io",
-            "Role",
-            json!({"rules": [{"verbs": ["get"]}]}),
-            &[
-                "rules[0].apiGroups FieldValueRequired",
-                "rules[0].resources FieldValueRequired",
-            ],
-        ),
-        (
-            "rbac.authorization.k8s.io",
-            "RoleBinding",
-            json!({"roleRef": {"kind": "Role", "name": "r"}, "subjects": [{"kind": "User", "name": "u"}, {"kind": "Dog", "name": "d"}]}),
-            &["subjects[1].kind FieldValueNotSupported"],
-        ),
-        (
             "coordination.k8s.io",
             "Lease",
             json!({"spec": {"leaseDurationSeconds": 0}}),
@@ -129,13 +114,6 @@ fn what_is_fixed_stays() {
             deployment(json!({"matchLabels": {"a": "b"}}), json!({"a": "b", "c": "d"})),
             deployment(json!({"matchLabels": {"c": "d"}}), json!({"a": "b", "c": "d"})),
             &["spec.selector"][..],
-        ),
-        (
-            "rbac.authorization.k8s.io",
-            "RoleBinding",
-            json!({"roleRef": {"kind": "Role", "name": "r"}}),
-            json!({"roleRef": {"kind": "Role", "name": "s"}}),
-            &["roleRef"],
         ),
         (
             "",
