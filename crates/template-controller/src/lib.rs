@@ -1,0 +1,16 @@
+//! The controller of OpenShift's TemplateInstances.
+//!
+//! A `TemplateInstance` carries a whole template, the name of a Secret with values of its parameters, and whoever asked for it.
+//! The controller makes the objects of the template with that user's rights, says in conditions when they are ready, and removes
+//! them with the instance.
+//!
+//! [`resources`] has the types of the group `template.openshift.io/v1`, [`install()`] makes them known to a cluster that does not
+//! serve them. There is nothing of Open Service Broker here: whoever offers templates as services writes `TemplateInstance`s and
+//! Secrets, and watches conditions.
+
+mod api;
+pub mod install;
+pub mod names;
+pub mod resources;
+
+pub use install::{InstallError, Served, install};

@@ -1,0 +1,4 @@
+//! The controller on the embedded API server, and on a real one where that is there.
+
+mod installs;
+mod places;
