@@ -233,10 +233,21 @@ mod tests {
                 ..kube::core::Status::default()
             }))
         };
-        for (code, reason) in [(429, ""), (503, ""), (500, "InternalError"), (409, "Conflict"), (504, "Timeout")] {
+        for (code, reason) in [
+            (429, ""),
+            (503, ""),
+            (500, "InternalError"),
+            (409, "Conflict"),
+            (504, "Timeout"),
+        ] {
             assert!(refused(code, reason).is_transient(), "{code}");
         }
-        for (code, reason) in [(409, "AlreadyExists"), (403, "Forbidden"), (422, "Invalid"), (404, "NotFound")] {
+        for (code, reason) in [
+            (409, "AlreadyExists"),
+            (403, "Forbidden"),
+            (422, "Invalid"),
+            (404, "NotFound"),
+        ] {
             assert!(!refused(code, reason).is_transient(), "{code}");
         }
         assert!(ApiError::NoAnswer(String::new()).is_transient());

@@ -53,7 +53,9 @@ pub enum InstallError {
 /// The definitions of the kinds, for whoever applies them himself.
 pub fn definitions() -> Vec<Value> {
     let parsed = KINDS.iter().map(|text| serde_json::from_str(text));
-    parsed.map(|kind| kind.expect("the files are JSON, as a test shows")).collect()
+    parsed
+        .map(|kind| kind.expect("the files are JSON, as a test shows"))
+        .collect()
 }
 
 /// Makes the kinds of `template.openshift.io/v1` known where they are not: as custom resources, whose definitions it creates or
@@ -92,7 +94,10 @@ pub async fn served(client: &Client) -> Result<Option<Served>, InstallError> {
         Err(error) => return Err(refused("looking for the kinds")(error)),
     }
     // An API of the cluster's own has no definitions.
-    match api.get::<Value>(&format!("{DEFINITIONS}/templateinstances.{GROUP}")).await {
+    match api
+        .get::<Value>(&format!("{DEFINITIONS}/templateinstances.{GROUP}"))
+        .await
+    {
         Ok(_) => Ok(Some(Served::AsCustomResources)),
         Err(error) if error.is_not_found() => by_whom(&api).await,
         Err(error) => Err(refused("looking for the definitions of the kinds")(error)),

@@ -8,6 +8,7 @@
 //! serve them. There is nothing of Open Service Broker here: whoever offers templates as services writes `TemplateInstance`s and
 //! Secrets, and watches conditions.
 
+#[allow(dead_code)]
 mod api;
 pub mod install;
 pub mod names;

@@ -27,14 +27,20 @@ fn what_is_said_of_an_older_generation_does_not_count() {
     assert_eq!(outcome(READY, "True", Some(1)), Outcome::InProgress);
     assert_eq!(outcome(READY, "False", Some(2)), Outcome::InProgress);
     assert_eq!(outcome(INSTANTIATE_FAILURE, "True", Some(1)), Outcome::InProgress);
-    assert_eq!(outcome(INSTANTIATE_FAILURE, "True", Some(2)), Outcome::Failed("m".to_owned()));
+    assert_eq!(
+        outcome(INSTANTIATE_FAILURE, "True", Some(2)),
+        Outcome::Failed("m".to_owned())
+    );
 }
 
 #[test]
 fn a_template_goes_through_without_a_change() {
     let text = serde_json::to_string(&instance("")).unwrap();
     assert!(text.contains(r#""template":{"objects":[{"n":1.0}]}"#), "{text}");
-    assert!(text.starts_with(r#"{"apiVersion":"template.openshift.io/v1","kind":"TemplateInstance""#), "{text}");
+    assert!(
+        text.starts_with(r#"{"apiVersion":"template.openshift.io/v1","kind":"TemplateInstance""#),
+        "{text}"
+    );
 }
 
 #[test]
@@ -45,7 +51,11 @@ fn the_copy_of_a_template_has_its_objects_as_they_are_written() {
     )
     .unwrap();
     let body = stored.body().unwrap();
-    assert!(body.as_str().contains(r#"[{"b":1.50,"a":9007199254740993},null]"#), "{}", body.as_str());
+    assert!(
+        body.as_str().contains(r#"[{"b":1.50,"a":9007199254740993},null]"#),
+        "{}",
+        body.as_str()
+    );
     assert!(!body.as_str().contains("managedFields"));
     let read = body.read().unwrap();
     assert_eq!((read.name(), &*read.parameters[0].value), ("t", "3"));
