@@ -36,9 +36,9 @@ const PLANS: [PlanSize; 3] = [
 ];
 
 impl PlanSize {
-    /// The size of a plan of the catalog.
-    pub(crate) fn of(plan: &Plan) -> Option<Self> {
-        PLANS.into_iter().find(|size| size.id == plan.id)
+    /// The size of the plan with an id.
+    pub(crate) fn with_id(id: &str) -> Option<Self> {
+        PLANS.into_iter().find(|size| size.id == id)
     }
 
     fn plan(self, maintenance_version: &str) -> Plan {

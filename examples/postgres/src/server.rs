@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
-use osb_sdk::{Error, Operation, Result};
+use osb_sdk::{Error, Operation, Result, Undone};
+use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
@@ -258,6 +259,13 @@ impl Drop for Session<'_> {
     }
 }
 
+/// An extension that a database has.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Installed {
+    pub(crate) name: String,
+    pub(crate) version: String,
+}
+
 /// A session inside of an instance's database; ends with the value.
 pub(crate) struct Inside {
     client: Client,
@@ -268,6 +276,28 @@ impl Inside {
     /// Runs statements, in one transaction if there are several.
     pub(crate) async fn execute(&self, statements: &str) -> Result<()> {
         self.client.batch_execute(statements).await.map_err(explain)
+    }
+
+    /// Runs statements in one transaction, unless something still needs what they drop.
+    pub(crate) async fn execute_unless_in_use(&self, statements: &str) -> Result<Undone> {
+        match self.client.batch_execute(statements).await {
+            Ok(()) => Ok(Undone::Everything),
+            Err(error) if error.code() == Some(&SqlState::DEPENDENT_OBJECTS_STILL_EXIST) => Ok(Undone::Nothing),
+            Err(error) => Err(explain(error)),
+        }
+    }
+
+    /// The extensions of a role.
+    pub(crate) async fn installed(&self, owner: &str) -> Result<Vec<Installed>> {
+        let found = self.client.query_typed(sql::INSTALLED, &[(&owner, Type::TEXT)]).await;
+        let rows = found.map_err(explain)?.into_iter();
+        let extension = |row: tokio_postgres::Row| {
+            Ok(Installed {
+                name: row.try_get(0)?,
+                version: row.try_get(1)?,
+            })
+        };
+        rows.map(extension).collect()
     }
 
     /// The extensions of a role that the server has newer versions of.
@@ -304,6 +334,12 @@ fn explain(error: tokio_postgres::Error) -> Error {
         code if *code == SqlState::DEPENDENT_OBJECTS_STILL_EXIST => Error::failed(
             "Something outside of the instance's database still belongs to it: the operator has to remove that.",
         ),
+        code if *code == SqlState::DUPLICATE_OBJECT
+            || *code == SqlState::DUPLICATE_TABLE
+            || *code == SqlState::DUPLICATE_FUNCTION =>
+        {
+            Error::failed("Something in the database has a name that an extension needs: rename it first.")
+        }
         code if *code == SqlState::OBJECT_IN_USE || *code == SqlState::LOCK_NOT_AVAILABLE => {
             Error::retry("The database is in use.")
         }

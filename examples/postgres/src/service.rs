@@ -3,20 +3,23 @@
 use std::time::{Duration, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
-use osb_sdk::{Binding, Change, Endpoint, Error, Operation, Result, Service, Updatable};
+use osb_sdk::{Binding, Change, Endpoint, Error, Object, Operation, Result, Service, Undone, Updatable};
 use postgres_protocol::password::scram_sha_256;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::PlanSize;
 use crate::parameters::{ChangeDatabase, Extension, NewDatabase, NewLogin};
-use crate::server::{Server, Session};
+use crate::server::{Installed, Server, Session};
 use crate::settings::{PublicAddress, Settings};
 use crate::sql;
 
 /// How often it is looked whether sessions that were ended are gone, and the pause between.
 const LOOKS: usize = 100;
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
+
+/// The step of an update that keeps what was installed before it.
+const BEFORE: &str = "before";
 
 /// The service: PostgreSQL databases on one server.
 pub struct Databases {
@@ -137,6 +140,15 @@ impl Service for Databases {
         Ok(())
     }
 
+    // Nothing in them is secret.
+    fn shown_parameters(&self, parameters: Object) -> Option<Object> {
+        Some(parameters)
+    }
+
+    fn shown_bind_parameters(&self, parameters: Object) -> Option<Object> {
+        Some(parameters)
+    }
+
     async fn list_backend(&self) -> Result<Option<Vec<String>>> {
         Ok(Some(self.server.names().await?))
     }
@@ -148,21 +160,49 @@ impl Updatable for Databases {
     async fn update(&self, op: &Operation, database: Database, change: Change<ChangeDatabase>) -> Result<Database> {
         let size = size(op)?;
         let session = self.server.session(op).await?;
+        let inside = session.inside(&database.name).await?;
+        // What a late end of the update is taken back to.
+        op.step(BEFORE, || inside.installed(&database.owner)).await?;
+        let outdated = match change.maintenance {
+            // Users may have installed further ones: all that belong to the instance.
+            Some(_) => inside.outdated(&database.owner).await?,
+            None => Vec::new(),
+        };
         let new = change.parameters.unwrap_or_default();
-        if !new.extensions.is_empty() {
-            op.progress("Installing the extensions");
-            create_extensions(&session, &database, &new.extensions).await?;
-        }
-        if change.maintenance.is_some() {
-            op.progress("Updating the extensions");
-            update_extensions(&session, &database).await?;
-        }
-        // At the end: an update that fails leaves the plan as it was.
-        session
-            .execute(&sql::limit_connections(&database.name, size.connections))
-            .await?;
+        op.progress("Changing the database");
+        // In one transaction: an update that fails has changed nothing.
+        let statements = [
+            sql::create_extensions(&database.owner, &new.extensions),
+            sql::update_extensions(&database.owner, &outdated),
+            sql::limit_connections(&database.name, size.connections),
+        ];
+        inside.execute(&statements.join("; ")).await?;
         session.close().await;
         Ok(database)
+    }
+
+    async fn undo_update(&self, op: &Operation, database: Database, change: Change<ChangeDatabase>) -> Result<Undone> {
+        let Some(before) = op.earlier_step::<Vec<Installed>>(BEFORE) else {
+            return Ok(Undone::Everything);
+        };
+        let size = match &change.previous_plan {
+            Some(plan) => PlanSize::with_id(plan.as_str()).ok_or_else(no_size)?,
+            None => size(op)?,
+        };
+        let session = self.server.session(op).await?;
+        let inside = session.inside(&database.name).await?;
+        let now = inside.installed(&database.owner).await?;
+        let upgraded = |old: &Installed| now.iter().any(|new| new.name == old.name && new.version != old.version);
+        if before.iter().any(upgraded) {
+            // PostgreSQL has no way back from a newer version of an extension.
+            return Ok(Undone::Nothing);
+        }
+        let mut added = change.parameters.unwrap_or_default().extensions;
+        added.retain(|wanted| before.iter().all(|old| old.name != wanted.as_str()));
+        let statements = sql::take_back(&database, &added, size.connections);
+        let undone = inside.execute_unless_in_use(&statements).await?;
+        session.close().await;
+        Ok(undone)
     }
 }
 
@@ -210,7 +250,11 @@ fn expiring(binding: Binding<Login>, valid_until: Option<Timestamp>) -> Binding<
 }
 
 fn size(op: &Operation) -> Result<PlanSize> {
-    PlanSize::of(op.plan()).ok_or_else(|| Error::failed("The plan has no size."))
+    PlanSize::with_id(&op.plan().id).ok_or_else(no_size)
+}
+
+fn no_size() -> Error {
+    Error::failed("The plan has no size.")
 }
 
 async fn create_owner(session: &Session<'_>, database: &Database) -> Result<()> {
@@ -240,15 +284,6 @@ async fn create_extensions(session: &Session<'_>, database: &Database, extension
     let inside = session.inside(&database.name).await?;
     inside
         .execute(&sql::create_extensions(&database.owner, extensions))
-        .await
-}
-
-/// Users may have installed further ones: all that belong to the instance.
-async fn update_extensions(session: &Session<'_>, database: &Database) -> Result<()> {
-    let inside = session.inside(&database.name).await?;
-    let outdated = inside.outdated(&database.owner).await?;
-    inside
-        .execute(&sql::update_extensions(&database.owner, &outdated))
         .await
 }
 

@@ -4,6 +4,7 @@
 use postgres_protocol::escape::{escape_identifier as name, escape_literal as text};
 
 use crate::parameters::{Encoding, Extension};
+use crate::service::Database;
 
 /// The bookkeeping of the broker: one row for each instance, with the highest epoch that has worked on it.
 pub(crate) const BOOKKEEPING: &str = "\
@@ -70,6 +71,11 @@ pub(crate) const OUTDATED: &str = "\
     JOIN pg_available_extensions AS available ON available.name = extname \
     WHERE owner.rolname = $1 AND extversion <> available.default_version";
 
+/// Run inside of the database: name and version of the extensions of the role `$1`.
+pub(crate) const INSTALLED: &str = "\
+    SELECT extname::text, extversion FROM pg_extension JOIN pg_roles AS owner ON owner.oid = extowner \
+    WHERE owner.rolname = $1";
+
 /// A role that owns what is in the database, and that nobody logs in as.
 pub(crate) fn create_owner(owner: &str) -> String {
     format!("CREATE ROLE {} NOLOGIN", name(owner))
@@ -133,6 +139,15 @@ pub(crate) fn update_extensions(owner: &str, extensions: &[String]) -> String {
     let update = |extension: &String| format!("; ALTER EXTENSION {} UPDATE", name(extension));
     let updates: String = extensions.iter().map(update).collect();
     format!("SET ROLE {}{updates}", name(owner))
+}
+
+/// Run inside of the database: takes back what an update has done. An extension that is used by now is an error, and all
+/// stays as it is.
+pub(crate) fn take_back(database: &Database, added: &[Extension], connections: u32) -> String {
+    let drop = |extension: &Extension| format!("DROP EXTENSION IF EXISTS {}; ", name(extension.as_str()));
+    let drops: String = added.iter().map(drop).collect();
+    let limit = limit_connections(&database.name, connections);
+    format!("SET ROLE {}; {drops}{limit}", name(&database.owner))
 }
 
 /// A login, or a new password for it. `verifier` is what the server stores: the password itself is not sent, so it

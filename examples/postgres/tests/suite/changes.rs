@@ -1,12 +1,14 @@
 //! Instances and logins that change: another plan, further extensions, an upgrade, a rotation, an expiry.
 
+use std::time::Duration;
+
 use osb_api::answer::Updated;
 use osb_api::error::{BindError, UpdateError};
 use serde_json::json;
 use testparts::{Postgres, need};
 use tokio_postgres::Client;
 
-use crate::platform::{Broker, Operator, SMALL, World, connect, login, refusal};
+use crate::platform::{Broker, Operator, SMALL, World, connect, login, refusal, settings};
 use crate::proxy::{Fault, Proxy};
 
 /// More messages than an update sends.
@@ -93,6 +95,11 @@ async fn extensions_are_added_to_a_database_with_its_data() {
     broker.update("shop", more).await.expect("updated");
     let names: Vec<_> = extensions(&session).await.into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["citext", "hstore"]);
+    let shown = broker.fetch("shop").await.parameters.expect("parameters");
+    assert_eq!(
+        serde_json::Value::from(shown),
+        json!({"extensions": ["citext", "hstore"]})
+    );
     session
         .query_one("SELECT 1 FROM goods WHERE name = 'tea'", &[])
         .await
@@ -105,6 +112,106 @@ async fn extensions_are_added_to_a_database_with_its_data() {
         matches!(refused, Err(UpdateError::Invalid(_))),
         "a character set is for ever: {refused:?}"
     );
+}
+
+/// OSB-UPD-19
+#[tokio::test]
+async fn an_update_that_fails_half_way_has_changed_nothing() {
+    let Some(postgres) = need(Postgres::start()) else {
+        return;
+    };
+    let (_world, broker, operator) = start(&postgres).await;
+    broker.buy("shop").await;
+    let session = session(&broker.bind("shop", "one").await.uri).await;
+    // In the way of the extension's type of that name.
+    session.batch_execute("CREATE TABLE hstore ()").await.expect("made");
+    let change = json!({"plan": "medium", "parameters": {"extensions": ["citext", "hstore"]}});
+    let refused = broker.update("shop", change).await.expect_err("refused");
+    assert!(
+        format!("{refused:?}").contains("a name that an extension needs"),
+        "{refused:?}"
+    );
+    assert_eq!((limit(&operator).await, extensions(&session).await), (10, vec![]));
+}
+
+/// OSB-UPD-19: the platform gets an error once the budget is over, so nothing of the update may be in effect, however
+/// far it had come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_that_hangs_anywhere_is_taken_back() {
+    let Some(postgres) = need(Postgres::start()) else {
+        return;
+    };
+    let (world, operator) = (World::new().await, Operator::impatient(&postgres).await);
+    let proxy = Proxy::to(postgres.port()).await;
+    let url = proxy.url(&postgres.url(), postgres.port());
+    let settings = settings(&[("POSTGRES_URL", &url)]);
+    let broker = world.hasty_broker(&settings).await;
+    broker.buy("shop").await;
+    let session = session(&broker.bind("shop", "one").await.uri).await;
+    let mut hung = 0;
+    for message in 1..=MOST_MESSAGES {
+        proxy.arm(message, Fault::Hang);
+        let change = json!({"plan": "medium", "parameters": {"extensions": ["citext"]}});
+        let outcome = broker.update("shop", change).await;
+        if !proxy.fired() {
+            outcome.expect("updated");
+            assert!(hung > 5, "only {hung} messages hung");
+            return;
+        }
+        hung += 1;
+        assert!(outcome.is_err(), "at message {message}: {outcome:?}");
+        broker.idle().await;
+        for when in ["at the end", "when the old session has come to life again"] {
+            let found = (limit(&operator).await, extensions(&session).await.len());
+            assert_eq!(found, (10, 0), "at message {message}, {when}: {outcome:?}");
+            proxy.revive();
+        }
+    }
+    panic!("after {MOST_MESSAGES} messages there is no end yet");
+}
+
+/// What hangs from the first use on cannot be taken from its users.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_extension_that_is_used_at_once_stays() {
+    let Some(postgres) = need(Postgres::start()) else {
+        return;
+    };
+    let (world, operator) = (World::new().await, Operator::impatient(&postgres).await);
+    let proxy = Proxy::to(postgres.port()).await;
+    let url = proxy.url(&postgres.url(), postgres.port());
+    let settings = settings(&[("POSTGRES_URL", &url)]);
+    let broker = world.hasty_broker(&settings).await;
+    broker.buy("shop").await;
+    let session = session(&broker.bind("shop", "one").await.uri).await;
+    for message in 1..=MOST_MESSAGES {
+        proxy.arm(message, Fault::Hang);
+        let (updating, change) = (broker.clone(), json!({"parameters": {"extensions": ["citext"]}}));
+        let update = tokio::spawn(async move { updating.update("shop", change).await });
+        while !proxy.has_fired() && !update.is_finished() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        // Only the update whose statements were carried out before it hung has the extension in the database.
+        let used = loop {
+            match session.batch_execute("CREATE TABLE goods (name citext)").await {
+                Ok(()) => break true,
+                Err(_) if update.is_finished() => break false,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        };
+        let outcome = update.await.expect("no panic");
+        proxy.revive();
+        broker.idle().await;
+        match (used, outcome) {
+            (true, Err(refused)) => {
+                assert!(format!("{refused:?}").contains("may be in effect"), "{refused:?}");
+                assert_eq!((limit(&operator).await, extensions(&session).await.len()), (10, 1));
+                return;
+            }
+            (true, Ok(_)) => panic!("no update hung after its statements were carried out"),
+            (false, _) => {}
+        }
+    }
+    panic!("after {MOST_MESSAGES} messages there is no end yet");
 }
 
 /// OSB-UPD-06, OSB-UPD-14, OSB-GETI-08

@@ -61,12 +61,29 @@ impl World {
     /// With these settings.
     pub(crate) async fn broker_with(&self, settings: &Settings) -> Broker {
         let config = Config {
+            grace: Duration::from_millis(20),
+            ..Config::default()
+        };
+        self.broker_of(settings, config).await
+    }
+
+    /// Whose updates have less than two seconds, and half as long again to be taken back.
+    pub(crate) async fn hasty_broker(&self, settings: &Settings) -> Broker {
+        let config = Config {
+            budget_complete: Duration::from_millis(3500),
+            grace: Duration::from_millis(850),
+            ..Config::default()
+        };
+        self.broker_of(settings, config).await
+    }
+
+    async fn broker_of(&self, settings: &Settings, config: Config) -> Broker {
+        let config = Config {
             system_namespace: "system".to_owned(),
             tenants: Tenants::new([(platform(), "one".to_owned())]),
-            grace: Duration::from_millis(20),
             first_retry: Duration::from_millis(5),
             longest_retry: Duration::from_millis(200),
-            ..Config::default()
+            ..config
         };
         let broker = postgres_broker::broker(settings);
         let engine = Engine::start(broker, self.home(), Keys::new([7; 32], []), config)
