@@ -1,14 +1,9 @@
 //! A plan for each combination of what a plan can be. How long it takes and what fails is ordered with parameters.
 
-use osb_sdk::{Broker, Offering, Plan, Policy};
+use osb_sdk::{Broker, Offering, Plan, Policy, Requires};
 
 use crate::catalog::{asynchronous, asynchronous_bindings, maintenance_info};
 use crate::service::{Gives, Reference};
-
-/// The offering `combinations`: instances and bindings can be fetched.
-pub const COMBINATIONS: &str = "525c009c-f17b-4b84-8c7f-3afa2c2c10b3";
-/// The offering `combinations-unfetched`: they cannot, so there are no asynchronous bindings.
-pub const COMBINATIONS_UNFETCHED: &str = "ea458b51-97e9-4125-9bff-abfcee35eb4b";
 
 /// How something is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,31 +23,81 @@ struct Combination {
     maintained: bool,
 }
 
+/// An offering: what all its plans have in common. The ids of its plans are made of its number.
+struct Group {
+    number: usize,
+    id: &'static str,
+    fetched: bool,
+    gives: Gives,
+    requires: Option<Requires>,
+}
+
+const GROUPS: [Group; 8] = [
+    group(0, "525c009c-f17b-4b84-8c7f-3afa2c2c10b3", Gives::Credentials),
+    group(1, "ea458b51-97e9-4125-9bff-abfcee35eb4b", Gives::Credentials),
+    group(2, "7c5a1a0e-5d0b-4c1f-9f43-0d5d8f2c6a02", Gives::SyslogDrain),
+    group(3, "7c5a1a0e-5d0b-4c1f-9f43-0d5d8f2c6a03", Gives::SyslogDrain),
+    group(4, "7c5a1a0e-5d0b-4c1f-9f43-0d5d8f2c6a04", Gives::RouteService),
+    group(5, "7c5a1a0e-5d0b-4c1f-9f43-0d5d8f2c6a05", Gives::RouteService),
+    group(6, "7c5a1a0e-5d0b-4c1f-9f43-0d5d8f2c6a06", Gives::Volume),
+    group(7, "7c5a1a0e-5d0b-4c1f-9f43-0d5d8f2c6a07", Gives::Volume),
+];
+
+const fn group(number: usize, id: &'static str, gives: Gives) -> Group {
+    Group {
+        number,
+        id,
+        fetched: number.is_multiple_of(2),
+        gives,
+        requires: match gives {
+            Gives::SyslogDrain => Some(Requires::SyslogDrain),
+            Gives::RouteService => Some(Requires::RouteForwarding),
+            Gives::Volume => Some(Requires::VolumeMount),
+            Gives::Credentials | Gives::Dashboard => None,
+        },
+    }
+}
+
 /// Adds the offerings, and how their plans are run.
 pub(crate) fn add_to(broker: Broker, maintenance_version: &str) -> Broker {
-    let fetched = Offering::new(COMBINATIONS, "combinations", "Each combination of what a plan can be")
-        .instances_retrievable(true)
-        .bindings_retrievable(true)
-        .allow_context_updates(true);
-    let unfetched = Offering::new(
-        COMBINATIONS_UNFETCHED,
-        "combinations-unfetched",
-        "Each combination of what a plan can be where nothing can be fetched",
-    );
-    [(0, fetched), (1, unfetched)]
-        .into_iter()
-        .fold(broker, |broker, (group, offering)| {
-            let of_group = |combination: &Combination| offering.bindings_retrievable || !combination.needs_fetching();
-            let all = combinations().into_iter().enumerate();
-            let these: Vec<_> = all.filter(|(_, combination)| of_group(combination)).collect();
-            let plan =
-                |(number, combination): &(usize, Combination)| combination.plan(group, *number, maintenance_version);
-            let offering = these.iter().map(plan).fold(offering, Offering::plan);
-            let broker = broker.updatable(offering, Reference(Gives::Credentials));
-            these.iter().fold(broker, |broker, (number, combination)| {
-                broker.policy(id(group, *number), combination.policy())
-            })
+    GROUPS.iter().fold(broker, |broker, group| {
+        let all = combinations().into_iter().enumerate();
+        let these: Vec<_> = all.filter(|(_, combination)| group.has(combination)).collect();
+        let plan =
+            |(number, combination): &(usize, Combination)| combination.plan(group.number, *number, maintenance_version);
+        let offering = these.iter().map(plan).fold(group.offering(), Offering::plan);
+        let broker = broker.updatable(offering, Reference(group.gives));
+        these.iter().fold(broker, |broker, (number, combination)| {
+            broker.policy(id(group.number, *number), combination.policy())
         })
+    })
+}
+
+impl Group {
+    /// Nothing is asynchronous that nobody could fetch, and what bindings give needs bindings.
+    fn has(&self, combination: &Combination) -> bool {
+        (self.fetched || !combination.needs_fetching()) && (self.requires.is_none() || combination.bindings.is_some())
+    }
+
+    fn offering(&self) -> Offering {
+        let gives = match self.gives {
+            Gives::SyslogDrain => "-logs",
+            Gives::RouteService => "-routes",
+            Gives::Volume => "-volumes",
+            Gives::Credentials | Gives::Dashboard => "",
+        };
+        let (fetched, where_) = match self.fetched {
+            true => ("", ""),
+            false => ("-unfetched", " where nothing can be fetched"),
+        };
+        let name = format!("combinations{gives}{fetched}");
+        let description = format!("Each combination of what a plan can be{where_}");
+        let offering = Offering::new(self.id, name, description)
+            .instances_retrievable(self.fetched)
+            .bindings_retrievable(self.fetched)
+            .allow_context_updates(self.fetched);
+        self.requires.into_iter().fold(offering, Offering::requires)
+    }
 }
 
 /// All of them, in an order that stays: the ids of the plans are made of it.
@@ -147,10 +192,11 @@ mod tests {
         assert_eq!(names.len(), 40);
         // Service Catalog takes no longer ones.
         assert!(names.iter().all(|name| name.len() <= 63), "{names:?}");
-        let ids: BTreeSet<_> = (0..2)
-            .flat_map(|group| (0..40).map(move |number| id(group, number)))
+        let ids: BTreeSet<_> = GROUPS
+            .iter()
+            .flat_map(|group| (0..40).map(|number| id(group.number, number)))
             .collect();
-        assert_eq!(ids.len(), 80);
+        assert_eq!(ids.len(), 320);
         assert!(ids.iter().all(|id| id.len() == 36));
     }
 

@@ -23,7 +23,6 @@ pub use catalog::{
     LOGS_PLAN, MAINTAINED, MODEST, MODEST_BINDABLE, MODEST_PLAIN, NARROW, OFFERING, PAID, ROTATING, ROUTES,
     ROUTES_PLAN, SHORT, UNBINDABLE, VOLUMES, VOLUMES_PLAN,
 };
-pub use combinations::{COMBINATIONS, COMBINATIONS_UNFETCHED};
 pub use order::{BindingOrder, Changes, FailAt, Order};
 pub use service::{Gives, Instance, Login, Reference};
 pub use sized::SIZED;
