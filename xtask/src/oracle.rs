@@ -1,4 +1,4 @@
-//! `cargo xtask oracle`: builds etcd, kube-apiserver, kube-controller-manager and kubectl into the cache folder, once.
+//! `cargo xtask oracle`: builds etcd, kube-apiserver, kube-controller-manager, kubectl and our Go clients into the cache folder, once.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ const HALF_BUILT: &str = "building-";
 /// The folder with the programs, built if they are not there.
 pub(crate) fn ensure() -> Result<PathBuf> {
     let recipe = Recipe::of_checkout()?;
-    if recipe.is_built() {
+    if recipe.is_built() && recipe.clients()?.is_file() {
         return Ok(recipe.folder);
     }
     let place = recipe.folder.parent().context("the cache folder has no parent")?;
@@ -25,6 +25,9 @@ pub(crate) fn ensure() -> Result<PathBuf> {
     // Another call may have built it while this one waited.
     if !recipe.is_built() {
         build(&recipe)?;
+    }
+    if !recipe.clients()?.is_file() {
+        build_clients(&recipe)?;
     }
     Ok(recipe.folder)
 }
@@ -61,6 +64,23 @@ fn build(recipe: &Recipe) -> Result<()> {
     fs::rename(&half, &recipe.folder).with_context(|| format!("cannot rename {}", half.display()))?;
     eprintln!("built the oracle in {}", run::seconds(started.elapsed()));
     Ok(())
+}
+
+/// Builds the program of `oracle/clients`, which has most of its parts in common with kubectl.
+fn build_clients(recipe: &Recipe) -> Result<()> {
+    let program = recipe.clients()?;
+    let half = program.with_extension(format!("{HALF_BUILT}{}", std::process::id()));
+    let mut command = Command::new("nice");
+    command
+        .args(["-n", "15", "go", "build"])
+        .args(BUILD_FLAGS)
+        .args(["-ldflags", "-s -w", "-o"])
+        .arg(&half)
+        .arg("./clients")
+        .envs(GO_ENV)
+        .current_dir(&recipe.module);
+    run::run(&mut command)?;
+    fs::rename(&half, &program).with_context(|| format!("cannot rename {}", half.display()))
 }
 
 /// Removes what killed builds of this recipe have left; the caller holds the lock.

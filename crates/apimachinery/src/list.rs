@@ -20,6 +20,8 @@ pub struct ContinueToken {
     pub revision: Option<u64>,
     /// The first key of the page, relative to the list; the server chooses its form.
     pub start: String,
+    /// How many items there are from that key on, if the server knows.
+    pub remaining: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -27,6 +29,8 @@ struct WireToken {
     v: String,
     rv: i64,
     start: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left: Option<u64>,
 }
 
 const TOKEN_VERSION: &str = "meta.k8s.io/v1";
@@ -42,6 +46,7 @@ impl ContinueToken {
             v: TOKEN_VERSION.to_owned(),
             rv,
             start: self.start.clone(),
+            left: self.remaining,
         };
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&wire).expect("two strings and a number always serialise"))
     }
@@ -79,6 +84,7 @@ impl ContinueToken {
         Ok(Self {
             revision,
             start: wire.start,
+            remaining: wire.left,
         })
     }
 }
@@ -332,6 +338,7 @@ mod tests {
         let token = ContinueToken {
             revision: Some(7),
             start: "/c1\0".to_owned(),
+            remaining: None,
         };
         let text = token.encode();
         let options = ListOptions::parse([("limit", "2"), ("continue", text.as_str())]).unwrap();
@@ -349,6 +356,7 @@ mod tests {
         let expected = ContinueToken {
             revision: None,
             start: "/c1\0".to_owned(),
+            remaining: None,
         };
         assert_eq!(ContinueToken::decode(&token).unwrap(), expected);
         for bad in ["garbage", "e30", "", "%%", &"A".repeat(9000)] {

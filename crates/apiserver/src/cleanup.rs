@@ -3,6 +3,7 @@
 //! The deletion's own transaction leaves a key under `/cleanup/` and the last one takes it away, so that what has to be
 //! done is one short range: after a crash another process, or the same one later, goes on from there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,13 +19,14 @@ use crate::failure::Failure;
 use crate::filter::Filter;
 use crate::keys::{cleanup_parts, cleanups};
 use crate::read::{Start, collect};
-use crate::registry::{Change, Resource};
-use crate::server::{DEFINITIONS, Server};
+use crate::registry::{Change, Resource, Snapshot};
+use crate::server::{Controller, DEFINITIONS, Server};
 use crate::target::Target;
+use crate::write::commit::{self, Committed};
 use crate::write::delete::{self, Deleted};
 use crate::write::kinds::{CLEANUP_FINALIZER, NAMESPACE_FINALIZER, may_go, removal_writes};
 use crate::write::object;
-use crate::write::options::DeleteOptions;
+use crate::write::options::{DeleteOptions, Propagation};
 
 /// How many objects are deleted before the rest is looked at again.
 const BATCH: usize = 500;
@@ -90,6 +92,7 @@ async fn pass(server: &Arc<Server>) -> Result<usize, Failure> {
     let mut left = usize::from(page.more);
     for entry in page.entries {
         let done = match cleanup_parts(&entry.key) {
+            Some(("namespaces", _)) if server.namespace_controller == Controller::External => Ok(true),
             Some(("namespaces", name)) => namespace(server, name).await,
             Some(("customresourcedefinitions", name)) => definition(server, name).await,
             _ => Ok(true),
@@ -110,31 +113,61 @@ async fn pass(server: &Arc<Server>) -> Result<usize, Failure> {
 #[derive(Debug, Default)]
 struct Content {
     /// How many objects of each resource are left.
-    resources: Vec<(String, usize)>,
+    resources: BTreeMap<String, usize>,
     /// How many objects each finalizer holds.
-    finalizers: Vec<(String, usize)>,
+    finalizers: BTreeMap<String, usize>,
+    /// Why objects could not be deleted.
+    failures: Vec<String>,
 }
 
 impl Content {
     fn is_empty(&self) -> bool {
-        self.resources.is_empty()
+        self.resources.is_empty() && self.failures.is_empty()
     }
 
     fn hold(&mut self, resource: &Resource, held: &[Stored]) -> Result<(), Failure> {
         if held.is_empty() {
             return Ok(());
         }
-        self.resources.push((resource.id.to_string(), held.len()));
+        // With the dot also behind the name of a core resource.
+        let name = format!("{}.{}", resource.id.plural, resource.id.group);
+        self.resources.insert(name, held.len());
         for stored in held {
             for finalizer in meta::finalizers(&stored.metadata().members()?) {
-                match self.finalizers.iter_mut().find(|(known, _)| known == finalizer) {
-                    Some((_, count)) => *count += 1,
-                    None => self.finalizers.push((finalizer.to_owned(), 1)),
-                }
+                *self.finalizers.entry(finalizer.to_owned()).or_default() += 1;
             }
         }
         Ok(())
     }
+
+    fn failed(&self) -> Option<String> {
+        let mut failures = self.failures.clone();
+        failures.sort_unstable();
+        let count = failures.len();
+        (count > 0).then(|| {
+            format!(
+                "Failed to delete all resource types, {count} remaining: {}",
+                failures.join(", ")
+            )
+        })
+    }
+
+    fn remaining(&self) -> Option<String> {
+        let list = counted(&self.resources, "has");
+        (!list.is_empty()).then(|| format!("Some resources are remaining: {list}"))
+    }
+
+    fn held(&self) -> Option<String> {
+        let list = counted(&self.finalizers, "in");
+        (!list.is_empty()).then(|| format!("Some content in the namespace has finalizers remaining: {list}"))
+    }
+}
+
+fn counted(counts: &BTreeMap<String, usize>, word: &str) -> String {
+    let list = counts
+        .iter()
+        .map(|(name, count)| format!("{name} {word} {count} resource instances"));
+    list.collect::<Vec<_>>().join(", ")
 }
 
 /// Deletes what a namespace holds, then the namespace. Whether it is gone, or needs nothing more from here.
@@ -145,14 +178,7 @@ async fn namespace(server: &Arc<Server>, name: &str) -> Result<bool, Failure> {
     if !is_deleting(server, own, name).await? {
         return Ok(true);
     }
-    let mut content = Content::default();
-    for resource in snapshot
-        .resources()
-        .filter(|resource| resource.namespaced && resource.is_stored())
-    {
-        let held = empty(server, resource, Some(name)).await?;
-        content.hold(resource, &held)?;
-    }
+    let content = remove_content(server, &snapshot, name).await?;
     finish(server, own, name, |object| {
         if content.is_empty() {
             remove_text(object, "/spec/finalizers", NAMESPACE_FINALIZER);
@@ -160,6 +186,27 @@ async fn namespace(server: &Arc<Server>, name: &str) -> Result<bool, Failure> {
         namespace_conditions(object, &content);
     })
     .await
+}
+
+/// Deletes what a namespace holds: its pods, and when they are gone all else.
+async fn remove_content(server: &Arc<Server>, snapshot: &Snapshot, name: &str) -> Result<Content, Failure> {
+    let is_pods = |resource: &&Arc<Resource>| resource.id.group.is_empty() && resource.id.plural == "pods";
+    let mut content = Content::default();
+    for pods in [true, false] {
+        let stored = snapshot.resources().filter(|resource| resource.is_stored());
+        let resources = stored.filter(|resource| resource.namespaced && is_pods(resource) == pods);
+        for resource in resources {
+            match empty(server, resource, Some(name)).await {
+                Ok(held) => content.hold(resource, &held)?,
+                Err(Failure::Status(status)) => content.failures.push(status.to_string()),
+                Err(failure) => return Err(failure),
+            }
+        }
+        if !content.is_empty() {
+            break;
+        }
+    }
+    Ok(content)
 }
 
 /// Deletes all objects of a definition, then the definition.
@@ -221,7 +268,7 @@ async fn empty(
     let target = Target::internal(resource.clone(), namespace.unwrap_or_default(), "");
     let everything = Filter::new(resource, Default::default(), Default::default())?;
     let options = DeleteOptions {
-        background: true,
+        policy: Some(Propagation::Background),
         ..DeleteOptions::default()
     };
     let mut start = Start::default();
@@ -252,32 +299,39 @@ async fn finish(
     edit: impl Fn(&mut Value<'_>),
 ) -> Result<bool, Failure> {
     let version = &resource.versions[0];
-    let key = resource.keys.object("", name);
+    let target = Target::internal(resource.clone(), "", name);
     loop {
-        let Some(entry) = server.store.get(key.clone(), None).await? else {
+        let Some(entry) = server.store.get(target.key(), None).await? else {
             return Ok(true);
         };
         let before = Stored::read(entry.value)?;
         let text = before.object(&version.opening, entry.modified);
         let mut object = text.value()?;
+        let index = object::index_entries(resource, "", name, &object);
         edit(&mut object);
         let metadata = object::metadata(&object)?;
         let gone = meta::finalizers(metadata).next().is_none() && may_go(resource, &object);
+        let uid = meta::text(metadata, "uid").to_owned();
         let after = Draft::new(object::members(&object)?).finish(version.stamp, metadata);
-        let mut writes = Vec::new();
-        if gone {
-            writes.push(Write::Delete(key.clone()));
-            writes.extend(removal_writes(resource, name));
-        } else if after.same_object(&before) {
+        if !gone && after.same_object(&before) {
             return Ok(false);
-        } else {
-            writes.push(Write::Put(key.clone(), after.bytes().clone()));
         }
-        let transaction = Transaction {
-            compares: vec![Compare::Modified(key.clone(), entry.modified)],
-            writes,
+        let change = commit::Change {
+            key: entry.key.clone(),
+            object: Compare::Modified(entry.key, entry.modified),
+            namespace: None,
+            value: (!gone).then_some(after),
+            index_after: if gone { Vec::new() } else { index.clone() },
+            index_before: index,
+            more: if gone {
+                removal_writes(resource, name)
+            } else {
+                Vec::new()
+            },
+            removed_uid: gone.then_some(uid),
+            claims: Vec::new(),
         };
-        if let Outcome::Committed(_) = server.store.transact(transaction).await? {
+        if let Committed::At(_) = commit::commit(server, &target, change).await? {
             if resource.rules.special == Special::Namespace && gone {
                 server.namespaces.refused(name, None)?;
             }
@@ -311,31 +365,23 @@ fn remove_text(object: &mut Value<'_>, list: &str, text: &str) {
     }
 }
 
-/// The conditions of a namespace by which people see what its deletion waits for.
+/// The conditions of a namespace by which people see what its deletion waits for, as the real controller writes them.
 fn namespace_conditions(namespace: &mut Value<'_>, content: &Content) {
-    let counted = |list: &[(String, usize)], what: &str| {
-        list.iter()
-            .map(|(name, count)| format!("{name} has {count} {what}"))
-            .collect::<Vec<_>>()
-            .join(", ")
+    let now = meta::format_timestamp(Timestamp::now());
+    let before = namespace.pointer("/status/conditions").cloned().unwrap_or_default();
+    let condition = |(kind, problem, fine, reason, message): (&str, Option<String>, &str, &str, &str)| {
+        let status = if problem.is_some() { "True" } else { "False" };
+        let mut known = before.as_array().into_iter().flatten();
+        let same = known.find(|known| known["type"] == kind && known["status"] == status);
+        let since = same.and_then(|same| same.get("lastTransitionTime")).cloned();
+        json!({
+            "type": kind,
+            "status": status,
+            "lastTransitionTime": since.unwrap_or_else(|| now.as_str().into()),
+            "reason": if problem.is_some() { reason } else { fine },
+            "message": problem.unwrap_or_else(|| message.to_owned()),
+        })
     };
-    let remaining = (!content.resources.is_empty()).then(|| {
-        format!(
-            "Some resources are remaining: {}",
-            counted(&content.resources, "resource instances")
-        )
-    });
-    let held = (!content.finalizers.is_empty()).then(|| {
-        let list: Vec<String> = content
-            .finalizers
-            .iter()
-            .map(|(name, count)| format!("{name} in {count} resource instances"))
-            .collect();
-        format!(
-            "Some content in the namespace has finalizers remaining: {}",
-            list.join(", ")
-        )
-    });
     let conditions = [
         (
             "NamespaceDeletionDiscoveryFailure",
@@ -353,39 +399,26 @@ fn namespace_conditions(namespace: &mut Value<'_>, content: &Content) {
         ),
         (
             "NamespaceDeletionContentFailure",
-            None,
+            content.failed(),
             "ContentDeleted",
-            "",
+            "ContentDeletionFailed",
             "All content successfully deleted, may be waiting on finalization",
         ),
         (
             "NamespaceContentRemaining",
-            remaining,
+            content.remaining(),
             "ContentRemoved",
             "SomeResourcesRemain",
             "All content successfully removed",
         ),
         (
             "NamespaceFinalizersRemaining",
-            held,
+            content.held(),
             "ContentHasNoFinalizers",
             "SomeFinalizersRemain",
             "All content-preserving finalizers finished",
         ),
     ];
-    let now = meta::format_timestamp(Timestamp::now());
-    let before = namespace.pointer("/status/conditions").cloned().unwrap_or_default();
-    let list: Vec<Value> = conditions
-        .into_iter()
-        .map(|(kind, problem, fine, reason, message)| {
-            let status = if problem.is_some() { "True" } else { "False" };
-            let same = before.as_array().into_iter().flatten().find(|known| known["type"] == kind && known["status"] == status);
-            let since = same.and_then(|same| same.get("lastTransitionTime")).cloned().unwrap_or_else(|| now.as_str().into());
-            json!({
-                "type": kind, "status": status, "lastTransitionTime": since,
-                "reason": if problem.is_some() { reason } else { fine }, "message": problem.unwrap_or_else(|| message.to_owned()),
-            })
-        })
-        .collect();
+    let list: Vec<Value<'_>> = conditions.into_iter().map(condition).collect();
     object::set_path(namespace, ".status.conditions", list.into());
 }

@@ -52,6 +52,11 @@ impl Text {
         }
     }
 
+    /// Whether a text occurs in it, anywhere.
+    pub(crate) fn mentions(&self, text: &str) -> bool {
+        memchr::memmem::find(&self.0, text.as_bytes()).is_some()
+    }
+
     /// The object as a value.
     pub(crate) fn value(&self) -> Result<Value<'_>, Damaged> {
         self.members().map(Value::Object)

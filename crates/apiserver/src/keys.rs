@@ -6,6 +6,7 @@
 //! | `/registry/{group}/{resource}/{name}` | an object of a cluster-scoped resource |
 //! | `/index/{group}/{resource}/{field}/{namespace}/{value}{name}` | empty: the object's selectable field has that value |
 //! | `/indexed/{group}/{resource}/{field}` | how far the index of that field is; absent until a selector asks for it |
+//! | `/owned/…`, `/named/…`, `/collect…` | who names which owner, and what follows from it ([`crate::gc::keys`]) |
 //! | `/cleanup/{group}/{resource}/{name}` | empty: a namespace or definition under deletion whose content has to be removed |
 //!
 //! An index entry exists only for a value that is not empty, so the objects "with any value" are one range. It is
@@ -174,7 +175,7 @@ fn joined(parts: &[&[u8]]) -> Bytes {
 }
 
 /// Writes a value so that no value's key range contains another value's: NUL is written as `00 FF`, the end is `00 00`.
-fn put_value(key: &mut Vec<u8>, value: &str) {
+pub(crate) fn put_value(key: &mut Vec<u8>, value: &str) {
     if value.len() > LONGEST_PLAIN_VALUE {
         key.push(b'#');
         key.extend_from_slice(format!("{:016x}", fnv1a(value.as_bytes())).as_bytes());

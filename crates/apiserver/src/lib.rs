@@ -23,8 +23,8 @@
 //! # }
 //! ```
 //!
-//! Left out, each of them whole: OpenAPI v2 (404; v3 is served), garbage collection by owner references,
-//! `remainingItemCount`, rules in CEL (a definition with them is refused) and calls of webhooks (stored with a Warning).
+//! Left out, each of them whole: OpenAPI v2 (404; v3 is served), rules in CEL (a definition with them is refused) and
+//! calls of webhooks (stored with a Warning).
 
 mod admission;
 mod audit;
@@ -38,6 +38,7 @@ mod expiry;
 mod failure;
 mod filter;
 mod finish;
+mod gc;
 mod health;
 mod index;
 mod keys;
@@ -55,6 +56,7 @@ mod render;
 mod reviews;
 mod server;
 mod service;
+mod shared;
 mod start;
 mod table;
 mod target;
@@ -81,6 +83,7 @@ pub use service::Service;
 pub use start::StartObjects;
 
 use failure::Failure;
+pub use server::Controller;
 use server::{Seen, Server};
 
 /// How a server decides who may do what.
@@ -107,6 +110,11 @@ pub struct Options {
     pub mutating: Vec<Arc<dyn Mutate>>,
     /// Hooks that may refuse a write, called after those that change it. Default: none.
     pub validating: Vec<Arc<dyn Validate>>,
+    /// Who deletes what has lost its owners. Default: this server. All servers on one store must have the same.
+    pub garbage_collector: Controller,
+    /// Who deletes the content of namespaces under deletion. Default: this server. All servers on one store must have
+    /// the same.
+    pub namespace_controller: Controller,
 }
 
 impl Default for Options {
@@ -122,6 +130,8 @@ impl Default for Options {
             start: StartObjects::default(),
             mutating: Vec::new(),
             validating: Vec::new(),
+            garbage_collector: Controller::Embedded,
+            namespace_controller: Controller::Embedded,
         }
     }
 }
@@ -169,6 +179,9 @@ impl ApiServer {
     pub async fn open(store: Store, options: Options) -> Result<ApiServer, OpenError> {
         let (server, seen) = Server::open(store, &options).await?;
         let server = Arc::new(server);
+        if server.garbage_collector == Controller::External {
+            gc::switched_off(&server).await?;
+        }
         let tasks = background(&server, seen, options.start);
         Ok(ApiServer {
             server,
@@ -216,6 +229,9 @@ fn background(server: &Arc<Server>, seen: Seen, start: StartObjects) -> Vec<Join
         tokio::spawn(expiry::run(server.clone())),
         tokio::spawn(index::run(server.clone())),
     ];
+    if server.garbage_collector == Controller::Embedded {
+        tasks.push(tokio::spawn(gc::run(server.clone())));
+    }
     let keeper = server.clone();
     tasks.push(until_closed(server, async move {
         start::keep_accounts(&keeper, &start).await

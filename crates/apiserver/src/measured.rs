@@ -46,8 +46,8 @@ impl Engine for Measured {
         self.timed(Operation::List, self.store.range(keys, limit, at))
     }
 
-    fn count(&self, keys: Range<Bytes>, at: Option<Revision>) -> BoxFuture<'_, Result<u64, Error>> {
-        self.timed(Operation::Count, self.store.count(keys, at))
+    fn count(&self, keys: Range<Bytes>, limit: usize, at: Option<Revision>) -> BoxFuture<'_, Result<u64, Error>> {
+        self.timed(Operation::Count, self.store.count(keys, limit, at))
     }
 
     fn transact(&self, transaction: Transaction) -> BoxFuture<'_, Result<Outcome, Error>> {

@@ -351,7 +351,7 @@ async fn counts(server: &Arc<Server>) -> Counts {
         .resources()
         .filter(|resource| resource.is_stored())
     {
-        if let Ok(count) = server.store.count(resource.keys.objects(None), None).await {
+        if let Ok(count) = server.store.count(resource.keys.objects(None), usize::MAX, None).await {
             counts.push((resource.id.group.clone(), resource.id.plural.clone(), count));
         }
     }

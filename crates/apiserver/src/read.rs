@@ -22,6 +22,8 @@ use crate::write::scale;
 
 /// How many entries are read from the store at once.
 const CHUNK: usize = 500;
+/// How many objects behind a page are counted; of more than these nothing is said.
+const MOST_COUNTED: usize = 10_000;
 /// How long a read waits for a revision of the future, and how often it looks.
 const FUTURE_PATIENCE: Duration = Duration::from_secs(3);
 const FUTURE_POLL: Duration = Duration::from_millis(20);
@@ -89,14 +91,17 @@ pub(crate) async fn list(
     }
     let filter = Filter::new(&target.resource, options.label_selector, options.field_selector)?;
     let limit = options.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let page = match collect(server, target, &filter, &start, limit).await {
+    let mut page = match collect(server, target, &filter, &start, limit).await {
         Err(Failure::Status(status)) if status.code() == 410 => return Err(start.expired().into()),
         other => other?,
     };
+    if filter.is_empty() && page.next.is_some() {
+        page.remaining = remaining(server, target, &start, &page).await?;
+    }
     let metadata = ListMeta {
         resource_version: page.revision.0.to_string(),
         continue_token: page.continue_token(),
-        remaining_item_count: None,
+        remaining_item_count: page.remaining,
     };
     let view = View {
         resource: &target.resource,
@@ -114,6 +119,21 @@ pub(crate) async fn list(
     render::answer(StatusCode::OK, out, wanted.encoding, &deprecation(target))
 }
 
+/// How many objects there are behind a page: counted at the first one, where they are not very many, and from then on what
+/// the token of the page says less what the page holds.
+async fn remaining(server: &Server, target: &Target, start: &Start, page: &Collected) -> Result<Option<u64>, Failure> {
+    if start.key.is_some() && start.at.is_some() {
+        return Ok(start
+            .remaining
+            .and_then(|left| left.checked_sub(page.items.len() as u64)));
+    }
+    let Some(next) = &page.next else { return Ok(None) };
+    let mut range = target.resource.keys.objects(target.namespace());
+    range.start = start_key(target, next).clamp(range.start, range.end.clone());
+    let count = server.store.count(range, MOST_COUNTED + 1, Some(page.revision)).await?;
+    Ok(Some(count).filter(|count| *count <= MOST_COUNTED as u64))
+}
+
 /// At which revision and key a list starts.
 #[derive(Debug, Default)]
 pub(crate) struct Start {
@@ -121,6 +141,8 @@ pub(crate) struct Start {
     not_older_than: Option<Revision>,
     /// Relative to the prefix of the list.
     key: Option<String>,
+    /// How many objects there are from that key on.
+    remaining: Option<u64>,
 }
 
 impl Start {
@@ -138,6 +160,7 @@ impl Start {
                 at: token.revision.map(Revision),
                 not_older_than: None,
                 key: Some(token.start.clone()),
+                remaining: token.remaining,
             };
         }
         let Some(revision) = options.resource_version.filter(|revision| *revision > 0).map(Revision) else {
@@ -152,7 +175,7 @@ impl Start {
         Start {
             at: exact.then_some(revision),
             not_older_than: Some(revision),
-            key: None,
+            ..Start::default()
         }
     }
 
@@ -162,6 +185,7 @@ impl Start {
             ContinueToken {
                 revision: None,
                 start: start.clone(),
+                remaining: None,
             }
             .encode()
         });
@@ -178,6 +202,8 @@ pub(crate) struct Collected {
     pub(crate) revision: Revision,
     /// Where the next page starts, if there is more.
     pub(crate) next: Option<String>,
+    /// How many objects the next pages have together, if that is known.
+    pub(crate) remaining: Option<u64>,
 }
 
 impl Collected {
@@ -186,6 +212,7 @@ impl Collected {
         let token = self.next.as_ref().map(|start| ContinueToken {
             revision: Some(self.revision.0),
             start: start.clone(),
+            remaining: self.remaining,
         });
         token.map(|token| token.encode()).unwrap_or_default()
     }
@@ -259,6 +286,7 @@ async fn scan(
                     next: Some(relative(target, &entry.key)),
                     items,
                     revision: page.revision,
+                    remaining: None,
                 });
             }
             items.extend(selected(target, filter, entry)?);
@@ -268,6 +296,7 @@ async fn scan(
                 items,
                 revision: page.revision,
                 next: None,
+                remaining: None,
             });
         };
         range.start = after(&last);
@@ -276,6 +305,7 @@ async fn scan(
                 next: Some(relative(target, &range.start)),
                 items,
                 revision: page.revision,
+                remaining: None,
             });
         }
     }
@@ -297,6 +327,7 @@ async fn pick(
                 next: Some(relative(target, &key)),
                 items,
                 revision,
+                remaining: None,
             });
         }
         if let Some(entry) = server.store.get(key, Some(revision)).await? {
@@ -307,6 +338,7 @@ async fn pick(
         items,
         revision,
         next: None,
+        remaining: None,
     })
 }
 

@@ -24,6 +24,7 @@ use crate::namespaces::{INITIAL, Namespaces};
 use crate::observe::Observers;
 use crate::read::after;
 use crate::registry::{Change, Definition, Index, Registry, Resource};
+use crate::shared::Shared;
 use crate::start;
 use crate::write::addresses;
 use crate::write::admit::Hooks;
@@ -31,6 +32,15 @@ use crate::write::kinds::{self, INDEX_COMPLETE, NAMESPACE_FINALIZER};
 
 pub(crate) const DEFINITIONS: (&str, &str) = ("apiextensions.k8s.io", "customresourcedefinitions");
 const CHUNK: usize = 500;
+
+/// Who does the work of a controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Controller {
+    /// This server itself, in the background.
+    Embedded,
+    /// A program beside it, such as kube-controller-manager.
+    External,
+}
 
 /// Shared by all requests.
 pub(crate) struct Server {
@@ -45,12 +55,16 @@ pub(crate) struct Server {
     pub(crate) hooks: Hooks,
     pub(crate) places: Places,
     pub(crate) observers: Observers,
+    pub(crate) garbage_collector: Controller,
+    pub(crate) namespace_controller: Controller,
     /// True once the server shuts down.
     pub(crate) closing: watch::Sender<bool>,
     /// The indexes that selectors have asked for.
     pub(crate) wanted: Wanted,
     /// The OpenAPI documents that were asked for.
     pub(crate) openapi: crate::openapi::Cache,
+    /// The newest events of watches.
+    pub(crate) events: Shared,
     /// Wakes the tasks that remove content: an object that was held by finalizers has gone.
     pub(crate) removals: Notify,
 }
@@ -84,9 +98,12 @@ impl Server {
             },
             places: Places::new(options.limits.clone()),
             observers,
+            garbage_collector: options.garbage_collector,
+            namespace_controller: options.namespace_controller,
             closing: watch::Sender::new(false),
             wanted: Wanted::default(),
             openapi: crate::openapi::Cache::default(),
+            events: Shared::default(),
             removals: Notify::new(),
         };
         for name in INITIAL {

@@ -24,6 +24,7 @@ use crate::query::Query;
 use crate::read::{after, include, wait_for};
 use crate::render::{self, Include, View, write_json};
 use crate::server::Server;
+use crate::shared::{Frame, Shape};
 use crate::target::Target;
 
 /// How many objects of the first state are read at once.
@@ -157,14 +158,14 @@ impl Watcher {
             if *self.closing.borrow() || Instant::now() >= self.deadline {
                 return None;
             }
-            let mut out = Vec::new();
+            let mut out = Frame::default();
             if let Err(failure) = self.step(&mut out).await {
                 self.phase = Phase::Over;
                 self.waiting.clear();
-                error_event(&failure, &mut out);
+                error_event(&failure, out.text());
             }
-            if !out.is_empty() {
-                return Some(Bytes::from(out));
+            if out.len() > 0 {
+                return Some(out.finish());
             }
             if matches!(self.phase, Phase::Over) {
                 return None;
@@ -172,14 +173,14 @@ impl Watcher {
         }
     }
 
-    async fn step(&mut self, out: &mut Vec<u8>) -> Result<(), Failure> {
+    async fn step(&mut self, out: &mut Frame) -> Result<(), Failure> {
         if !self.waiting.is_empty() {
             return self.send_waiting(out);
         }
         match &mut self.phase {
             Phase::Initial { rest } => {
                 let rest = rest.clone();
-                self.send_state(rest, out).await
+                self.send_state(rest, out.text()).await
             }
             Phase::Opening => {
                 match self.server.store.watch(self.range.clone(), Some(self.seen)).await {
@@ -200,7 +201,7 @@ impl Watcher {
                         }
                     },
                     () = sleep_until(self.next_bookmark.min(self.deadline)) => {
-                        self.bookmark_when_due(out);
+                        self.bookmark_when_due(out.text());
                         Ok(())
                     }
                     _ = closing.wait_for(|closing| *closing) => {
@@ -213,11 +214,16 @@ impl Watcher {
         }
     }
 
-    /// The store's watch ended: with an error the client can act on, or silently, so that it comes back.
+    /// The store's watch ended: with an error the client can act on, or silently, so that it comes back. One that did not
+    /// keep up goes on from the store's history, at its own pace and without a buffer, until that reaches no further back.
     fn broken(&mut self, error: Error) -> Result<(), Failure> {
         match error {
             Error::Compacted { oldest, .. } => Err(Status::expired_watch(self.seen.0, oldest.0).into()),
-            Error::Lagged | Error::Closed => {
+            Error::Lagged => {
+                self.phase = Phase::Opening;
+                Ok(())
+            }
+            Error::Closed => {
                 self.phase = Phase::Over;
                 Ok(())
             }
@@ -246,7 +252,7 @@ impl Watcher {
         Ok(())
     }
 
-    fn take(&mut self, delivery: Delivery, out: &mut Vec<u8>) -> Result<(), Failure> {
+    fn take(&mut self, delivery: Delivery, out: &mut Frame) -> Result<(), Failure> {
         match delivery {
             Delivery::Events(events) => {
                 self.follow_definition();
@@ -275,7 +281,7 @@ impl Watcher {
         }
     }
 
-    fn send_waiting(&mut self, out: &mut Vec<u8>) -> Result<(), Failure> {
+    fn send_waiting(&mut self, out: &mut Frame) -> Result<(), Failure> {
         while out.len() < FULL_FRAME {
             let Some(event) = self.waiting.pop_front() else { break };
             self.change(&event, out)?;
@@ -285,7 +291,7 @@ impl Watcher {
     }
 
     /// A change as the selectors see it: what comes into their sight is added, what leaves it is deleted.
-    fn change(&mut self, event: &Event, out: &mut Vec<u8>) -> Result<(), Failure> {
+    fn change(&mut self, event: &Event, out: &mut Frame) -> Result<(), Failure> {
         let new = event.value.clone().map(Stored::read).transpose()?;
         let old = event
             .previous
@@ -297,11 +303,47 @@ impl Watcher {
                 .as_ref()
                 .map_or(Ok(false), |stored| self.selects(&event.key, stored))
         };
-        match (selects(&old)?, selects(&new)?) {
-            (false, true) => self.event("ADDED", new.as_ref().expect("it is selected"), event.revision, out),
-            (true, true) => self.event("MODIFIED", new.as_ref().expect("it is selected"), event.revision, out),
-            (true, false) => self.event("DELETED", old.as_ref().expect("it is selected"), event.revision, out),
-            (false, false) => Ok(()),
+        let (kind, shown) = match (selects(&old)?, selects(&new)?) {
+            (false, true) => ("ADDED", new.as_ref()),
+            (true, true) => ("MODIFIED", new.as_ref()),
+            (true, false) => ("DELETED", old.as_ref()),
+            (false, false) => return Ok(()),
+        };
+        let shown = shown.expect("it is selected");
+        // The first table of a watch has a header that others do not have.
+        if self.columns && matches!(self.form, Form::Table(_)) {
+            return self.event(kind, shown, event.revision, out.text());
+        }
+        out.push(self.shared_event(kind, event, shown)?);
+        Ok(())
+    }
+
+    /// An event as all watchers of this form get it.
+    fn shared_event(&self, kind: &'static str, event: &Event, shown: &Stored) -> Result<Bytes, Failure> {
+        let (resource, version) = (&self.target.resource, self.target.version());
+        let shape = Shape {
+            revision: event.revision,
+            key: event.key.clone(),
+            kind,
+            stamp: version.stamp,
+            definition: resource.definition.as_ref().map(|definition| definition.revision),
+            api_version: version.api_version.clone(),
+            form: self.form,
+            include: self.include,
+        };
+        self.server.events.get(shape, || {
+            let mut out = Vec::with_capacity(shown.len() + 256);
+            write_event(kind, &self.view(), shown, event.revision, false, &mut out)?;
+            Ok(out)
+        })
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            resource: &self.target.resource,
+            version: self.target.version(),
+            form: self.form,
+            include: self.include,
         }
     }
 
@@ -317,16 +359,8 @@ impl Watcher {
 
     fn event(&mut self, kind: &str, stored: &Stored, revision: Revision, out: &mut Vec<u8>) -> Result<(), Failure> {
         out.reserve(stored.len() + 128);
-        open_event(kind, out);
-        let view = View {
-            resource: &self.target.resource,
-            version: self.target.version(),
-            form: self.form,
-            include: self.include,
-        };
-        view.object(stored, Some(revision), self.columns, out)?;
+        write_event(kind, &self.view(), stored, revision, self.columns, out)?;
         self.columns = false;
-        out.extend_from_slice(b"}\n");
         Ok(())
     }
 
@@ -370,6 +404,20 @@ impl Watcher {
         }
         out.extend_from_slice(b"}}\n");
     }
+}
+
+fn write_event(
+    kind: &str,
+    view: &View<'_>,
+    stored: &Stored,
+    revision: Revision,
+    columns: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), Failure> {
+    open_event(kind, out);
+    view.object(stored, Some(revision), columns, out)?;
+    out.extend_from_slice(b"}\n");
+    Ok(())
 }
 
 fn open_event(kind: &str, out: &mut Vec<u8>) {

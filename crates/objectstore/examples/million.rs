@@ -90,7 +90,7 @@ async fn fill(folder: &Path, objects: u64) {
         .put(DEFINITION, "definition");
     store.transact(define).await.expect("it is carried out");
     let there = store
-        .count(prefix(OBJECTS.as_bytes()), None)
+        .count(prefix(OBJECTS.as_bytes()), usize::MAX, None)
         .await
         .expect("it can be read");
     provision(&store, there, objects.saturating_sub(there), 256).await;
@@ -121,7 +121,7 @@ async fn measure(folder: &Path, objects: u64) {
     }
     println!("  get: {}", summary(&mut times));
     let first = store
-        .count(prefix(OBJECTS.as_bytes()), None)
+        .count(prefix(OBJECTS.as_bytes()), usize::MAX, None)
         .await
         .expect("it can be read");
     for _ in 0..2 {

@@ -1,16 +1,18 @@
 //! Hands committed transactions on to those who watch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use crate::decide::Change;
 use crate::keys::{self, KeyHasher};
 use crate::{Event, Revision};
+
+/// How many bytes may wait for a watcher; a single transaction may have more.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 /// The watchers of a store.
 ///
@@ -38,8 +40,7 @@ struct Watcher {
     keys: Range<Bytes>,
     prefix: Bytes,
     after: Revision,
-    sender: mpsc::Sender<Arc<[Event]>>,
-    lagged: Arc<AtomicBool>,
+    buffer: Arc<Buffer>,
 }
 
 /// The live end of a watch.
@@ -47,16 +48,34 @@ struct Watcher {
 pub(crate) struct Subscription {
     /// What was dispatched before this subscription; it brings all that follows.
     pub(crate) joined: Revision,
-    pub(crate) receiver: mpsc::Receiver<Arc<[Event]>>,
-    lagged: Arc<AtomicBool>,
+    buffer: Arc<Buffer>,
     hub: Arc<Hub>,
     id: u64,
 }
 
+/// Why a subscription brings nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Its reader was too slow.
+    Lagged,
+    /// The store has been closed.
+    Closed,
+}
+
 impl Subscription {
-    /// Whether the stream ended because its reader was too slow.
-    pub(crate) fn lagged(&self) -> bool {
-        self.lagged.load(Ordering::Acquire)
+    /// The next transaction. May be dropped and called again.
+    pub(crate) async fn next(&self) -> Result<Arc<[Event]>, End> {
+        loop {
+            if let Some(next) = self.at_hand() {
+                return next;
+            }
+            self.buffer.news.notified().await;
+        }
+    }
+
+    /// The next transaction, if it is there.
+    pub(crate) fn at_hand(&self) -> Option<Result<Arc<[Event]>, End>> {
+        self.buffer.take()
     }
 }
 
@@ -64,6 +83,73 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         self.hub.lock().remove(self.id);
     }
+}
+
+/// What a watcher has still to read. One that reads too slowly loses all of it at once, so that it holds no memory.
+#[derive(Debug, Default)]
+struct Buffer {
+    waiting: Mutex<Waiting>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    transactions: VecDeque<Arc<[Event]>>,
+    bytes: usize,
+    end: Option<End>,
+}
+
+impl Buffer {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a transaction. Whether the reader keeps up.
+    fn add(&self, transaction: Arc<[Event]>, most: usize) -> bool {
+        let bytes = weight(&transaction);
+        let mut waiting = self.lock();
+        let holds_some = !waiting.transactions.is_empty();
+        let keeps_up = waiting.transactions.len() < most && !(holds_some && waiting.bytes + bytes > MOST_BYTES);
+        if keeps_up {
+            waiting.bytes += bytes;
+            waiting.transactions.push_back(transaction);
+        } else {
+            *waiting = Waiting {
+                end: Some(End::Lagged),
+                ..Waiting::default()
+            };
+        }
+        drop(waiting);
+        self.news.notify_one();
+        keeps_up
+    }
+
+    fn take(&self) -> Option<Result<Arc<[Event]>, End>> {
+        let mut waiting = self.lock();
+        match waiting.transactions.pop_front() {
+            Some(transaction) => {
+                waiting.bytes -= weight(&transaction);
+                Some(Ok(transaction))
+            }
+            None => waiting.end.map(Err),
+        }
+    }
+
+    /// Nothing follows on what is there.
+    fn close(&self) {
+        self.lock().end.get_or_insert(End::Closed);
+        self.news.notify_one();
+    }
+}
+
+/// About how much memory a transaction holds, in bytes.
+fn weight(transaction: &[Event]) -> usize {
+    let event = |event: &Event| {
+        let value = event.value.as_ref().map_or(0, Bytes::len);
+        let previous = event.previous.as_ref().map_or(0, |previous| previous.value.len());
+        size_of::<Event>() + event.key.len() + value + previous
+    };
+    transaction.iter().map(event).sum()
 }
 
 impl Hub {
@@ -90,8 +176,7 @@ impl Hub {
 
     /// Subscribes to what is dispatched from now on and is newer than `after`. `None` once the store is closed.
     pub(crate) fn subscribe(self: &Arc<Self>, range: Range<Bytes>, after: Revision) -> Option<Subscription> {
-        let (sender, receiver) = mpsc::channel(self.buffer);
-        let lagged = Arc::new(AtomicBool::new(false));
+        let buffer = Arc::new(Buffer::default());
         let prefix = keys::common_prefix(&range);
         let mut watchers = self.lock();
         if watchers.closed {
@@ -101,13 +186,11 @@ impl Hub {
             keys: range,
             prefix,
             after,
-            sender,
-            lagged: lagged.clone(),
+            buffer: buffer.clone(),
         });
         Some(Subscription {
             joined: watchers.dispatched,
-            receiver,
-            lagged,
+            buffer,
             hub: self.clone(),
             id,
         })
@@ -122,7 +205,7 @@ impl Hub {
             return;
         }
         for events in transactions {
-            watchers.deliver(&events);
+            watchers.deliver(&events, self.buffer);
         }
     }
 
@@ -136,7 +219,7 @@ impl Hub {
         for (revision, changes) in commits {
             let watched = changes.iter().filter(|change| watchers.is_watched(&change.key));
             let events: Arc<[Event]> = watched.map(|change| change.event(*revision)).collect();
-            watchers.deliver(&events);
+            watchers.deliver(&events, self.buffer);
         }
     }
 
@@ -144,6 +227,7 @@ impl Hub {
     pub(crate) fn close(&self) {
         let mut watchers = self.lock();
         watchers.closed = true;
+        watchers.all.values().for_each(|watcher| watcher.buffer.close());
         watchers.all.clear();
         watchers.by_prefix.clear();
         watchers.lengths.clear();
@@ -176,19 +260,15 @@ impl Watchers {
         }
     }
 
-    fn deliver(&mut self, events: &Arc<[Event]>) {
+    /// `most` transactions may wait for each watcher.
+    fn deliver(&mut self, events: &Arc<[Event]>, most: usize) {
         for id in self.concerned(events) {
             let Some(watcher) = self.all.get(&id) else { continue };
             let Some(part) = within(&watcher.keys, watcher.after, events) else {
                 continue;
             };
-            match watcher.sender.try_send(part) {
-                Ok(()) => {}
-                Err(mpsc::error::TrySendError::Full(_)) => {
-                    watcher.lagged.store(true, Ordering::Release);
-                    self.remove(id);
-                }
-                Err(mpsc::error::TrySendError::Closed(_)) => self.remove(id),
+            if !watcher.buffer.add(part, most) {
+                self.remove(id);
             }
         }
     }

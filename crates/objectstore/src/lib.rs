@@ -125,8 +125,8 @@ impl Transaction {
     }
 }
 
-/// The most writes of one transaction, below etcd's default of 128 operations.
-pub const MAX_WRITES: usize = 100;
+/// The most writes of one transaction.
+pub const MAX_WRITES: usize = 1000;
 
 /// The longest key, in bytes.
 pub const MAX_KEY_BYTES: usize = 8 * 1024;
@@ -244,8 +244,8 @@ pub trait Engine: Send + Sync + 'static {
     /// unbounded, here and everywhere else.
     fn range(&self, keys: Range<Bytes>, limit: usize, at: Option<Revision>) -> BoxFuture<'_, Result<Page, Error>>;
 
-    /// The number of keys in a range, now or at a revision; costs a scan.
-    fn count(&self, keys: Range<Bytes>, at: Option<Revision>) -> BoxFuture<'_, Result<u64, Error>>;
+    /// The number of keys in a range, now or at a revision, counted no further than to `limit`; costs a scan.
+    fn count(&self, keys: Range<Bytes>, limit: usize, at: Option<Revision>) -> BoxFuture<'_, Result<u64, Error>>;
 
     /// Carries out a transaction.
     fn transact(&self, transaction: Transaction) -> BoxFuture<'_, Result<Outcome, Error>>;

@@ -22,7 +22,8 @@ use crate::{Engine, Entry, Error, Event, Outcome, Page, Revision, Store, Transac
 pub struct Options {
     /// How much history is kept; default 5 minutes and 64 MiB.
     pub window: Window,
-    /// How many transactions a watcher may lag behind before it gets [`Error::Lagged`]; default 4,096.
+    /// How many transactions a watcher may lag behind before it gets [`Error::Lagged`]; default 4,096. It gets that also
+    /// when they hold more than 16 MiB.
     pub watch_buffer: usize,
 }
 
@@ -276,11 +277,11 @@ impl Engine for Memory {
         .boxed()
     }
 
-    fn count(&self, keys: Range<Bytes>, at: Option<Revision>) -> BoxFuture<'_, Result<u64, Error>> {
+    fn count(&self, keys: Range<Bytes>, limit: usize, at: Option<Revision>) -> BoxFuture<'_, Result<u64, Error>> {
         async move {
             let state = self.shared.lock();
             let at = state.readable(at)?;
-            Ok(state.entries_at(&keys, at).count() as u64)
+            Ok(state.entries_at(&keys, at).take(limit).count() as u64)
         }
         .boxed()
     }

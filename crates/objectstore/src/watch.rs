@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt as _;
 
-use crate::hub::{Hub, Subscription};
+use crate::hub::{End, Hub, Subscription};
 use crate::{Delivery, Error, Event, Revision, Watch};
 
 /// After how long without an event a watcher is told how far it is.
@@ -137,34 +137,37 @@ impl<S: Source> State<S> {
     /// The next live delivery.
     async fn follow(mut self) -> Option<(Result<Delivery, Error>, Self)> {
         loop {
-            let live = self.live.as_mut()?;
-            let events = match tokio::time::timeout(IDLE, live.receiver.recv()).await {
-                Ok(events) => events,
+            let live = self.live.as_ref()?;
+            let next = match tokio::time::timeout(IDLE, live.next()).await {
+                Ok(next) => next,
                 Err(_elapsed) => {
                     // All up to this revision has been put into the buffer, so that an empty one proves progress.
                     let dispatched = self.source.hub().dispatched();
-                    match live.receiver.try_recv() {
-                        Ok(events) => Some(events),
-                        Err(tokio::sync::mpsc::error::TryRecvError::Disconnected) => None,
-                        Err(tokio::sync::mpsc::error::TryRecvError::Empty) if dispatched > self.cursor => {
+                    match live.at_hand() {
+                        Some(next) => next,
+                        None if dispatched > self.cursor => {
                             self.cursor = dispatched;
                             return Some((Ok(Delivery::Progress(dispatched)), self));
                         }
-                        Err(tokio::sync::mpsc::error::TryRecvError::Empty) => continue,
+                        None => continue,
                     }
                 }
             };
-            if let Some(events) = events {
-                let revision = events.first().map_or(self.cursor, |event| event.revision);
-                if revision <= self.cursor {
-                    // History had it already.
-                    continue;
+            match next {
+                Ok(events) => {
+                    let revision = events.first().map_or(self.cursor, |event| event.revision);
+                    if revision <= self.cursor {
+                        // History had it already.
+                        continue;
+                    }
+                    self.cursor = revision;
+                    return Some((Ok(Delivery::Events(events)), self));
                 }
-                self.cursor = revision;
-                return Some((Ok(Delivery::Events(events)), self));
+                Err(end) => {
+                    self.ended = true;
+                    return (end == End::Lagged).then_some((Err(Error::Lagged), self));
+                }
             }
-            self.ended = true;
-            return live.lagged().then_some((Err(Error::Lagged), self));
         }
     }
 }

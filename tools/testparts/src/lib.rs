@@ -34,8 +34,9 @@ use std::io::Write as _;
 
 pub use disk::SmallDisk;
 pub use error::Error;
+pub use locate::go_clients;
 pub use locate::{kubectl, oracle_bin, postgres_bin};
-pub use oracle::{Controllers, Oracle, OracleOptions};
+pub use oracle::{ControllerManager, Controllers, Oracle, OracleOptions};
 pub use postgres::Postgres;
 pub use python::{PYTHON_CLIENT, python, python_folder, system_python};
 pub use strace::strace;

@@ -35,6 +35,20 @@ pub fn oracle_bin() -> Result<PathBuf, Error> {
     ))
 }
 
+/// The program of `oracle/clients`: scenarios of client-go, which print what they see.
+///
+/// # Errors
+///
+/// [`Error::Missing`] when it has not been built.
+pub fn go_clients() -> Result<PathBuf, Error> {
+    let program = Recipe::of_checkout()?.clients()?;
+    if program.is_file() {
+        return Ok(program);
+    }
+    let reason = format!("there is no {}", program.display());
+    Err(Error::missing("the Go clients", reason, HINT_ORACLE))
+}
+
 /// The program `kubectl`: the oracle's, else the first in `PATH`.
 ///
 /// # Errors

@@ -177,7 +177,8 @@ fn start_apiserver(bin: &Path, etcd_port: u16, options: &OracleOptions) -> Resul
     let mut process = Process::start(&spec, folder)?;
     let kubectl = bin.join("kubectl");
     process.wait_until(|folder| {
-        certificate(folder).exists() && answers(&kubectl, folder, &url(port), &certificate(folder), "/readyz")
+        let kubeconfig = kubeconfig_path(folder);
+        certificate(folder).exists() && answers(&kubectl, &kubeconfig, &url(port), &certificate(folder), "/readyz")
     })?;
     Ok((process, port, token))
 }
@@ -213,9 +214,29 @@ fn apiserver_arguments(port: u16, etcd_port: u16, options: &OracleOptions) -> Ve
 
 const SERVER_KEY: &str = "certs/apiserver.key";
 
+/// A running kube-controller-manager of any server, ours too. Ends with the value.
+#[derive(Debug)]
+pub struct ControllerManager(#[expect(dead_code, reason = "it ends with the value")] Process);
+
+impl ControllerManager {
+    /// Starts the named controllers (with commas between them) on the server that a file leads to, whose user is an
+    /// administrator; `more` are further arguments. Returns when they run.
+    ///
+    /// # Errors
+    ///
+    /// As [`Oracle::start`].
+    pub fn start(kubeconfig: &Path, names: &str, more: &[&str]) -> Result<Self, Error> {
+        let bin = locate::oracle_bin()?;
+        let mut arguments = vec![
+            format!("--kubeconfig={}", kubeconfig.display()),
+            format!("--controllers={names}"),
+        ];
+        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
+        ports::retry(|| start_manager(&bin, kubeconfig, &arguments)).map(Self)
+    }
+}
+
 fn start_controllers(oracle: &Oracle, controllers: Controllers) -> Result<Process, Error> {
-    let failed = |error: std::io::Error| Error::start(CONTROLLERS, error);
-    let port = ports::free().map_err(failed)?;
     let names = match controllers {
         Controllers::All => "*",
         Controllers::None | Controllers::Core => {
@@ -231,34 +252,40 @@ fn start_controllers(oracle: &Oracle, controllers: Controllers) -> Result<Proces
         ),
         format!("--root-ca-file={}", oracle.ca_file().display()),
         format!("--controllers={names}"),
+    ];
+    start_manager(&oracle.bin, &oracle.kubeconfig(), &args)
+}
+
+fn start_manager(bin: &Path, kubeconfig: &Path, arguments: &[String]) -> Result<Process, Error> {
+    let failed = |error: std::io::Error| Error::start(CONTROLLERS, error);
+    let port = ports::free().map_err(failed)?;
+    let mut args = arguments.to_vec();
+    args.extend([
         format!("--secure-port={port}"),
         "--bind-address=127.0.0.1".to_owned(),
         "--leader-elect=false".to_owned(),
         "--cert-dir=certs".to_owned(),
-    ];
+    ]);
     let spec = Spec {
         part: CONTROLLERS,
-        program: &oracle.bin.join(CONTROLLERS),
+        program: &bin.join(CONTROLLERS),
         args: &args,
         stop: Stop::Kill,
         user: None,
     };
     let mut process = Process::start(&spec, Folder::create(None).map_err(failed)?)?;
-    let kubectl = oracle.bin.join("kubectl");
+    let kubectl = bin.join("kubectl");
     process.wait_until(|folder| {
         let own = folder.join("certs/kube-controller-manager.crt");
-        own.exists() && answers(&kubectl, apiserver, &url(port), &own, "/healthz")
+        own.exists() && answers(&kubectl, kubeconfig, &url(port), &own, "/healthz")
     })?;
     Ok(process)
 }
 
 /// Whether a server with this certificate answers 200 on a path; kubectl verifies the certificate, so no other server is taken for ours.
-fn answers(kubectl: &Path, kubeconfig_folder: &Path, server: &str, ca: &Path, path: &str) -> bool {
+fn answers(kubectl: &Path, kubeconfig: &Path, server: &str, ca: &Path, path: &str) -> bool {
     let mut command = Command::new(kubectl);
-    command
-        .arg("--kubeconfig")
-        .arg(kubeconfig_path(kubeconfig_folder))
-        .args(["--server", server]);
+    command.arg("--kubeconfig").arg(kubeconfig).args(["--server", server]);
     command
         .arg("--certificate-authority")
         .arg(ca)

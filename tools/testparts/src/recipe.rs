@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! oracle/<key>/etcd, kube-apiserver, kube-controller-manager, kubectl
+//! oracle/<key>-clients-<key of their sources>
 //! ```
 //!
 //! `<key>` is a hash of everything that decides the bytes: go.mod, go.sum, [`Program`]s and flags, Go's version and target.
@@ -103,6 +104,27 @@ impl Recipe {
     /// Whether the programs are there.
     pub fn is_built(&self) -> bool {
         self.folder.is_dir()
+    }
+
+    /// Where the program of `oracle/clients` is, or will be once it is built. It has a name of its own, so that a change of
+    /// it does not have everything else built again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Start`] when its sources cannot be read.
+    pub fn clients(&self) -> Result<PathBuf, Error> {
+        let folder = self.module.join("clients");
+        let failed = |error: std::io::Error| Error::start(PART, format_args!("{}: {error}", folder.display()));
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            paths.push(entry.map_err(failed)?.path());
+        }
+        paths.sort();
+        let sources = paths.iter().map(std::fs::read_to_string).collect::<Result<Vec<_>, _>>();
+        let sources = sources.map_err(failed)?;
+        let texts: Vec<&str> = sources.iter().map(String::as_str).collect();
+        let name = self.folder.file_name().unwrap_or_default().to_string_lossy();
+        Ok(self.folder.with_file_name(format!("{name}-clients-{}", key(&texts))))
     }
 
     /// The value of `-ldflags` for a program; `date` is the time of the Kubernetes version, RFC 3339.

@@ -228,7 +228,7 @@ proptest! {
 
     #[test]
     fn a_continue_token_comes_back(revision in prop::option::of(1..=i64::MAX as u64), start in ".{1,40}") {
-        let token = ContinueToken { revision, start };
+        let token = ContinueToken { revision, start, remaining: None };
         prop_assert_eq!(ContinueToken::decode(&token.encode()).unwrap(), token);
     }
 }

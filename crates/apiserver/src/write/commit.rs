@@ -10,6 +10,7 @@ use crate::auth::rbac::From;
 use crate::builtin::Special;
 use crate::codec::{Damaged, Draft, Stored};
 use crate::failure::Failure;
+use crate::gc;
 use crate::registry::{Index, Kept};
 use crate::server::Server;
 use crate::target::Target;
@@ -29,6 +30,8 @@ pub(crate) struct Change {
     pub(crate) index_after: Vec<Bytes>,
     /// Bookkeeping of the kind: cleanup and index state.
     pub(crate) more: Vec<Write>,
+    /// The uid of the object, when it is removed.
+    pub(crate) removed_uid: Option<String>,
     /// What else must hold, with the error that answers when it does not.
     pub(crate) claims: Vec<(Compare, Option<FieldError>)>,
 }
@@ -53,6 +56,7 @@ pub(crate) async fn commit(server: &Server, target: &Target, change: Change) -> 
     if change.value.as_ref().is_some_and(|value| value.len() > LARGEST_OBJECT) {
         return Err(Status::too_large(LARGEST_OBJECT as u64).into());
     }
+    let news = gc::hooks::news(server, &change)?;
     let has_namespace = change.namespace.is_some();
     let grants = matches!(target.resource.rules.special, Special::Role | Special::Binding);
     let granted = server.access.rbac.as_ref().filter(|_| grants).map(|rbac| {
@@ -96,7 +100,8 @@ pub(crate) async fn commit(server: &Server, target: &Target, change: Change) -> 
             .map(|entry| Write::Put(entry, Bytes::new())),
     );
     writes.extend(change.more);
-    match server.store.transact(Transaction { compares, writes }).await? {
+    writes.extend(news);
+    match transact(server, Transaction { compares, writes }, change.removed_uid).await? {
         Outcome::Committed(revision) => {
             if let Some((rbac, key, value)) = granted {
                 rbac.apply(&key, revision, value.as_ref(), From::Commit);
@@ -135,6 +140,23 @@ fn kept(target: &Target, value: Stored) -> Result<Stored, Failure> {
             let members = object.as_object().ok_or(Damaged)?;
             Ok(Draft::new(members).finish(version.stamp, object::metadata(&object)?))
         }
+    }
+}
+
+/// Carries out a transaction; the removal of an object that others name as their owner is told to the garbage collector.
+async fn transact(server: &Server, transaction: Transaction, removed_uid: Option<String>) -> Result<Outcome, Failure> {
+    let removed = removed_uid.and_then(|uid| Some((gc::hooks::unnamed(server, &uid)?, uid)));
+    let Some((unnamed, uid)) = removed else {
+        return Ok(server.store.transact(transaction).await?);
+    };
+    let last = transaction.compares.len();
+    match server.store.transact(transaction.clone().when(unnamed)).await? {
+        Outcome::Refused { compare, .. } if compare == last => {
+            let mut named = transaction;
+            named.writes.push(gc::hooks::removed(&uid));
+            Ok(server.store.transact(named).await?)
+        }
+        outcome => Ok(outcome),
     }
 }
 

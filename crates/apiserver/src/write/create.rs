@@ -223,6 +223,7 @@ async fn prepare(
         index_after: object::index_entries(resource, &target.namespace, &name, &object),
         more: more.writes,
         claims: more.claims,
+        removed_uid: None,
     };
     Ok((
         New {

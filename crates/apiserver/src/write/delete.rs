@@ -1,6 +1,6 @@
 //! Delete and deletecollection.
 
-use apimachinery::json::Value;
+use apimachinery::json::{Map, Value};
 use apimachinery::list::ListOptions;
 use apimachinery::meta;
 use apimachinery::status::{FailedPrecondition, ListMeta, Status};
@@ -15,13 +15,18 @@ use super::commit::{self, Change, Committed};
 use super::create::Request;
 use super::kinds;
 use super::object;
-use super::options::DeleteOptions;
+use super::options::{DeleteOptions, Propagation};
 use crate::admission::Operation;
 use crate::body::Body;
 use crate::codec::{Draft, Stored};
 use crate::failure::Failure;
 use crate::filter::Filter;
+use crate::gc::{
+    self,
+    hooks::{FOREGROUND, ORPHAN},
+};
 use crate::read::{self, Start, include};
+use crate::registry::Resource;
 use crate::render::{self, Include, View, write_json};
 use crate::server::Server;
 use crate::target::Target;
@@ -57,7 +62,12 @@ pub(crate) async fn delete(server: &Server, target: &Target, request: Request<'_
             view.object(&stored, Some(revision), true, &mut out)?;
         }
     }
-    render::answer(StatusCode::OK, out, request.wanted.encoding, &read::deprecation(target))
+    render::answer(
+        StatusCode::OK,
+        out,
+        request.wanted.encoding,
+        &warnings(target, &options),
+    )
 }
 
 /// DELETE on a collection: every selected object, each on its own. The answer lists them as they were.
@@ -97,7 +107,12 @@ pub(crate) async fn delete_collection(
     };
     let mut out = Vec::new();
     view.list(&items, &metadata, &mut out)?;
-    render::answer(StatusCode::OK, out, request.wanted.encoding, &read::deprecation(target))
+    render::answer(
+        StatusCode::OK,
+        out,
+        request.wanted.encoding,
+        &warnings(target, &options),
+    )
 }
 
 /// Deletes several objects; `None` for one that has gone already.
@@ -139,7 +154,7 @@ pub(crate) async fn one(
         if let Some(request) = request {
             admit(server, &target, options, request, &entry).await?;
         }
-        let (deleted, change) = next(&target, &entry, options)?;
+        let (deleted, change) = next(server, &target, &entry, options)?;
         let Some(change) = change.filter(|_| !options.dry_run) else {
             return Ok(deleted);
         };
@@ -176,21 +191,25 @@ async fn admit(
     admission.delete(entry).await.map(drop)
 }
 
-fn next(target: &Target, entry: &Entry, options: &DeleteOptions) -> Result<(Deleted, Option<Change>), Failure> {
+fn next(
+    server: &Server,
+    target: &Target,
+    entry: &Entry,
+    options: &DeleteOptions,
+) -> Result<(Deleted, Option<Change>), Failure> {
     let resource = &target.resource;
     let stored = render::current(target.version(), &Stored::read(entry.value.clone())?)?.into_owned();
     let text = stored.object(&target.version().opening, entry.modified);
     let mut object = text.value()?;
     let index = object::index_entries(resource, &target.namespace, &target.name, &object);
     check_preconditions(target, &object, entry.modified, options)?;
-    if options.background {
-        remove_collection_finalizers(&mut object)?;
-    }
+    propagate(resource, &mut object, options.policy)?;
     kinds::prepare_delete(resource, &mut object)?;
     let metadata = object::metadata_mut(&mut object)?;
     let uid = meta::text(metadata, "uid").to_owned();
     let held = meta::finalizers(metadata).next().is_some();
     let change = |value: Option<Stored>, more| Change {
+        removed_uid: value.is_none().then(|| uid.clone()),
         key: entry.key.clone(),
         object: Compare::Modified(entry.key.clone(), entry.modified),
         namespace: None,
@@ -202,7 +221,8 @@ fn next(target: &Target, entry: &Entry, options: &DeleteOptions) -> Result<(Dele
     };
     if !held && kinds::may_go(resource, &object) {
         let more = kinds::removal_writes(resource, &target.name);
-        return Ok((Deleted::Gone { uid }, Some(change(None, more))));
+        let gone = change(None, more);
+        return Ok((Deleted::Gone { uid }, Some(gone)));
     }
     kinds::mark_deleted(resource, object::metadata_mut(&mut object)?, Timestamp::now());
     let draft = Draft::new(object::members(&object)?);
@@ -212,10 +232,9 @@ fn next(target: &Target, entry: &Entry, options: &DeleteOptions) -> Result<(Dele
         stored: marked.clone(),
         revision: entry.modified,
     };
-    Ok((
-        deleted,
-        changed.then(|| change(Some(marked), kinds::mark_writes(resource, &target.name))),
-    ))
+    let mut more = kinds::mark_writes(resource, &target.name);
+    more.extend(gc::hooks::deleting(server, &entry.key, object::metadata(&object)?));
+    Ok((deleted, changed.then(|| change(Some(marked), more))))
 }
 
 fn check_preconditions(
@@ -245,15 +264,78 @@ fn check_preconditions(
     }
 }
 
-/// A background delete takes back an earlier wish to wait for dependents or to keep them.
-fn remove_collection_finalizers(object: &mut Value<'_>) -> Result<(), Failure> {
+/// Brings the finalizers of garbage collection to what the deletion asks for: what the request says counts, then what the
+/// object has already, then what its kind has by default.
+fn propagate(resource: &Resource, object: &mut Value<'_>, asked: Option<Propagation>) -> Result<(), Failure> {
+    let content_is_left = !kinds::may_go(resource, object);
     let metadata = object::metadata_mut(object)?;
-    let Some(Value::Array(finalizers)) = metadata.get_mut("finalizers") else {
-        return Ok(());
+    let deleting = meta::is_being_deleted(metadata);
+    let by_kind = match (resource.id.group.as_str(), resource.id.plural.as_str()) {
+        // What owns content goes through stages of its own.
+        ("", "namespaces") if deleting && content_is_left => return Ok(()),
+        ("apiextensions.k8s.io", "customresourcedefinitions") if !deleting => return Ok(()),
+        _ => default_propagation(resource),
     };
-    finalizers.retain(|finalizer| !matches!(finalizer.as_str(), Some("orphan" | "foregroundDeletion")));
+    let has = |wanted: &str| meta::finalizers(metadata).any(|finalizer| finalizer == wanted);
+    let (orphan, foreground) = (has(ORPHAN), has(FOREGROUND));
+    let policy = match (by_kind, asked) {
+        // Nobody is owned by these.
+        (None, _) => Propagation::Background,
+        (_, Some(asked)) => asked,
+        _ if orphan => Propagation::Orphan,
+        _ if foreground => Propagation::Foreground,
+        (Some(by_kind), None) => by_kind,
+    };
+    let wanted = match policy {
+        Propagation::Background => (false, false),
+        Propagation::Orphan => (true, false),
+        Propagation::Foreground => (false, true),
+    };
+    if wanted == (orphan, foreground) {
+        return Ok(());
+    }
+    remove_finalizers(metadata, &[ORPHAN, FOREGROUND]);
+    let finalizer = match wanted {
+        (true, _) => ORPHAN,
+        (_, true) => FOREGROUND,
+        _ => return Ok(()),
+    };
+    if let Value::Array(finalizers) = metadata.get_or_insert("finalizers", Vec::<Value>::new()) {
+        finalizers.push(finalizer.into());
+    }
+    Ok(())
+}
+
+/// What becomes of dependents when a request does not say it; `None` for kinds that nothing depends on.
+fn default_propagation(resource: &Resource) -> Option<Propagation> {
+    match (resource.id.group.as_str(), resource.id.plural.as_str()) {
+        ("" | "events.k8s.io", "events") => None,
+        ("batch", "jobs") | ("", "replicationcontrollers") => Some(Propagation::Orphan),
+        _ => Some(Propagation::Background),
+    }
+}
+
+/// Says what a deletion without a word about dependents does to those of some kinds.
+fn warnings(target: &Target, options: &DeleteOptions) -> Vec<String> {
+    let mut warnings = read::deprecation(target);
+    let id = &target.resource.id;
+    if options.policy.is_none() && (id.group.as_str(), id.plural.as_str()) == ("batch", "jobs") {
+        warnings.push(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them \
+             or set propagationPolicy=Orphan to suppress this warning"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+/// Takes finalizers out of an object's list.
+pub(crate) fn remove_finalizers(metadata: &mut Map<'_>, names: &[&str]) {
+    let Some(Value::Array(finalizers)) = metadata.get_mut("finalizers") else {
+        return;
+    };
+    finalizers.retain(|finalizer| !finalizer.as_str().is_some_and(|finalizer| names.contains(&finalizer)));
     if finalizers.is_empty() {
         metadata.remove("finalizers");
     }
-    Ok(())
 }

@@ -12,6 +12,7 @@ use super::options::Validation;
 use crate::builtin::{Names, Special};
 use crate::codec::Damaged;
 use crate::failure::Failure;
+use crate::gc;
 use crate::registry::{Index, Resource};
 use crate::target::Target;
 
@@ -243,9 +244,9 @@ pub(crate) fn metadata_warnings(resource: &Resource, object: &Value<'_>, old: Op
     warnings
 }
 
-/// The entries of an object in the indexes that are kept.
+/// The entries of an object in the indexes that are kept, and in that of owners.
 pub(crate) fn index_entries(resource: &Resource, namespace: &str, name: &str, object: &Value<'_>) -> Vec<Bytes> {
-    resource
+    let mut entries: Vec<Bytes> = resource
         .fields
         .iter()
         .filter(|indexed| indexed.index != Index::Absent)
@@ -254,7 +255,9 @@ pub(crate) fn index_entries(resource: &Resource, namespace: &str, name: &str, ob
                 .keys
                 .index_entry(&indexed.field.label, namespace, &indexed.field.value(object), name)
         })
-        .collect()
+        .collect();
+    gc::hooks::add_entries(resource, namespace, name, object, &mut entries);
+    entries
 }
 
 /// The metadata of an object that has been shaped.

@@ -110,7 +110,31 @@ pub(crate) struct DeleteOptions {
     pub(crate) dry_run: bool,
     pub(crate) uid: Option<String>,
     pub(crate) resource_version: Option<String>,
-    pub(crate) background: bool,
+    /// What becomes of those who name the object as their owner.
+    pub(crate) policy: Option<Propagation>,
+}
+
+/// What becomes of those who name a deleted object as their owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Propagation {
+    /// They go after it.
+    Background,
+    /// It goes after them.
+    Foreground,
+    /// They stay.
+    Orphan,
+}
+
+impl Propagation {
+    /// By its name in a request, or by the older `orphanDependents`.
+    fn of(name: Option<&str>, orphan: Option<bool>) -> Option<Propagation> {
+        match (orphan, name) {
+            (Some(true), _) | (None, Some("Orphan")) => Some(Propagation::Orphan),
+            (Some(false), _) | (None, Some("Background")) => Some(Propagation::Background),
+            (None, Some("Foreground")) => Some(Propagation::Foreground),
+            (None, _) => None,
+        }
+    }
 }
 
 impl DeleteOptions {
@@ -156,7 +180,7 @@ impl DeleteOptions {
             dry_run: !dry_run.is_empty(),
             uid: text("/preconditions/uid").map(str::to_owned),
             resource_version: text("/preconditions/resourceVersion").map(str::to_owned),
-            background: policy == Some("Background"),
+            policy: Propagation::of(policy, object.get("orphanDependents").and_then(Value::as_bool)),
         })
     }
 }
@@ -173,7 +197,7 @@ fn from_query<'q>(query: &'q Query<'_>) -> Result<Value<'q>, Failure> {
         object.insert("propagationPolicy", policy);
     }
     if let Some(orphan) = query.first("orphanDependents") {
-        object.insert("orphanDependents", orphan == "true");
+        object.insert("orphanDependents", apimachinery::list::query_bool(orphan));
     }
     let dry_run: Vec<&str> = query.all("dryRun").collect();
     if !dry_run.is_empty() {
@@ -395,8 +419,16 @@ mod tests {
         assert!(
             parse("", "dryRun=All&propagationPolicy=Background")
                 .expect("right")
-                .background
+                .policy
+                == Some(Propagation::Background)
         );
+        for (query, policy) in [
+            ("orphanDependents=true", Propagation::Orphan),
+            ("orphanDependents=false", Propagation::Background),
+            ("propagationPolicy=Foreground", Propagation::Foreground),
+        ] {
+            assert_eq!(parse("", query).expect("right").policy, Some(policy), "{query}");
+        }
         let options = parse(r#"{"preconditions":{"uid":"x","resourceVersion":"4"}}"#, "dryRun=All").expect("right");
         assert_eq!(
             (

@@ -277,6 +277,7 @@ async fn next(
         });
     }
     let change = Change {
+        removed_uid: gone.then(|| meta::text(metadata, "uid").to_owned()),
         key: entry.key.clone(),
         object: Compare::Modified(entry.key.clone(), entry.modified),
         namespace: None,

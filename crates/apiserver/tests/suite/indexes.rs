@@ -16,7 +16,7 @@ fn names(list: &Value) -> Vec<&str> {
 /// How many keys lie under a prefix.
 async fn count(server: &TestServer, prefix: &str) -> u64 {
     let keys = objectstore::prefix(prefix.as_bytes());
-    server.ours().store.count(keys, None).await.unwrap()
+    server.ours().store.count(keys, usize::MAX, None).await.unwrap()
 }
 
 /// Waits until the index of `spec.planId` is complete.

@@ -1,5 +1,6 @@
 //! The real API server that the tests compare with: one for the whole program.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
@@ -12,6 +13,7 @@ static ORACLE: OnceLock<Option<Oracle>> = OnceLock::new();
 #[derive(Clone)]
 pub(crate) struct Kubernetes {
     config: Arc<Config>,
+    kubeconfig: PathBuf,
 }
 
 impl Kubernetes {
@@ -37,6 +39,7 @@ impl Kubernetes {
         config.default_retry = false;
         Some(Kubernetes {
             config: Arc::new(config),
+            kubeconfig: oracle.kubeconfig(),
         })
     }
 
@@ -48,6 +51,11 @@ impl Kubernetes {
             ..kube::config::AuthInfo::default()
         };
         kube::Client::try_from(config).expect("a client")
+    }
+
+    /// The file by which programs reach the server.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.kubeconfig.clone()
     }
 
     /// A client whose connections belong to the runtime of the caller.

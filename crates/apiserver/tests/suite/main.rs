@@ -7,12 +7,16 @@
 mod access;
 mod builtins;
 mod client;
+mod clients;
+mod collection;
+mod controllers;
 mod definitions;
 mod differential;
 mod facts;
 mod forms;
 mod indexes;
 mod kubernetes;
+mod log;
 mod model;
 mod namespaces;
 mod openapi;

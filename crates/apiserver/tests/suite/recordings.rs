@@ -6,7 +6,8 @@
 //!
 //! | feature | recordings | numbers |
 //! |---|---|---|
-//! | garbage collection | 135 | 27-30, 225-349, 353-356, 370-371 |
+//! | looks at what the garbage collector has not come to yet | 20 | 228, 233, 238, 243, 252, 289, 294-295, 300, 305-306, 311, 316, 321, 326-327, 332, 345, 349, 355 |
+//! | an owner of another built-in kind | 4 | 339-342 |
 //! | what is applied does not fit its type, which a real server calls its own fault | 3 | 146-148 |
 //! | access reviews, RBAC, impersonation | 20 | 190-207, 381-382 |
 //! | other built-in kinds | 26 | 39, 82-83, 158-165, 213, 222, 360-365, 374-377, 379, 383-384 |
@@ -18,7 +19,7 @@
 
 use std::collections::BTreeMap;
 
-use apiserver::{ApiServer, Options, Tokens, UserInfo};
+use apiserver::{ApiServer, Controller, Options, Tokens, UserInfo};
 use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -113,14 +114,17 @@ fn without_managed_fields(value: &mut Value) {
 fn normal(value: &mut Value) {
     match value {
         Value::Object(members) => {
-            for name in [
-                "remainingItemCount",
-                "storageVersionHash",
-                "description",
-                "message",
-                "gitVersion",
-            ] {
+            for name in ["storageVersionHash", "description", "message", "gitVersion"] {
                 members.remove(name);
+            }
+            // Who owns a reference is kept under the uid of what it names.
+            let by_uid = |name: &&String| name.starts_with(r#"k:{"uid":"#);
+            for name in members.keys().filter(by_uid).cloned().collect::<Vec<_>>() {
+                let owned = members.remove(&name).unwrap();
+                members.insert("k:uid".into(), owned);
+            }
+            if members.contains_key("generateName") && members.contains_key("name") {
+                members.insert("name".into(), json!("varies"));
             }
             // A real server says so when a list of custom resources goes no further.
             if members.get("continue").is_some_and(|token| token == "") {
@@ -227,16 +231,13 @@ async fn recorded_exchanges_are_answered_alike() {
         ("admin".to_owned(), admin),
         ("bob".to_owned(), UserInfo::new("bob", ["dev"])),
     ];
-    let options = Options {
+    let mut options = Options {
         authenticator: std::sync::Arc::new(Tokens::new(tokens)),
+        garbage_collector: Controller::External,
         ..Options::default()
     };
-    let server = ApiServer::open(
-        objectstore::memory::open(objectstore::memory::Options::default()),
-        options,
-    )
-    .await
-    .unwrap();
+    let store = objectstore::memory::open(objectstore::memory::Options::default());
+    let mut server = ApiServer::open(store.clone(), options.clone()).await.unwrap();
     let recordings: Vec<Recording> = include_str!("../data/recordings.jsonl")
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -263,6 +264,15 @@ async fn recorded_exchanges_are_answered_alike() {
     .await;
     let mut failures = Vec::new();
     for recording in &recordings {
+        // The collector ran beside some of them only.
+        if matches!(recording.n, 225 | 357) {
+            options.garbage_collector = match recording.n {
+                225 => Controller::Embedded,
+                _ => Controller::External,
+            };
+            server.shutdown().await;
+            server = ApiServer::open(store.clone(), options.clone()).await.unwrap();
+        }
         let mut answer = send(&server, recording, &known).await;
         for _ in 0..200 {
             if !recording.until || answer.code.as_u16() == recording.code {

@@ -152,6 +152,11 @@ impl TestServer {
         TestServer::at(Place::Ours(Ours { api, store }), unique_name()).await
     }
 
+    /// A server of ours with other options.
+    pub(crate) async fn of(api: ApiServer, store: TestStore, namespace: &str) -> TestServer {
+        TestServer::at(Place::Ours(Ours { api, store }), namespace.to_owned()).await
+    }
+
     /// A second server of ours on the same store, for the same test.
     pub(crate) async fn beside(&self) -> TestServer {
         self.beside_with(Options::default()).await

@@ -157,13 +157,13 @@ impl Core {
         Ok(page)
     }
 
-    pub(super) fn count(&self, keys: &Range<Bytes>, at: Option<Revision>) -> Result<u64, Error> {
+    pub(super) fn count(&self, keys: &Range<Bytes>, limit: usize, at: Option<Revision>) -> Result<u64, Error> {
         let mut count = 0;
         self.scan(keys, at, |_, entry| {
-            count += u64::from(entry.is_some());
-            true
+            count += usize::from(entry.is_some());
+            count < limit
         })?;
-        Ok(count)
+        Ok(count.min(limit) as u64)
     }
 
     /// Gives the revision, then the entries of a range, until `take` has enough.

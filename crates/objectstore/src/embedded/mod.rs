@@ -67,7 +67,8 @@ pub struct Options {
     /// How much history is kept; default 5 minutes and 1 GiB. What was kept when a store was closed counts as new when
     /// it is opened.
     pub window: Window,
-    /// How many transactions a watcher may lag behind before it gets [`Error::Lagged`]; default 4,096.
+    /// How many transactions a watcher may lag behind before it gets [`Error::Lagged`]; default 4,096. It gets that also
+    /// when they hold more than 16 MiB.
     pub watch_buffer: usize,
     /// How many transactions may wait for their commit; more wait in their callers. Default 8,192.
     pub queue: usize,
@@ -359,8 +360,8 @@ impl Engine for Embedded {
         async move { self.core.range(&keys, limit, at) }.boxed()
     }
 
-    fn count(&self, keys: Range<Bytes>, at: Option<Revision>) -> BoxFuture<'_, Result<u64, Error>> {
-        async move { self.core.count(&keys, at) }.boxed()
+    fn count(&self, keys: Range<Bytes>, limit: usize, at: Option<Revision>) -> BoxFuture<'_, Result<u64, Error>> {
+        async move { self.core.count(&keys, limit, at) }.boxed()
     }
 
     fn transact(&self, transaction: Transaction) -> BoxFuture<'_, Result<Outcome, Error>> {

@@ -76,7 +76,11 @@ impl Image {
             .open(&self.acked_before, segment)
             .unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(store.revision(), Revision(4), "{what}");
-        assert_eq!(store.count(prefix(b"key"), None).await.unwrap(), 4, "{what}");
+        assert_eq!(
+            store.count(prefix(b"key"), usize::MAX, None).await.unwrap(),
+            4,
+            "{what}"
+        );
         assert_eq!(put(&store, "key6", "later").await, Revision(5), "{what}");
     }
 
@@ -95,7 +99,7 @@ async fn the_image_itself_opens_whole() {
     for acked in [&image.acked, &image.acked_before] {
         let store = image.open(acked, &image.bytes).unwrap();
         assert_eq!(store.revision(), Revision(5));
-        assert_eq!(store.count(prefix(b"key"), None).await.unwrap(), 5);
+        assert_eq!(store.count(prefix(b"key"), usize::MAX, None).await.unwrap(), 5);
     }
 }
 

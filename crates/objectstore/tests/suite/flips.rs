@@ -207,7 +207,7 @@ impl Look<'_> {
                 }
             }
             self.list(store, at).await;
-            let counted = store.count(prefix(b"k"), Some(Revision(at))).await;
+            let counted = store.count(prefix(b"k"), usize::MAX, Some(Revision(at))).await;
             if let Some(counted) = self.answer(counted) {
                 assert_eq!(counted, state.len() as u64, "{}: at {at}", self.what);
             }

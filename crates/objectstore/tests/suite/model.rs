@@ -240,7 +240,7 @@ impl Run {
             assert_eq!(page.more, expected.len() > limit);
             assert_eq!(page.entries, expected[..limit.min(expected.len())]);
             assert_eq!(entry.unwrap().as_ref(), state.get(&keys.start));
-            let count = self.store.count(keys, at.map(Revision)).await.unwrap();
+            let count = self.store.count(keys, usize::MAX, at.map(Revision)).await.unwrap();
             assert_eq!(count, expected.len() as u64);
         }
     }

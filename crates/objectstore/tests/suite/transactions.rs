@@ -184,7 +184,7 @@ async fn a_closed_store_answers_nothing() {
         };
         closed("get", case.store.get(b("a"), None).await.err());
         closed("range", case.store.range(prefix(b""), 1, None).await.err());
-        closed("count", case.store.count(prefix(b""), None).await.err());
+        closed("count", case.store.count(prefix(b""), usize::MAX, None).await.err());
         closed(
             "transact",
             case.store.transact(Transaction::default().put("a", "2")).await.err(),

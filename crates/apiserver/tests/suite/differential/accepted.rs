@@ -125,16 +125,6 @@ pub(crate) const TABLE: &[Accepted] = &[
         parts: true,
     },
     Accepted {
-        what: "dependents",
-        why: "nothing is collected by its owners, so there is nothing to wait for",
-        is: |real, _, _| {
-            ["Foreground", "Orphan"]
-                .iter()
-                .any(|policy| real.template.to_string().contains(policy))
-        },
-        parts: true,
-    },
-    Accepted {
         what: "warnings about certificates",
         why: "what is in a Secret is not looked into",
         is: |_, _, difference| difference.path == "warnings" && difference.real.to_string().contains("PEM"),
@@ -196,12 +186,6 @@ pub(crate) const TABLE: &[Accepted] = &[
                 && difference.real.is_null()
                 && difference.ours == serde_json::json!("")
         },
-        parts: false,
-    },
-    Accepted {
-        what: "remainingItemCount",
-        why: "it may be absent, and counting costs a scan",
-        is: |_, _, difference| difference.path == "body.metadata.remainingItemCount" && difference.ours.is_null(),
         parts: false,
     },
 ];

@@ -1,0 +1,606 @@
+//! Carries out what the queue asks for. Every step can be repeated: an object is changed only as it was looked at.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use apimachinery::json;
+use apimachinery::json::{Map, Value};
+use apimachinery::meta;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
+use http::{HeaderMap, HeaderValue, header};
+use objectstore::{Compare, Entry, MAX_WRITES, Outcome, Transaction, Write};
+
+use super::hooks::{FOREGROUND, ORPHAN, references};
+use super::judge::{self, Verdict, judge};
+use super::keys::{self, Owner, Which};
+use super::report;
+use crate::codec::{Draft, Stored};
+use crate::failure::Failure;
+use crate::negotiate::Wanted;
+use crate::query::Query;
+use crate::read::after;
+use crate::registry::Snapshot;
+use crate::render;
+use crate::server::Server;
+use crate::target::Target;
+use crate::write::commit::{self, Change, Committed};
+use crate::write::create::{Creates, Request};
+use crate::write::options::{DeleteOptions, Propagation};
+use crate::write::{delete, kinds, object, update};
+
+/// How many keys are read at once.
+const PAGE: usize = 500;
+/// How many objects are looked at, and owners, at the same time, so that they share the store's syncs.
+const PARALLEL: usize = 128;
+const PARALLEL_OWNERS: usize = 16;
+/// How often an object is looked at again when others write it meanwhile.
+const ATTEMPTS: usize = 20;
+
+/// What a look at an object came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// There is nothing more to do.
+    Settled,
+    /// It has to be looked at again when more kinds are known.
+    Unknown,
+}
+
+/// Goes through the queue. What fails stays in it, and the first failure is told when everything else is done.
+pub(super) async fn queue(server: &Arc<Server>) -> Result<(), Failure> {
+    pages(server, keys::queue(), |entries| async move {
+        let (owners, objects): (Vec<Entry>, Vec<Entry>) =
+            entries.into_iter().partition(|entry| keys::is_queued_owner(&entry.key));
+        let looked = queued_objects(server, objects).await;
+        let owners = each(owners, PARALLEL_OWNERS, |entry| queued_owner(server, entry)).await;
+        let owners = all(owners).map(drop);
+        looked.and(owners)
+    })
+    .await
+}
+
+/// Looks again at the owners that wait for dependents; they are named by their parts of keys.
+pub(super) async fn waiting(server: &Arc<Server>, owners: &HashSet<Bytes>) -> Result<(), Failure> {
+    for part in owners {
+        if let Some(entry) = server.store.get(keys::waiting_part(part), None).await? {
+            still_waits(server, entry).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Looks again at all owners that wait for dependents, and at these.
+pub(super) async fn all_waiting(server: &Arc<Server>) -> Result<(), Failure> {
+    pages(server, keys::all_waiting(), |entries| async move {
+        for entry in entries {
+            if let Some(Owner { uid, key: Some(key) }) = Owner::decode(&entry.value) {
+                deleting_owner(server, &uid, &key, &entry.value).await?;
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Looks again at all objects that name owners of unknown kinds.
+pub(super) async fn unknown(server: &Arc<Server>) -> Result<(), Failure> {
+    pages(server, keys::all_unknown(), |entries| async move {
+        let (looked, failure) = looked_at(server, entries).await;
+        let settled = looked.into_iter().filter(|(_, seen)| *seen == Seen::Settled);
+        done(server, settled.map(|(entry, _)| entry).collect(), Vec::new()).await?;
+        failure.map_or(Ok(()), Err)
+    })
+    .await
+}
+
+/// Goes through a range page by page, to its end also when a page fails; tells the first failure.
+async fn pages<F>(server: &Server, mut range: Range<Bytes>, work: impl Fn(Vec<Entry>) -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    let mut result = Ok(());
+    loop {
+        let page = server.store.range(range.clone(), PAGE, None).await?;
+        let Some(last) = page.entries.last().map(|entry| entry.key.clone()) else {
+            return result;
+        };
+        let worked = work(page.entries).await;
+        result = result.and(worked);
+        range.start = after(&last);
+    }
+}
+
+/// Does the same with many, some at a time.
+async fn each<'a, T, R: Send>(
+    all: Vec<T>,
+    parallel: usize,
+    work: impl Fn(T) -> BoxFuture<'a, Result<R, Failure>>,
+) -> Vec<Result<R, Failure>> {
+    let futures: Vec<_> = all.into_iter().map(work).collect();
+    futures::stream::iter(futures)
+        .buffer_unordered(parallel)
+        .collect()
+        .await
+}
+
+/// All results, or the first failure.
+fn all<R>(results: Vec<Result<R, Failure>>) -> Result<Vec<R>, Failure> {
+    results.into_iter().collect()
+}
+
+async fn queued_objects(server: &Arc<Server>, entries: Vec<Entry>) -> Result<(), Failure> {
+    let (looked, failure) = looked_at(server, entries).await;
+    let parked = looked
+        .iter()
+        .filter(|(_, seen)| *seen == Seen::Unknown)
+        .filter_map(|(entry, _)| keys::queued(&entry.key))
+        .map(|object| Write::Put(keys::unknown(&object), Bytes::new()))
+        .collect();
+    done(server, looked.into_iter().map(|(entry, _)| entry).collect(), parked).await?;
+    failure.map_or(Ok(()), Err)
+}
+
+/// Looks at the objects that keys of the queue name. Those of which it failed are left out.
+async fn looked_at(server: &Arc<Server>, entries: Vec<Entry>) -> (Vec<(Entry, Seen)>, Option<Failure>) {
+    let looked = each(entries, PARALLEL, |entry| {
+        async move {
+            let seen = match keys::queued(&entry.key) {
+                Some(object) => dependent(server, object, None).await?,
+                None => Seen::Settled,
+            };
+            Ok((entry, seen))
+        }
+        .boxed()
+    });
+    let (mut seen, mut failure) = (Vec::new(), None);
+    for looked in looked.await {
+        match looked {
+            Ok(looked) => seen.push(looked),
+            Err(failed) => failure = Some(failed),
+        }
+    }
+    (seen, failure)
+}
+
+/// Writes something and then takes entries of the queue away, if nothing has asked for another look meanwhile.
+async fn done(server: &Server, entries: Vec<Entry>, first: Vec<Write>) -> Result<(), Failure> {
+    for writes in first.chunks(MAX_WRITES) {
+        let writes = writes.to_vec();
+        server
+            .store
+            .transact(Transaction {
+                compares: Vec::new(),
+                writes,
+            })
+            .await?;
+    }
+    for chunk in entries.chunks(MAX_WRITES) {
+        let mut chunk = chunk.to_vec();
+        while !chunk.is_empty() {
+            let compares = chunk
+                .iter()
+                .map(|entry| Compare::Modified(entry.key.clone(), entry.modified));
+            let writes = chunk.iter().map(|entry| Write::Delete(entry.key.clone()));
+            let transaction = Transaction {
+                compares: compares.collect(),
+                writes: writes.collect(),
+            };
+            match server.store.transact(transaction).await? {
+                Outcome::Committed(_) => break,
+                // Somebody else has done it, or asks again.
+                Outcome::Refused { compare, .. } => drop(chunk.remove(compare)),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn queued_owner<'s>(server: &'s Arc<Server>, entry: Entry) -> BoxFuture<'s, Result<(), Failure>> {
+    async move {
+        match Owner::decode(&entry.value) {
+            Some(Owner { uid, key: Some(key) }) => deleting_owner(server, &uid, &key, &entry.value).await?,
+            Some(Owner { uid, key: None }) => gone_owner(server, &uid).await?,
+            None => {}
+        }
+        done(server, vec![entry], Vec::new()).await
+    }
+    .boxed()
+}
+
+/// Looks at those who name an owner that has gone.
+async fn gone_owner(server: &Arc<Server>, uid: &str) -> Result<(), Failure> {
+    dependents(server, uid, Some(uid)).await?;
+    // When nobody is left, nothing else is either.
+    let last = Transaction::default()
+        .when(Compare::Empty(keys::owned(uid, Which::All)))
+        .delete(keys::named(uid));
+    server.store.transact(last).await?;
+    server
+        .store
+        .transact(Transaction::default().delete(keys::waiting(uid)))
+        .await?;
+    Ok(())
+}
+
+/// Looks at all that name an owner.
+async fn dependents(server: &Arc<Server>, uid: &str, gone: Option<&str>) -> Result<(), Failure> {
+    pages(server, keys::owned(uid, Which::All), |entries| async move {
+        let objects = entries.iter().filter_map(|entry| keys::object_of(&entry.key)).collect();
+        let looked = each(objects, PARALLEL, |object: Bytes| {
+            async move { Ok((object.clone(), dependent(server, object, gone).await?)) }.boxed()
+        });
+        let looked = all(looked.await)?;
+        let unknown = looked.into_iter().filter(|(_, seen)| *seen == Seen::Unknown);
+        let parked = unknown.map(|(object, _)| Write::Put(keys::unknown(&object), Bytes::new()));
+        done(server, Vec::new(), parked.collect()).await
+    })
+    .await
+}
+
+/// An owner whose deletion has begun: in the foreground, or so that its dependents stay.
+async fn deleting_owner(server: &Arc<Server>, uid: &str, key: &Bytes, note: &Bytes) -> Result<(), Failure> {
+    let Some(finalizer) = finalizer_of(server, uid, key).await? else {
+        return gone_waiting(server, uid).await;
+    };
+    if finalizer == ORPHAN {
+        for _ in 0..ATTEMPTS {
+            orphan(server, uid).await?;
+            if release(server, uid, key, ORPHAN, Which::All).await? {
+                return gone_waiting(server, uid).await;
+            }
+        }
+        return Err(apimachinery::status::Status::unavailable("an owner gets dependents all the while").into());
+    }
+    dependents(server, uid, None).await?;
+    if release(server, uid, key, FOREGROUND, Which::Blocking).await? {
+        return gone_waiting(server, uid).await;
+    }
+    // Noted before the last look: who goes after it finds the note.
+    let waits = Transaction::default().put(keys::waiting(uid), note.clone());
+    server.store.transact(waits).await?;
+    if release(server, uid, key, FOREGROUND, Which::Blocking).await? {
+        return gone_waiting(server, uid).await;
+    }
+    Ok(())
+}
+
+async fn gone_waiting(server: &Server, uid: &str) -> Result<(), Failure> {
+    let waits_no_more = Transaction::default().delete(keys::waiting(uid));
+    server.store.transact(waits_no_more).await?;
+    Ok(())
+}
+
+/// An owner that waits, after one of its dependents has gone.
+async fn still_waits(server: &Arc<Server>, entry: Entry) -> Result<(), Failure> {
+    let Some(Owner { uid, key: Some(key) }) = Owner::decode(&entry.value) else {
+        return Ok(());
+    };
+    if release(server, &uid, &key, FOREGROUND, Which::Blocking).await? {
+        gone_waiting(server, &uid).await?;
+    }
+    Ok(())
+}
+
+/// The finalizer by which an owner's deletion has to do with its dependents, `None` when it has not or is over.
+async fn finalizer_of(server: &Server, uid: &str, key: &Bytes) -> Result<Option<&'static str>, Failure> {
+    let Some(entry) = server.store.get(key.clone(), None).await? else {
+        return Ok(None);
+    };
+    let text = Stored::read(entry.value)?.metadata();
+    let metadata = text.members()?;
+    if meta::text(&metadata, "uid") != uid || !meta::is_being_deleted(&metadata) {
+        return Ok(None);
+    }
+    let has = |wanted: &&str| meta::finalizers(&metadata).any(|finalizer| finalizer == *wanted);
+    Ok([ORPHAN, FOREGROUND].into_iter().find(has))
+}
+
+/// Takes an owner out of all objects that name it.
+async fn orphan(server: &Arc<Server>, uid: &str) -> Result<(), Failure> {
+    pages(server, keys::owned(uid, Which::All), |entries| async move {
+        let objects = entries.iter().filter_map(|entry| keys::object_of(&entry.key)).collect();
+        all(each(objects, PARALLEL, |object: Bytes| {
+            unlink_owner(server, object, uid.to_owned()).boxed()
+        })
+        .await)
+        .map(drop)
+    })
+    .await
+}
+
+async fn unlink_owner(server: &Server, key: Bytes, uid: String) -> Result<(), Failure> {
+    for _ in 0..ATTEMPTS {
+        let snapshot = server.registry.snapshot();
+        let Some((target, entry)) = find(server, &snapshot, &key).await? else {
+            return Ok(());
+        };
+        let text = Stored::read(entry.value.clone())?.metadata();
+        let metadata = text.members()?;
+        if !references(&metadata).any(|reference| reference.uid == uid) {
+            return Ok(());
+        }
+        let keep = |_: usize, reference: &Value<'_>| reference.get("uid").and_then(Value::as_str) != Some(&uid);
+        if relink(server, &target, &entry, &metadata, keep, Blocks::AsIs).await? {
+            return Ok(());
+        }
+    }
+    Err(busy(&key))
+}
+
+fn busy(key: &[u8]) -> Failure {
+    tracing::warn!(key = %String::from_utf8_lossy(key), "an object is written all the while");
+    apimachinery::status::Status::unavailable("an object is written all the while").into()
+}
+
+/// The object at a key, if it is there and its resource is known.
+async fn find(server: &Server, snapshot: &Snapshot, key: &Bytes) -> Result<Option<(Target, Entry)>, Failure> {
+    let Some(entry) = server.store.get(key.clone(), None).await? else {
+        return Ok(None);
+    };
+    Ok(target_of(snapshot, key).map(|target| (target, entry)))
+}
+
+fn target_of(snapshot: &Snapshot, key: &[u8]) -> Option<Target> {
+    let mut parts = std::str::from_utf8(key)
+        .ok()?
+        .strip_prefix("/registry/")?
+        .splitn(3, '/');
+    let (group, plural) = (parts.next()?, parts.next()?);
+    let resource = snapshot.resource(if group == "core" { "" } else { group }, plural)?;
+    let (namespace, name) = resource.keys.parts(key)?;
+    Some(Target::internal(resource.clone(), namespace, name))
+}
+
+/// Looks at an object: are its owners there? `gone` is the uid of one that is known not to be.
+async fn dependent(server: &Arc<Server>, key: Bytes, gone: Option<&str>) -> Result<Seen, Failure> {
+    for _ in 0..ATTEMPTS {
+        let snapshot = server.registry.snapshot();
+        let Some((target, entry)) = find(server, &snapshot, &key).await? else {
+            // Of a kind that has gone, or that this process has still to hear of.
+            let there = server.store.get(key, None).await?.is_some();
+            return Ok(if there { Seen::Unknown } else { Seen::Settled });
+        };
+        let text = Stored::read(entry.value.clone())?.metadata();
+        let metadata = text.members()?;
+        if meta::is_being_deleted(&metadata) {
+            // It is on its way. One that waits itself may wait for the very one that led here.
+            if judge::waits(&metadata) {
+                release(server, meta::text(&metadata, "uid"), &key, FOREGROUND, Which::Blocking).await?;
+            }
+            return Ok(Seen::Settled);
+        }
+        let mut standings = Vec::new();
+        for reference in references(&metadata) {
+            standings.push(judge::standing(&server.store, &snapshot, &target.namespace, &reference, gone).await?);
+        }
+        let finished = match judge(&standings) {
+            Verdict::Keep => true,
+            Verdict::KeepUntilKnown => return Ok(Seen::Unknown),
+            Verdict::KeepMisplaced => {
+                report::misplaced(server, &target, &metadata, &standings).await;
+                true
+            }
+            Verdict::Unlink(places) => {
+                report::unlinked(&target, &metadata, &places);
+                relink(
+                    server,
+                    &target,
+                    &entry,
+                    &metadata,
+                    |place, _| !places.contains(&place),
+                    Blocks::AsIs,
+                )
+                .await?
+            }
+            Verdict::Delete => {
+                report::collected(&target, &metadata);
+                remove(server, &target, &entry, &metadata, None).await?
+            }
+            Verdict::DeleteForOwner => remove_for_owner(server, &target, &entry, &metadata).await?,
+        };
+        if finished {
+            return Ok(Seen::Settled);
+        }
+    }
+    Err(busy(&key))
+}
+
+/// Deletes an object for which its owner waits. Whether it was as it was looked at.
+async fn remove_for_owner(
+    server: &Arc<Server>,
+    target: &Target,
+    entry: &Entry,
+    metadata: &Map<'_>,
+) -> Result<bool, Failure> {
+    let uid = meta::text(metadata, "uid");
+    if server
+        .store
+        .range(keys::owned(uid, Which::All), 1, None)
+        .await?
+        .entries
+        .is_empty()
+    {
+        report::collected(target, metadata);
+        return remove(server, target, entry, metadata, None).await;
+    }
+    // Two that wait for each other would do so for ever: this one lets its owners go.
+    if references(metadata).any(|reference| reference.blocks) && has_waiting_dependent(server, uid).await? {
+        relink(server, target, entry, metadata, |_, _| true, Blocks::No).await?;
+        return Ok(false);
+    }
+    report::collected(target, metadata);
+    remove(server, target, entry, metadata, Some(Propagation::Foreground)).await
+}
+
+async fn has_waiting_dependent(server: &Server, uid: &str) -> Result<bool, Failure> {
+    let mut range = keys::owned(uid, Which::All);
+    loop {
+        let page = server.store.range(range.clone(), PAGE, None).await?;
+        for key in page.entries.iter().filter_map(|entry| keys::object_of(&entry.key)) {
+            if let Some(found) = server.store.get(key, None).await?
+                && judge::waits(&Stored::read(found.value)?.metadata().members()?)
+            {
+                return Ok(true);
+            }
+        }
+        match page.entries.last() {
+            Some(last) => range.start = after(&last.key),
+            None => return Ok(false),
+        }
+    }
+}
+
+/// Deletes an object as it was looked at; without a policy its finalizers say how. Whether it still was so.
+async fn remove(
+    server: &Server,
+    target: &Target,
+    entry: &Entry,
+    metadata: &Map<'_>,
+    policy: Option<Propagation>,
+) -> Result<bool, Failure> {
+    let has = |wanted: &str| meta::finalizers(metadata).any(|finalizer| finalizer == wanted);
+    let own = || match (has(ORPHAN), has(FOREGROUND)) {
+        (true, _) => Propagation::Orphan,
+        (_, true) => Propagation::Foreground,
+        _ => Propagation::Background,
+    };
+    let options = DeleteOptions {
+        uid: Some(meta::text(metadata, "uid").to_owned()),
+        resource_version: Some(entry.modified.0.to_string()),
+        policy: Some(policy.unwrap_or_else(own)),
+        ..DeleteOptions::default()
+    };
+    let request = Request {
+        headers: &HeaderMap::new(),
+        body: &Bytes::new(),
+        query: &Query::default(),
+        wanted: Wanted::JSON,
+        creates: Creates::Tracked,
+        user: &super::user(),
+    };
+    match delete::one(server, target, &options, Some(request)).await {
+        Ok(_) => Ok(true),
+        Err(Failure::Status(status)) if status.code() == 404 => Ok(true),
+        Err(Failure::Status(status)) if status.code() == 409 => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Whether references that stay go on to block their owners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blocks {
+    AsIs,
+    No,
+}
+
+/// Leaves of an object's references those that are to be kept. Whether the object was as it was looked at.
+async fn relink(
+    server: &Server,
+    target: &Target,
+    entry: &Entry,
+    metadata: &Map<'_>,
+    keep: impl Fn(usize, &Value<'_>) -> bool,
+    blocks: Blocks,
+) -> Result<bool, Failure> {
+    let references = metadata.get("ownerReferences").and_then(Value::as_array);
+    let references = references.into_iter().flatten().enumerate();
+    let mut left: Vec<Value<'_>> = references
+        .filter(|(place, reference)| keep(*place, reference))
+        .map(|(_, reference)| reference.clone())
+        .collect();
+    if blocks == Blocks::No {
+        let members = left.iter_mut().filter_map(Value::as_object_mut);
+        members.for_each(|reference| drop(reference.insert("blockOwnerDeletion", false)));
+    }
+    let left = if left.is_empty() { Value::Null } else { left.into() };
+    let patch = json!({"metadata": {
+        "uid": meta::text(metadata, "uid"),
+        "resourceVersion": entry.modified.0.to_string(),
+        "ownerReferences": left,
+    }});
+    match patched(server, target, &patch).await {
+        Ok(()) => Ok(true),
+        Err(Failure::Status(status)) if status.code() == 404 => Ok(true),
+        Err(Failure::Status(status)) if status.code() == 409 => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A merge patch by the server itself.
+async fn patched(server: &Server, target: &Target, patch: &Value<'_>) -> Result<(), Failure> {
+    let merge = HeaderValue::from_static("application/merge-patch+json");
+    let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, merge)]);
+    let request = Request {
+        headers: &headers,
+        body: &Bytes::from(patch.to_string()),
+        query: &Query::parse(Some("fieldManager=garbage-collector")),
+        wanted: Wanted::JSON,
+        creates: Creates::Tracked,
+        user: &super::user(),
+    };
+    update::patch(server, target, request).await.map(drop)
+}
+
+/// Takes a finalizer off an object under deletion once nobody names it any more, which may be its end. Whether the
+/// finalizer is off, or the object gone.
+async fn release(server: &Server, uid: &str, key: &Bytes, finalizer: &str, which: Which) -> Result<bool, Failure> {
+    for _ in 0..ATTEMPTS {
+        let range = keys::owned(uid, which);
+        if !server.store.range(range.clone(), 1, None).await?.entries.is_empty() {
+            return Ok(false);
+        }
+        let snapshot = server.registry.snapshot();
+        let Some((target, entry)) = find(server, &snapshot, key).await? else {
+            return Ok(true);
+        };
+        let Some(mut change) = without_finalizer(&target, &entry, uid, finalizer)? else {
+            return Ok(true);
+        };
+        change.claims = vec![(Compare::Empty(range), None)];
+        let removed = change.value.is_none();
+        match commit::commit(server, &target, change).await? {
+            Committed::At(_) => {
+                kinds::modified(server, &target, removed).await?;
+                return Ok(true);
+            }
+            Committed::Object(_) | Committed::Namespace | Committed::Definition | Committed::Claim(_) => {}
+        }
+    }
+    Err(busy(key))
+}
+
+/// The change that takes a finalizer off an object, `None` when it has it no more.
+fn without_finalizer(target: &Target, entry: &Entry, uid: &str, finalizer: &str) -> Result<Option<Change>, Failure> {
+    let resource = &target.resource;
+    let version = target.version();
+    let stored = render::current(version, &Stored::read(entry.value.clone())?)?.into_owned();
+    let text = stored.object(&version.opening, entry.modified);
+    let mut value = text.value()?;
+    let index = object::index_entries(resource, &target.namespace, &target.name, &value);
+    let metadata = object::metadata_mut(&mut value)?;
+    let deleting = meta::text(metadata, "uid") == uid && meta::is_being_deleted(metadata);
+    if !deleting || !meta::finalizers(metadata).any(|known| known == finalizer) {
+        return Ok(None);
+    }
+    delete::remove_finalizers(metadata, &[finalizer]);
+    let gone = meta::finalizers(metadata).next().is_none() && kinds::may_go(resource, &value);
+    let draft = Draft::new(object::members(&value)?);
+    let after = draft.finish(version.stamp, object::metadata(&value)?);
+    Ok(Some(Change {
+        key: entry.key.clone(),
+        object: Compare::Modified(entry.key.clone(), entry.modified),
+        namespace: None,
+        claims: Vec::new(),
+        index_after: if gone { Vec::new() } else { index.clone() },
+        index_before: index,
+        value: (!gone).then_some(after),
+        removed_uid: gone.then(|| uid.to_owned()),
+        more: if gone {
+            kinds::removal_writes(resource, &target.name)
+        } else {
+            Vec::new()
+        },
+    }))
+}
