@@ -12,8 +12,13 @@ use crate::codec::{Opening, Stored};
 use crate::failure::Failure;
 use crate::keys::Keys;
 use crate::read::after;
+use crate::registry::Resource;
+use crate::render;
 use crate::server::Server;
+use crate::target::Target;
 use crate::write::addresses::{self, MANAGED_BY};
+use crate::write::commit::{self, Change};
+use crate::write::object;
 
 /// How often it is looked.
 const PERIOD: Duration = Duration::from_secs(60);
@@ -60,18 +65,35 @@ impl Sweep {
         }
     }
 
+    /// The resource of what it removes, where that is one of the API.
+    fn resource(self, server: &Server) -> Option<Arc<Resource>> {
+        let (group, plural) = match self {
+            Sweep::Events => ("", "events"),
+            Sweep::Addresses => ("networking.k8s.io", "ipaddresses"),
+            Sweep::Ports => return None,
+        };
+        server.registry.snapshot().resource(group, plural).cloned()
+    }
+
     async fn sweep(self, server: &Server, now: Timestamp) -> Result<(), Failure> {
         let mut range = self.keys().objects(None);
+        let resource = self.resource(server);
         loop {
             let page = server.store.range(range.clone(), CHUNK, None).await?;
             for entry in &page.entries {
                 let Some(mut compares) = self.is_over(server, entry, now).await? else {
                     continue;
                 };
-                compares.push(Compare::Modified(entry.key.clone(), entry.modified));
-                let writes = vec![Write::Delete(entry.key.clone())];
                 // What has changed meanwhile is looked at the next time.
-                server.store.transact(Transaction { compares, writes }).await?;
+                let unchanged = Compare::Modified(entry.key.clone(), entry.modified);
+                match &resource {
+                    Some(resource) => remove_object(server, resource, entry, unchanged, compares).await?,
+                    None => {
+                        compares.push(unchanged);
+                        let writes = vec![Write::Delete(entry.key.clone())];
+                        server.store.transact(Transaction { compares, writes }).await?;
+                    }
+                }
             }
             match page.entries.last().filter(|_| page.more) {
                 Some(last) => range.start = after(&last.key),
@@ -125,6 +147,36 @@ impl Sweep {
     }
 }
 
+/// Removes an object as a request does: with its entries in indexes, and so that its dependents are looked at. Finalizers do
+/// not hold it.
+async fn remove_object(
+    server: &Server,
+    resource: &Arc<Resource>,
+    entry: &Entry,
+    unchanged: Compare,
+    compares: Vec<Compare>,
+) -> Result<(), Failure> {
+    let Some((namespace, name)) = resource.keys.parts(&entry.key) else {
+        return Ok(());
+    };
+    let target = Target::internal(resource.clone(), namespace, name);
+    let stored = render::current(target.version(), &Stored::read(entry.value.clone())?)?.into_owned();
+    let text = stored.object(&target.version().opening, entry.modified);
+    let object = text.value()?;
+    let change = Change {
+        key: entry.key.clone(),
+        object: unchanged,
+        namespace: None,
+        value: None,
+        index_before: object::index_entries(resource, &target.namespace, &target.name, &object),
+        index_after: Vec::new(),
+        more: Vec::new(),
+        removed_uid: Some(meta::text(object::metadata(&object)?, "uid").to_owned()),
+        claims: compares.into_iter().map(|compare| (compare, None)).collect(),
+    };
+    commit::commit(server, &target, change).await.map(drop)
+}
+
 /// The Service that an address was given to by a server, as `namespace/name`.
 fn address_owner(entry: &Entry) -> Result<Option<String>, Failure> {
     let text = Stored::read(entry.value.clone())?.object(&Opening::anonymous(), entry.modified);
@@ -167,6 +219,7 @@ fn is_over(entry: &Entry, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use apimachinery::json;
     use crate::service::Service;
     use crate::{Body, UserInfo};
     use http::{Method, Request, StatusCode};
@@ -205,6 +258,28 @@ mod tests {
         let later = Timestamp::now() + jiff::SignedDuration::from_secs(EVENT_LIFETIME + 2);
         sweep(&server, later).await.expect("sweeps");
         assert_eq!(code(&server, Method::GET, &event, "").await, StatusCode::NOT_FOUND);
+    }
+
+    #[tokio::test]
+    async fn an_event_that_goes_leaves_no_trace_among_the_owners() {
+        let server = server().await;
+        let events = "/api/v1/namespaces/default/events";
+        let owner = r#"{"metadata":{"name":"m","uid":"u"}}"#;
+        let maps = "/api/v1/namespaces/default/configmaps";
+        let made = send(&server, Method::POST, maps, owner).await;
+        let made = http_body_util::BodyExt::collect(made.into_body()).await.expect("whole").to_bytes();
+        let made = json::parse_to_depth(&made, 64).expect("json");
+        let uid = made.pointer("/metadata/uid").and_then(Value::as_str).expect("a uid");
+        let body = format!(
+            r#"{{"metadata":{{"name":"e","ownerReferences":[{{"apiVersion":"v1","kind":"ConfigMap","name":"m","uid":"{uid}"}}]}},"involvedObject":{{"namespace":"default"}}}}"#
+        );
+        let body: &'static str = body.leak();
+        assert_eq!(code(&server, Method::POST, events, body).await, StatusCode::CREATED);
+        let owned = || server.store.count(objectstore::prefix(b"/owned/"), 10, None);
+        assert_eq!(owned().await.expect("counts"), 1);
+        let later = Timestamp::now() + jiff::SignedDuration::from_secs(EVENT_LIFETIME + 2);
+        sweep(&server, later).await.expect("sweeps");
+        assert_eq!(owned().await.expect("counts"), 0);
     }
 
     #[tokio::test]

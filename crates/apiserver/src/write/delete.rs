@@ -310,7 +310,7 @@ fn propagate(resource: &Resource, object: &mut Value<'_>, asked: Option<Propagat
 fn default_propagation(resource: &Resource) -> Option<Propagation> {
     match (resource.id.group.as_str(), resource.id.plural.as_str()) {
         ("" | "events.k8s.io", "events") => None,
-        ("batch", "jobs") | ("", "replicationcontrollers") => Some(Propagation::Orphan),
+        _ if resource.rules.orphans_dependents => Some(Propagation::Orphan),
         _ => Some(Propagation::Background),
     }
 }
