@@ -219,9 +219,9 @@ fn is_over(entry: &Entry, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use apimachinery::json;
     use crate::service::Service;
     use crate::{Body, UserInfo};
+    use apimachinery::json;
     use http::{Method, Request, StatusCode};
     use http_body_util::Full;
     use tower::ServiceExt as _;
@@ -267,7 +267,10 @@ mod tests {
         let owner = r#"{"metadata":{"name":"m","uid":"u"}}"#;
         let maps = "/api/v1/namespaces/default/configmaps";
         let made = send(&server, Method::POST, maps, owner).await;
-        let made = http_body_util::BodyExt::collect(made.into_body()).await.expect("whole").to_bytes();
+        let made = http_body_util::BodyExt::collect(made.into_body())
+            .await
+            .expect("whole")
+            .to_bytes();
         let made = json::parse_to_depth(&made, 64).expect("json");
         let uid = made.pointer("/metadata/uid").and_then(Value::as_str).expect("a uid");
         let body = format!(

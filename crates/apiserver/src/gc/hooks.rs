@@ -6,9 +6,12 @@ use apimachinery::status::Status;
 use bytes::Bytes;
 use objectstore::{Compare, Write};
 
-use super::keys::{self, Owner, Reference};
+use super::judge;
+use super::keys::{self, Owner, Reference, Which};
+use crate::failure::Failure;
 use crate::registry::Resource;
 use crate::server::{Controller, Server};
+use crate::target::Target;
 use crate::write::commit::Change;
 
 /// Keeps an object until those who name it as their owner do so no more.
@@ -18,6 +21,8 @@ pub(crate) const FOREGROUND: &str = "foregroundDeletion";
 
 /// More owners than this are refused: each one is a key or two in the transaction of its object.
 const MOST_OWNERS: usize = 256;
+/// Of an object with more owners than this the collector looks for them.
+const MOST_SPARED: usize = 4;
 
 /// The owner references of an object.
 pub(crate) fn references<'m>(metadata: &'m Map<'_>) -> impl Iterator<Item = Reference<'m>> {
@@ -54,31 +59,70 @@ pub(super) fn add_owned(key: &[u8], metadata: &Map<'_>, out: &mut Vec<Bytes>) {
     }
 }
 
-/// What is written along with a change that names owners anew.
+/// A way to carry out a change so that the collector misses nothing: what must hold, and what is written along.
+#[derive(Debug, Default)]
+pub(crate) struct Along {
+    pub(crate) compares: Vec<Compare>,
+    pub(crate) writes: Vec<Write>,
+}
+
+/// The ways for a change, the one that leaves the collector the least work first. The next one is for when a compare of
+/// one does not hold; the last one has none. A change that has nothing to do with owners has none of them.
 ///
 /// # Errors
-/// 422 when there are too many.
-pub(crate) fn news(server: &Server, change: &Change) -> Result<Vec<Write>, Status> {
-    let new = |entry: &&Bytes| keys::is_owned_entry(entry) && !change.index_before.contains(entry);
-    let mut writes = Vec::new();
-    if !change.index_after.iter().any(|entry| new(&entry)) {
-        return Ok(writes);
+/// 400 when there are too many owners.
+pub(crate) async fn along(server: &Server, target: &Target, change: &Change) -> Result<Vec<Along>, Failure> {
+    if let Some(uid) = &change.removed_uid {
+        return Ok(removal(server, uid));
     }
-    let all = change
-        .index_after
-        .iter()
-        .filter(|entry| keys::is_owned_entry(entry))
-        .count();
+    let owned = || change.index_after.iter().filter(|entry| keys::is_owned_entry(entry));
+    let new: Vec<&Bytes> = owned().filter(|entry| !change.index_before.contains(entry)).collect();
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
+    let all = owned().count();
     if all > MOST_OWNERS {
-        return Err(Status::bad_request(format!(
-            "metadata.ownerReferences: {all} owners, at most {MOST_OWNERS} are supported"
-        )));
+        let message = format!("metadata.ownerReferences: {all} owners, at most {MOST_OWNERS} are supported");
+        return Err(Status::bad_request(message).into());
     }
-    announce(change.index_after.iter().filter(new), &mut writes);
-    if server.garbage_collector == Controller::Embedded {
-        writes.push(Write::Put(keys::queued_object(&change.key), Bytes::new()));
+    let mut looked_at = Along::default();
+    announce(new.iter().copied(), &mut looked_at.writes);
+    if server.garbage_collector == Controller::External {
+        return Ok(vec![looked_at]);
     }
-    Ok(writes)
+    let spared = match all <= MOST_SPARED {
+        true => owners_are_there(server, target, change, &looked_at.writes).await,
+        false => None,
+    };
+    looked_at
+        .writes
+        .push(Write::Put(keys::queued_object(&change.key), Bytes::new()));
+    Ok(spared.into_iter().chain([looked_at]).collect())
+}
+
+/// While its owners are as they are now, nobody has to look at an object after its commit. `None` where one of them is not
+/// there to stay.
+async fn owners_are_there(server: &Server, target: &Target, change: &Change, named: &[Write]) -> Option<Along> {
+    let text = change.value.as_ref()?.metadata();
+    let metadata = text.members().ok()?;
+    let snapshot = server.registry.snapshot();
+    let mut along = Along::default();
+    for reference in references(&metadata) {
+        // An owner that cannot be read is left to the collector, which says so.
+        let owner = judge::solid(&server.store, &snapshot, &target.namespace, &reference).await;
+        let owner = owner.ok().flatten()?;
+        if !along.compares.contains(&owner) {
+            along.compares.push(owner);
+        }
+    }
+    for write in named {
+        let Write::Put(key, _) = write else { continue };
+        match server.store.get(key.clone(), None).await.ok()? {
+            Some(known) => along.compares.push(Compare::Exists(known.key)),
+            None => along.writes.push(write.clone()),
+        }
+    }
+    Some(along)
 }
 
 /// Says of the owners in index entries that somebody names them.
@@ -89,14 +133,25 @@ pub(super) fn announce<'e>(entries: impl Iterator<Item = &'e Bytes>, writes: &mu
     writes.extend(named.into_iter().map(|key| Write::Put(key, Bytes::new())));
 }
 
-/// What must hold so that the removal of an object concerns nobody; `None` when nobody here wants to know.
-pub(crate) fn unnamed(server: &Server, uid: &str) -> Option<Compare> {
-    (server.garbage_collector == Controller::Embedded && !uid.is_empty()).then(|| Compare::Absent(keys::named(uid)))
-}
-
-/// Written along with the removal of an object that somebody names.
-pub(crate) fn removed(uid: &str) -> Write {
-    Write::Put(keys::queued_owner(uid), Owner::encode(uid, None))
+/// The ways to remove an object: nobody has named it as an owner; or nobody does any more; or somebody does.
+fn removal(server: &Server, uid: &str) -> Vec<Along> {
+    if server.garbage_collector == Controller::External || uid.is_empty() {
+        return Vec::new();
+    }
+    let named = keys::named(uid);
+    let never = Along {
+        compares: vec![Compare::Absent(named.clone())],
+        writes: Vec::new(),
+    };
+    let no_more = Along {
+        compares: vec![Compare::Empty(keys::owned(uid, Which::All))],
+        writes: vec![Write::Delete(named)],
+    };
+    let queued = Along {
+        compares: Vec::new(),
+        writes: vec![Write::Put(keys::queued_owner(uid), Owner::encode(uid, None))],
+    };
+    vec![never, no_more, queued]
 }
 
 /// Written along when the deletion of an object begins that its dependents have a part in.

@@ -3,7 +3,7 @@
 use apimachinery::gvk::GroupVersion;
 use apimachinery::json::Map;
 use apimachinery::meta;
-use objectstore::Store;
+use objectstore::{Compare, Entry, Store};
 
 use super::hooks::FOREGROUND;
 use super::keys::Reference;
@@ -95,28 +95,59 @@ pub(super) async fn standing(
     reference: &Reference<'_>,
     gone: Option<&str>,
 ) -> Result<Standing, Failure> {
+    Ok(match look(store, snapshot, namespace, reference, gone).await? {
+        Looked::Solid(_) => Standing::Solid,
+        Looked::Other(standing) => standing,
+    })
+}
+
+/// What must hold so that the owner in a reference stands there to stay, `None` when it does not.
+pub(super) async fn solid(
+    store: &Store,
+    snapshot: &Snapshot,
+    namespace: &str,
+    reference: &Reference<'_>,
+) -> Result<Option<Compare>, Failure> {
+    Ok(match look(store, snapshot, namespace, reference, None).await? {
+        Looked::Solid(owner) => Some(Compare::Modified(owner.key, owner.modified)),
+        Looked::Other(_) => None,
+    })
+}
+
+enum Looked {
+    Solid(Entry),
+    Other(Standing),
+}
+
+async fn look(
+    store: &Store,
+    snapshot: &Snapshot,
+    namespace: &str,
+    reference: &Reference<'_>,
+    gone: Option<&str>,
+) -> Result<Looked, Failure> {
     let resource = resource_of(snapshot, reference.api_version, reference.kind);
     if namespace.is_empty() && resource.is_some_and(|resource| resource.namespaced) {
-        return Ok(Standing::Misplaced);
+        return Ok(Looked::Other(Standing::Misplaced));
     }
     if gone == Some(reference.uid) && (resource.is_some() || !namespace.is_empty()) {
-        return Ok(Standing::Absent);
+        return Ok(Looked::Other(Standing::Absent));
     }
     let Some(resource) = resource else {
-        return Ok(Standing::Unknown);
+        return Ok(Looked::Other(Standing::Unknown));
     };
     if reference.name.len() > LONGEST_NAME {
-        return Ok(Standing::Absent);
+        return Ok(Looked::Other(Standing::Absent));
     }
     let Some(entry) = store.get(resource.keys.object(namespace, reference.name), None).await? else {
-        return Ok(Standing::Absent);
+        return Ok(Looked::Other(Standing::Absent));
     };
-    let text = Stored::read(entry.value)?.metadata();
+    let text = Stored::read(entry.value.clone())?.metadata();
     let owner = text.members()?;
     Ok(match meta::text(&owner, "uid") == reference.uid {
-        false => Standing::Absent,
-        true if waits(&owner) => Standing::Waits,
-        true => Standing::Solid,
+        false => Looked::Other(Standing::Absent),
+        true if waits(&owner) => Looked::Other(Standing::Waits),
+        true => Looked::Solid(entry),
     })
 }
 

@@ -3,22 +3,26 @@
 //! There is no graph in memory. Who names an owner stands in an index in the store, written in the transaction of the
 //! object that names it, and what has to be looked at stands in a queue in the store ([`keys`]):
 //!
-//! - A write that names an owner anew puts the object into the queue. It is looked at after its commit, so that the
-//!   owner that was there before it is found, whichever process wrote it.
-//! - A removal compares that nobody has ever named the object as an owner. Where somebody has, the removal puts the owner
-//!   into the queue instead. Either the dependent was there first and the removal sees it, or it comes later and is looked
-//!   at itself: nothing falls in between.
+//! - A write that names an owner anew compares that the owner is still as it was seen, there to stay: then there is
+//!   nothing to look at. Where it is not, the write puts the object into the queue. It is looked at after its commit, so
+//!   that an owner that was there before it is found, whichever process wrote it.
+//! - A removal compares that nobody has ever named the object as an owner, or that nobody does any more. Where somebody
+//!   does, the removal puts the owner into the queue. Either the dependent was there first and the removal sees it, or it
+//!   comes later and finds its owner gone: nothing falls in between.
 //! - A deletion that waits for dependents, or that leaves them behind, puts its owner into the queue.
 //!
 //! Whether an owner is there is read in the store at that moment, by all that the reference says of it; what is decided
-//! is carried out only on the object as it was looked at. After a crash the queue is still there. A write that names no
-//! owner costs nothing, a removal one look at a key that does not exist.
+//! is carried out only on the object as it was looked at. After a crash the queue is still there.
+//!
+//! A write that names no owner costs nothing, a removal one look at a key that does not exist. An object with an owner
+//! costs one key more in its own transaction, and the collector nothing while its owner is there.
 
 pub(crate) mod hooks;
 mod judge;
 pub(crate) mod keys;
 mod rebuild;
 mod report;
+mod single;
 mod work;
 
 use std::collections::HashSet;

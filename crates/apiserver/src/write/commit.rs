@@ -10,7 +10,7 @@ use crate::auth::rbac::From;
 use crate::builtin::Special;
 use crate::codec::{Damaged, Draft, Stored};
 use crate::failure::Failure;
-use crate::gc;
+use crate::gc::{self, hooks::Along};
 use crate::registry::{Index, Kept};
 use crate::server::Server;
 use crate::target::Target;
@@ -56,7 +56,7 @@ pub(crate) async fn commit(server: &Server, target: &Target, change: Change) -> 
     if change.value.as_ref().is_some_and(|value| value.len() > LARGEST_OBJECT) {
         return Err(Status::too_large(LARGEST_OBJECT as u64).into());
     }
-    let news = gc::hooks::news(server, &change)?;
+    let along = gc::hooks::along(server, target, &change).await?;
     let has_namespace = change.namespace.is_some();
     let grants = matches!(target.resource.rules.special, Special::Role | Special::Binding);
     let granted = server.access.rbac.as_ref().filter(|_| grants).map(|rbac| {
@@ -100,8 +100,7 @@ pub(crate) async fn commit(server: &Server, target: &Target, change: Change) -> 
             .map(|entry| Write::Put(entry, Bytes::new())),
     );
     writes.extend(change.more);
-    writes.extend(news);
-    match transact(server, Transaction { compares, writes }, change.removed_uid).await? {
+    match transact(server, Transaction { compares, writes }, along).await? {
         Outcome::Committed(revision) => {
             if let Some((rbac, key, value)) = granted {
                 rbac.apply(&key, revision, value.as_ref(), From::Commit);
@@ -143,21 +142,19 @@ fn kept(target: &Target, value: Stored) -> Result<Stored, Failure> {
     }
 }
 
-/// Carries out a transaction; the removal of an object that others name as their owner is told to the garbage collector.
-async fn transact(server: &Server, transaction: Transaction, removed_uid: Option<String>) -> Result<Outcome, Failure> {
-    let removed = removed_uid.and_then(|uid| Some((gc::hooks::unnamed(server, &uid)?, uid)));
-    let Some((unnamed, uid)) = removed else {
-        return Ok(server.store.transact(transaction).await?);
-    };
-    let last = transaction.compares.len();
-    match server.store.transact(transaction.clone().when(unnamed)).await? {
-        Outcome::Refused { compare, .. } if compare == last => {
-            let mut named = transaction;
-            named.writes.push(gc::hooks::removed(&uid));
-            Ok(server.store.transact(named).await?)
+/// Carries out a transaction, and with it the first of `along` that can be. See [`gc::hooks::along`].
+async fn transact(server: &Server, transaction: Transaction, along: Vec<Along>) -> Result<Outcome, Failure> {
+    let own = transaction.compares.len();
+    for Along { compares, writes } in along {
+        let mut whole = transaction.clone();
+        whole.compares.extend(compares);
+        whole.writes.extend(writes);
+        match server.store.transact(whole).await? {
+            Outcome::Refused { compare, .. } if compare >= own => {}
+            outcome => return Ok(outcome),
         }
-        outcome => Ok(outcome),
     }
+    Ok(server.store.transact(transaction).await?)
 }
 
 /// The same request on the resource as it is served now, after its definition has changed.

@@ -345,19 +345,42 @@ on_each_engine! {
         let child = map(&server, "child", json!([blocking(&owner)])).await;
         map(&server, "leaf", json!([owned_by(&child)])).await;
         delete(&server, "owner", "Foreground").await;
-        for name in ["leaf", "child", "owner"] {
+        // Its owner was never there.
+        let nobody = json!({"metadata": {"name": "nobody", "uid": "00000000-0000-0000-0000-00000000000c"}});
+        map(&server, "foundling", json!([owned_by(&nobody)])).await;
+        for name in ["leaf", "child", "owner", "foundling"] {
             server.until_missing(&path(&server, name)).await;
         }
-        let left = async || {
-            let mut left = Vec::new();
-            for prefix in ["/owned/", "/named/", "/collect/", "/collect-"] {
-                let page = server.ours().store.range(objectstore::prefix(prefix.as_bytes()), 10, None).await.unwrap();
-                left.extend(page.entries.into_iter().map(|entry| String::from_utf8_lossy(&entry.key).into_owned()));
-            }
-            left
-        };
-        server.until(left, Vec::is_empty).await;
+        server.until(async || bookkeeping(&server).await, Vec::is_empty).await;
     }
+
+    async fn what_has_its_owner_makes_no_work(server: TestServer) {
+        let owner = map(&server, "owner", json!([])).await;
+        // Nobody takes away now what is queued.
+        server.ours().api.shutdown().await;
+        for name in ["a", "b"] {
+            map(&server, name, json!([owned_by(&owner)])).await;
+        }
+        let kept = bookkeeping(&server).await;
+        assert_eq!(kept.iter().filter(|key| key.starts_with("/owned/")).count(), 2, "{kept:?}");
+        assert_eq!(kept.len(), 3, "{kept:?}");
+        for name in ["a", "b", "owner"] {
+            delete(&server, name, "Background").await;
+        }
+        assert_eq!(bookkeeping(&server).await, [""; 0]);
+    }
+}
+
+/// The keys that the collector has in the store.
+async fn bookkeeping(server: &TestServer) -> Vec<String> {
+    let mut keys = Vec::new();
+    for prefix in ["/owned/", "/named/", "/collect/", "/collect-"] {
+        let range = objectstore::prefix(prefix.as_bytes());
+        let page = server.ours().store.range(range, 10, None).await.unwrap();
+        let entries = page.entries.into_iter();
+        keys.extend(entries.map(|entry| String::from_utf8_lossy(&entry.key).into_owned()));
+    }
+    keys
 }
 
 async fn map_of(server: &TestServer, number: usize, owner: &Value) -> Value {
