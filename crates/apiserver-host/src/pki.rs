@@ -123,6 +123,11 @@ impl Pki {
         &self.token
     }
 
+    /// The certificate of the authority that has signed the server's, PEM.
+    pub fn authority(&self) -> &str {
+        &self.authority.certificate
+    }
+
     /// For the listener: HTTP/2 and HTTP/1.1.
     ///
     /// # Errors

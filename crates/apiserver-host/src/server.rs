@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use apiserver::{ApiServer, MASTERS, Tokens, UserInfo};
+use apiserver::{ApiServer, Authorization, MASTERS, StartObjects, Tokens, UserInfo};
 use objectstore::{Store, embedded, memory};
 
 use crate::error::Error;
@@ -45,7 +45,8 @@ pub struct ServerOptions {
     pub keep: Keep,
 }
 
-/// An API server on a port, with a kubeconfig in its data folder.
+/// An API server on a port, with a kubeconfig in its data folder. What users may do, roles and bindings say; the
+/// ClusterRoles and ServiceAccounts are there that every cluster has.
 ///
 /// ```
 /// use apiserver_host::{Keep, Server, ServerOptions};
@@ -99,6 +100,12 @@ impl Server {
         let admin = UserInfo::new("admin", [MASTERS]);
         let api = apiserver::Options {
             authenticator: Arc::new(Tokens::new([(pki.token().to_owned(), admin)])),
+            authorization: Authorization::Rbac,
+            metrics: true,
+            start: StartObjects {
+                root_certificate: Some(pki.authority().to_owned()),
+                ..StartObjects::all()
+            },
             ..apiserver::Options::default()
         };
         let api = ApiServer::open(store.clone(), api).await?;

@@ -27,7 +27,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use apiserver::{ApiServer, Authenticator, BadCredentials, MASTERS, Options, PeerIdentity, Service, UserInfo};
+use apiserver::{
+    ApiServer, Authenticator, Authorization, BadCredentials, MASTERS, Options, PeerIdentity, Service, StartObjects,
+    UserInfo,
+};
 use apiserver_host::{Pki, Port, Socket};
 use http::{HeaderMap, Method, Request, header};
 use tempfile::TempDir;
@@ -80,15 +83,22 @@ impl Drop for Running {
 }
 
 impl TestServer {
-    /// Starts a server. Has to be called in a tokio runtime, on which the server then runs.
+    /// Starts a server that is as a cluster's: what a user may do, roles and bindings say, and the ClusterRoles and
+    /// ServiceAccounts are there that every cluster has. Has to be called in a tokio runtime, on which the server
+    /// then runs.
     ///
     /// # Errors
     /// [`Error::Open`].
     pub async fn start() -> Result<TestServer, Error> {
-        TestServer::start_with(Options::default()).await
+        let options = Options {
+            authorization: Authorization::Rbac,
+            start: StartObjects::all(),
+            ..Options::default()
+        };
+        TestServer::start_with(options).await
     }
 
-    /// Starts a server with an authenticator, an authorizer and whatever else a test wants different.
+    /// Starts a server with an authenticator, admission hooks and whatever else a test wants different.
     ///
     /// # Errors
     /// [`Error::Open`].
