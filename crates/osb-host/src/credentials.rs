@@ -176,7 +176,7 @@ pub(crate) fn is_namespace(name: &str) -> bool {
             .flatten()
             .all(plain)
         && !name.starts_with("kube-")
-        && name != crate::host::SYSTEM_NAMESPACE
+        && name != crate::home::SYSTEM_NAMESPACE
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::HostError;
 use crate::files;
+use crate::home::HomeKind;
 
 /// The data folder of a broker.
 ///
@@ -191,6 +192,9 @@ pub struct ServerInfo {
     pub broker: String,
     /// The base URL of the broker.
     pub url: String,
+    /// Where its state lives.
+    #[serde(default)]
+    pub home: HomeKind,
     /// The URL of the Kubernetes API.
     pub kubernetes_url: String,
     /// The API group of the broker's resources.
@@ -296,6 +300,7 @@ mod tests {
             pid: 7,
             broker: "reference".into(),
             url: "http://127.0.0.1:1".into(),
+            home: HomeKind::Embedded,
             kubernetes_url: "https://127.0.0.1:2".into(),
             group: "reference.osb.internal".into(),
             namespace: "default".into(),

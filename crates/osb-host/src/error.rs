@@ -109,6 +109,33 @@ pub enum HostError {
         /// What its error says.
         what: String,
     },
+    /// No cluster is found for the home `kubernetes`.
+    #[error(
+        "there is no usable cluster for --home kubernetes: {what}; outside of a cluster, name a kubeconfig with --home-kubeconfig"
+    )]
+    NoCluster {
+        /// What is wrong.
+        what: String,
+    },
+    /// The home `kubernetes` without keys of its own.
+    #[error(
+        "--home kubernetes needs --key-file (OSB_KEY_FILE): the key that seals secrets must outlive this process and is never kept with what it seals. `openssl rand -hex 32` makes one"
+    )]
+    NoKeyFile,
+    /// Something that the broker needs is not in the cluster.
+    #[error(
+        "the cluster has no {missing}: apply what --manifests prints, with the rights of an administrator, and start again"
+    )]
+    NotPrepared {
+        /// What is missing.
+        missing: String,
+    },
+    /// What a cluster needs cannot be written down.
+    #[error("the manifests cannot be written: {what}")]
+    NoManifests {
+        /// Why.
+        what: String,
+    },
     /// The broker's resources cannot be prepared.
     #[error("the broker's state cannot be prepared, while {doing}: {error}")]
     Home {

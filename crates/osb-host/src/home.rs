@@ -1,59 +1,226 @@
-//! The home `embedded`: store and API server in this process.
+//! Where a broker's state lives, as its flags say: in the data folder, or in a Kubernetes cluster.
 
-use apiserver::{ApiServer, MASTERS, Tokens, UserInfo};
-use objectstore::{Store, embedded};
-use osb_engine::Home;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use apiserver_host::{Limits, Listener, Pki, Serving, Tls, Versions, kubernetes_status, reachable};
+use objectstore::Store;
+use osb_engine::{Broker, Home};
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::credentials::DEFAULT_PLATFORM;
 use crate::data_dir::DataDir;
 use crate::error::HostError;
+use crate::host::{KUBE_DRAIN, bind};
+use crate::options::HostOptions;
 
-/// The Kubernetes API on the data folder.
-pub(crate) struct Embedded {
-    store: Store,
-    api: ApiServer,
+mod cluster;
+mod embedded;
+
+use cluster::Cluster;
+use embedded::Embedded;
+
+/// The namespace of the broker's own objects, unless a flag says otherwise.
+pub(crate) const SYSTEM_NAMESPACE: &str = "osb-system";
+
+/// The flags that say where the state lives.
+///
+/// ```
+/// # use osb_host as osb_sdk;
+/// use osb_sdk::{HomeKind, HomeOptions};
+///
+/// assert_eq!(HomeOptions::default().home, HomeKind::Embedded);
+/// ```
+#[derive(Clone, Debug, clap::Args)]
+pub struct HomeOptions {
+    /// Where the state of instances and bindings lives
+    #[arg(long, value_enum, default_value_t, env = "OSB_HOME")]
+    pub home: HomeKind,
+
+    /// The kubeconfig of the home `kubernetes` [default: the pod's service account, else as kubectl finds one]
+    #[arg(long, value_name = "FILE", env = "OSB_HOME_KUBECONFIG")]
+    pub home_kubeconfig: Option<PathBuf>,
+
+    /// The context of that kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME", env = "OSB_HOME_CONTEXT", requires = "home_kubeconfig")]
+    pub home_context: Option<String>,
+
+    /// The namespace of the broker's own objects in the home `kubernetes`; what belongs to a platform lives in
+    /// NAMESPACE-PLATFORM
+    #[arg(long, value_name = "NAMESPACE", default_value = SYSTEM_NAMESPACE, env = "OSB_HOME_NAMESPACE")]
+    pub home_namespace: String,
 }
 
-impl Embedded {
-    /// Opens the store; from then on no other process can.
-    pub(crate) fn open_store(folder: &DataDir) -> Result<Store, HostError> {
-        Ok(embedded::open(folder.store(), embedded::Options::default())?)
-    }
+/// Where the state of instances and bindings lives.
+///
+/// ```
+/// # use osb_host as osb_sdk;
+/// assert_eq!(osb_sdk::HomeKind::default(), osb_sdk::HomeKind::Embedded);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HomeKind {
+    /// In the data folder, behind the process's own Kubernetes API
+    #[default]
+    Embedded,
+    /// As custom resources in a Kubernetes cluster, which --manifests prepares; it needs --key-file
+    Kubernetes,
+}
 
-    /// Starts the API server. Whoever has the token may do everything.
-    pub(crate) async fn start(store: Store, folder: &DataDir, token: &str) -> Result<Self, HostError> {
-        let admin = UserInfo::new("admin", [MASTERS]);
-        let tokens = Tokens::new([(token.to_owned(), admin)]);
-        let options = apiserver::Options {
-            authenticator: std::sync::Arc::new(tokens),
-            ..apiserver::Options::default()
-        };
-        let api = ApiServer::open(store.clone(), options).await;
-        let api = api.map_err(|error| HostError::Api {
-            folder: folder.path().to_owned(),
-            what: error.to_string(),
-        })?;
-        Ok(Self { store, api })
-    }
-
-    /// For the engine: all rights, no listener between, and nobody who would ask which fields are the engine's.
-    pub(crate) fn in_process(&self, group: &str) -> Home {
-        Home::in_process(self.api.service_as(UserInfo::admin()).untracked(), group)
-    }
-
-    /// What the listener serves: each request says who sends it.
-    pub(crate) fn service(&self) -> apiserver::Service {
-        self.api.service()
-    }
-
-    /// Ends watches and refuses further requests.
-    pub(crate) async fn shut_down(&self) {
-        self.api.shutdown().await;
-    }
-
-    /// Writes what is still to be written; the folder is free then.
-    pub(crate) async fn close(self) {
-        if let Err(error) = self.store.close().await {
-            tracing::error!(%error, "the store was not closed cleanly; the next start takes a little longer");
+impl Default for HomeOptions {
+    fn default() -> Self {
+        Self {
+            home: HomeKind::Embedded,
+            home_kubeconfig: None,
+            home_context: None,
+            home_namespace: SYSTEM_NAMESPACE.to_owned(),
         }
+    }
+}
+
+impl HomeOptions {
+    /// The namespace of the broker's own objects.
+    pub(crate) fn system_namespace(&self) -> &str {
+        match self.home {
+            HomeKind::Embedded => SYSTEM_NAMESPACE,
+            HomeKind::Kubernetes => &self.home_namespace,
+        }
+    }
+
+    /// The namespace of a platform's objects. In a cluster there are others beside it.
+    pub(crate) fn namespace_of(&self, platform: &str) -> String {
+        match self.home {
+            HomeKind::Embedded => platform.to_owned(),
+            HomeKind::Kubernetes => format!("{}-{platform}", self.home_namespace),
+        }
+    }
+}
+
+/// A home that can be used, of which nothing has been read or written yet.
+pub(crate) enum Opened {
+    Embedded {
+        store: Store,
+        socket: TcpListener,
+        address: SocketAddr,
+    },
+    Cluster(Cluster),
+}
+
+impl Opened {
+    /// Opens the store, which no other process can from then on, or finds the cluster.
+    pub(crate) async fn open(options: &HostOptions, folder: &DataDir) -> Result<Self, HostError> {
+        match options.home.home {
+            HomeKind::Embedded => {
+                let store = Embedded::open_store(folder)?;
+                let (socket, address) = bind(options.kube_listen, "--kube-listen").await?;
+                Ok(Self::Embedded { store, socket, address })
+            }
+            HomeKind::Kubernetes => {
+                if options.key_file.is_none() {
+                    return Err(HostError::NoKeyFile);
+                }
+                Ok(Self::Cluster(Cluster::find(&options.home).await?))
+            }
+        }
+    }
+
+    /// The URL of the Kubernetes API.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Embedded { address, .. } => format!("https://{}", reachable(*address)),
+            Self::Cluster(cluster) => cluster.url(),
+        }
+    }
+
+    /// Starts what belongs to the home. Certificates and a kubeconfig lie in the folder then, if the API is our own.
+    pub(crate) async fn start(self, folder: &DataDir, broker: &Broker) -> Result<Running, HostError> {
+        let url = self.url();
+        let (store, socket, address) = match self {
+            Self::Embedded { store, socket, address } => (store, socket, address),
+            Self::Cluster(cluster) => return Ok(Running::Cluster(cluster)),
+        };
+        let pki = Pki::load(&folder.pki(), address)?;
+        let tls = pki.server_config()?;
+        pki.write_kubeconfig(&folder.kubeconfig(), &url, broker.name(), DEFAULT_PLATFORM)?;
+        match Embedded::start(store.clone(), folder, pki.token()).await {
+            Ok(embedded) => Ok(Running::Embedded(Box::new(Own { embedded, socket, tls }))),
+            Err(error) => Err(embedded::or_unwritable(&store, folder, error).await),
+        }
+    }
+}
+
+/// A home at work.
+pub(crate) enum Running {
+    Embedded(Box<Own>),
+    Cluster(Cluster),
+}
+
+/// A Kubernetes API of our own, which nobody outside can call yet.
+pub(crate) struct Own {
+    embedded: Embedded,
+    socket: TcpListener,
+    tls: Arc<ServerConfig>,
+}
+
+impl Running {
+    /// For the engine.
+    pub(crate) fn of(&self, broker: &Broker) -> Home {
+        match self {
+            Self::Embedded(own) => own.embedded.in_process(&broker.group()),
+            Self::Cluster(cluster) => cluster.home(&broker.group()),
+        }
+    }
+
+    /// Makes the home ready for the broker, or finds that it is.
+    pub(crate) async fn prepare(&self, home: &Home, broker: &Broker, namespaces: &[String]) -> Result<(), HostError> {
+        match self {
+            Self::Embedded(_) => embedded::prepare(home, broker, namespaces).await,
+            Self::Cluster(_) => cluster::check(home, broker, namespaces).await,
+        }
+    }
+
+    /// The error of a start, or what is behind it.
+    pub(crate) async fn explain(&self, folder: &DataDir, error: HostError) -> HostError {
+        match self {
+            Self::Embedded(own) => own.embedded.or_unwritable(folder, error).await,
+            Self::Cluster(_) => error,
+        }
+    }
+
+    /// From here on others can call the Kubernetes API, if it is our own.
+    pub(crate) fn listen(self, limits: Limits) -> Served {
+        let Self::Embedded(own) = self else {
+            return Served(None);
+        };
+        let Own { embedded, socket, tls } = *own;
+        let listener = Listener {
+            name: "kubernetes",
+            socket,
+            tls: Some(watch::channel(Tls::new(tls)).1),
+            versions: Versions::OneAndTwo,
+            limits,
+            explain: kubernetes_status,
+        };
+        let service = embedded.service();
+        let serving = listener.serve(move |_: Option<&CertificateDer<'_>>| service.clone());
+        Served(Some((embedded, serving)))
+    }
+}
+
+/// A home that others can call, if it is our own.
+pub(crate) struct Served(Option<(Embedded, Serving)>);
+
+impl Served {
+    /// Ends watches, refuses further requests, and closes the store.
+    pub(crate) async fn close(self) {
+        let Some((embedded, serving)) = self.0 else { return };
+        embedded.shut_down().await;
+        serving.drain(KUBE_DRAIN).await;
+        embedded.close().await;
     }
 }

@@ -4,12 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use apiserver_host::{
-    Limits, Listener, Pki, Serving, Tls, Versions, bind as listen, kubernetes_status, most_connections, reachable,
-};
-use objectstore::Store;
+use apiserver_host::{Limits, Listener, Serving, Versions, bind as listen, most_connections, reachable};
 use osb_api::request::MissingOrganization;
-use osb_engine::{Broker, Config, Engine, Home, HomeError, Keys, Tenants};
+use osb_engine::{Broker, Config, Engine, Keys, Tenants};
 use osb_server::{Platform, Server};
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
@@ -20,15 +17,12 @@ use crate::client_certificate;
 use crate::credentials::DEFAULT_PLATFORM;
 use crate::data_dir::{DataDir, ServerInfo};
 use crate::error::HostError;
-use crate::home::Embedded;
+use crate::home::{HomeOptions, Opened, Running, Served};
 use crate::keys;
 use crate::options::HostOptions;
 
-/// The namespace of the broker's own objects.
-pub(crate) const SYSTEM_NAMESPACE: &str = "osb-system";
-
 /// How much longer than the requests the Kubernetes API may take to end: its clients are told to come again.
-const KUBE_DRAIN: Duration = Duration::from_secs(2);
+pub(crate) const KUBE_DRAIN: Duration = Duration::from_secs(2);
 
 /// A running broker.
 ///
@@ -70,9 +64,8 @@ pub struct Host {
     folder: DataDir,
     made_key: bool,
     engine: Engine,
-    home: Embedded,
+    home: Served,
     broker: Serving,
-    kube: Serving,
     reloader: Reloader,
     drain_delay: Duration,
     drain_timeout: Duration,
@@ -91,34 +84,21 @@ impl Host {
         access::named(options, &mut Vec::new())?;
         let folder = options.data_dir.resolve()?;
         folder.prepare()?;
-        let store = Embedded::open_store(&folder)?;
-        phases.done("store opened");
+        let opened = Opened::open(options, &folder).await?;
+        phases.done("home opened");
 
         let (socket, address) = bind(options.listen, "--listen").await?;
-        let (kube_socket, kube_address) = bind(options.kube_listen, "--kube-listen").await?;
         let keys = keys::load(&folder, options.key_file.as_deref())?;
         let (files, access) = Access::read(options, &folder);
         let mut access = access?;
-        let pki = Pki::load(&folder.pki(), kube_address)?;
-        let kube_tls = pki.server_config()?;
-        let info = info(&broker, &access, address, kube_address);
-        pki.write_kubeconfig(
-            &folder.kubeconfig(),
-            &info.kubernetes_url,
-            broker.name(),
-            DEFAULT_PLATFORM,
-        )?;
+        let info = info(&broker, &access, address, &opened, &options.home);
         phases.done("keys, logins and certificates loaded");
 
-        let embedded = match Embedded::start(store.clone(), &folder, pki.token()).await {
-            Ok(embedded) => embedded,
-            Err(error) => return Err(or_unwritable(&store, &folder, error).await),
-        };
+        let running = opened.start(&folder, &broker).await?;
         phases.done("API server started");
-        let home = embedded.in_process(&broker.group());
-        let engine = match start_engine(broker, home, keys.keys, &access, &mut phases).await {
+        let engine = match start_engine(broker, &running, keys.keys, &access, &options.home, &mut phases).await {
             Ok(engine) => engine,
-            Err(error) => return Err(or_unwritable(&store, &folder, error).await),
+            Err(error) => return Err(running.explain(&folder, error).await),
         };
         let front = Server::new(Arc::new(engine.clone()), &front_config(&access, options))?;
 
@@ -139,16 +119,7 @@ impl Host {
         let broker = broker.serve(move |certificate: Option<&CertificateDer<'_>>| {
             front.for_client(certificate.and_then(client_certificate::names))
         });
-        let kube = Listener {
-            name: "kubernetes",
-            socket: kube_socket,
-            tls: Some(watch::channel(Tls::new(kube_tls)).1),
-            versions: Versions::OneAndTwo,
-            limits,
-            explain: kubernetes_status,
-        };
-        let kube_service = embedded.service();
-        let kube = kube.serve(move |_: Option<&CertificateDer<'_>>| kube_service.clone());
+        let home = running.listen(limits);
         info.write(&folder)?;
         phases.done("listening");
         Ok(Self {
@@ -156,9 +127,8 @@ impl Host {
             folder,
             made_key: keys.made,
             engine,
-            home: embedded,
+            home,
             broker,
-            kube,
             reloader,
             drain_delay: options.drain_delay,
             drain_timeout: options.drain_timeout,
@@ -194,8 +164,6 @@ impl Host {
         ServerInfo::remove(&self.folder);
         self.broker.drain(self.drain_timeout).await;
         self.engine.stop().await;
-        self.home.shut_down().await;
-        self.kube.drain(KUBE_DRAIN).await;
         self.home.close().await;
     }
 }
@@ -234,7 +202,7 @@ fn check_plaintext(options: &HostOptions) -> Result<(), HostError> {
     Ok(())
 }
 
-async fn bind(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, SocketAddr), HostError> {
+pub(crate) async fn bind(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, SocketAddr), HostError> {
     listen(address)
         .await
         .map_err(|source| HostError::Listen { address, flag, source })
@@ -245,38 +213,40 @@ fn broker_error(_status: u16, reason: &str) -> serde_json::Value {
     serde_json::json!({"description": reason})
 }
 
-fn info(broker: &Broker, access: &Access, address: SocketAddr, kube_address: SocketAddr) -> ServerInfo {
+fn info(broker: &Broker, access: &Access, address: SocketAddr, opened: &Opened, home: &HomeOptions) -> ServerInfo {
     let scheme = if access.tls.is_some() { "https" } else { "http" };
     ServerInfo {
         pid: std::process::id(),
         broker: broker.name().to_owned(),
         url: format!("{scheme}://{}", reachable(address)),
-        kubernetes_url: format!("https://{}", reachable(kube_address)),
+        home: home.home,
+        kubernetes_url: opened.url(),
         group: broker.group(),
-        namespace: DEFAULT_PLATFORM.to_owned(),
+        namespace: home.namespace_of(DEFAULT_PLATFORM),
         login: access.local.login,
     }
 }
 
 async fn start_engine(
     broker: Broker,
-    home: Home,
+    running: &Running,
     keys: Keys,
     access: &Access,
+    options: &HomeOptions,
     phases: &mut Phases,
 ) -> Result<Engine, HostError> {
-    let doing = |doing| move |error: HomeError| HostError::Home { doing, error };
-    home.install_for(&broker).await?;
+    let home = running.of(&broker);
+    let system = options.system_namespace().to_owned();
     let platforms = access.platforms();
-    for namespace in platforms.iter().copied().chain([SYSTEM_NAMESPACE]) {
-        home.ensure_namespace(namespace)
-            .await
-            .map_err(doing("making its namespaces"))?;
-    }
+    let namespaces = platforms.iter().map(|name| options.namespace_of(name));
+    let namespaces: Vec<_> = namespaces.chain([system.clone()]).collect();
+    running.prepare(&home, &broker, &namespaces).await?;
     phases.done("resources installed");
-    let tenants = platforms.iter().map(|&name| (Platform(name.into()), name.to_owned()));
+    let tenants = platforms
+        .iter()
+        .map(|&name| (Platform(name.into()), options.namespace_of(name)));
     let config = Config {
-        system_namespace: SYSTEM_NAMESPACE.to_owned(),
+        system_namespace: system,
         tenants: Tenants::new(tenants),
         ..Config::default()
     };
@@ -284,18 +254,6 @@ async fn start_engine(
     crate::catalog::look_over(&engine);
     phases.done("engine started");
     Ok(engine)
-}
-
-/// The error of a start, or what is behind it: that the store takes no writes. Its words do not come through the
-/// Kubernetes API.
-async fn or_unwritable(store: &Store, folder: &DataDir, error: HostError) -> HostError {
-    match store.compact(store.oldest()).await {
-        Err(objectstore::Error::Unavailable(why)) => HostError::Unwritable {
-            folder: folder.path().to_owned(),
-            why,
-        },
-        _ => error,
-    }
 }
 
 /// Every platform but the default one has its name as a prefix of its paths.

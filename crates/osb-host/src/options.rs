@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::data_dir::DataDirOption;
+use crate::home::HomeOptions;
 
 /// The flags that every broker has.
 ///
@@ -33,6 +34,14 @@ pub struct HostOptions {
     /// Where everything is kept.
     #[command(flatten)]
     pub data_dir: DataDirOption,
+
+    /// Where the state lives.
+    #[command(flatten)]
+    pub home: HomeOptions,
+
+    /// Prints what a cluster needs for --home kubernetes, for `kubectl apply -f -`, and ends
+    #[arg(long)]
+    pub manifests: bool,
 
     /// The certificate chain of the broker, PEM
     #[arg(long, value_name = "FILE", env = "OSB_TLS_CERT", requires = "tls_key")]
@@ -116,6 +125,8 @@ impl HostOptions {
             data_dir: DataDirOption {
                 data_dir: Some(data_dir.into()),
             },
+            home: HomeOptions::default(),
+            manifests: false,
             tls_cert: None,
             tls_key: None,
             auth_file: None,

@@ -9,8 +9,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::data_dir::Login;
 use crate::error::{HostError, explain};
+use crate::home::HomeKind;
 use crate::host::Host;
 use crate::log::{self, AuditFile};
+use crate::manifests::manifests_yaml;
 use crate::options::HostOptions;
 
 /// Killed by the second signal: what shells show for SIGINT.
@@ -34,7 +36,7 @@ const INTERRUPTED: u8 = 130;
 /// ```
 pub fn run(broker: Broker) -> ExitCode {
     let command = HostOptions::augment_args(Command::new("broker")).about(format!(
-        "Serves the broker `{}`: Open Service Broker API 2.17, with its state in a folder",
+        "Serves the broker `{}`: Open Service Broker API 2.17, with its state in a folder or in a cluster",
         broker.name()
     ));
     let options = command
@@ -73,6 +75,10 @@ pub fn serve(broker: Broker, options: &HostOptions) -> ExitCode {
 }
 
 fn try_serve(broker: Broker, options: &HostOptions) -> Result<ExitCode, HostError> {
+    if options.manifests {
+        print!("{}", manifests_yaml(&broker, options)?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let audit = log::start(options.log_format, options.audit_log.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -182,13 +188,24 @@ fn welcome(host: &Host, default_folder: bool) -> String {
     } else {
         format!(" --data-dir {}", folder.path().display())
     };
+    let (kubeconfig, kubectl) = match info.home {
+        HomeKind::Embedded => {
+            let kubeconfig = folder.kubeconfig().display().to_string();
+            let kubectl = format!("kubectl --kubeconfig {kubeconfig} get osb");
+            (format!("\x20 kubeconfig   {kubeconfig}\n"), kubectl)
+        }
+        HomeKind::Kubernetes => (
+            String::new(),
+            format!("kubectl get serviceinstances.{} -n {}", info.group, info.namespace),
+        ),
+    };
     format!(
         "The broker `{name}` is ready.\n\
          \n\
          \x20 broker       {url}\n\
          \x20 login        {login}\n\
          \x20 kubernetes   {kubernetes}\n\
-         \x20 kubeconfig   {kubeconfig}\n\
+         {kubeconfig}\
          \x20 data         {data}{key}\n\
          \n\
          In another shell:\n\
@@ -196,14 +213,13 @@ fn welcome(host: &Host, default_folder: bool) -> String {
          \x20 {osb} catalog{option}\n\
          \x20 {osb} provision my-instance{option}\n\
          \x20 {osb} bind my-instance{option}\n\
-         \x20 kubectl --kubeconfig {kubeconfig} get osb\n\
+         \x20 {kubectl}\n\
          \n\
          Ctrl-C stops it; everything is kept.\n",
         osb = client(),
         name = info.broker,
         url = info.url,
         kubernetes = info.kubernetes_url,
-        kubeconfig = folder.kubeconfig().display(),
         data = folder.path().display(),
     )
 }

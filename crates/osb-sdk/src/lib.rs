@@ -118,7 +118,8 @@ pub use osb_engine::{Action, ActionVerb, Authorize, Draft, DraftRequest, Refused
 // A broker as a program, and inside one.
 #[doc(inline)]
 pub use osb_host::{
-    Credentials, DataDir, DataDirOption, Host, HostError, HostOptions, LogFormat, ServerInfo, run, serve,
+    Credentials, DataDir, DataDirOption, HomeKind, HomeOptions, Host, HostError, HostOptions, LogFormat, ServerInfo,
+    manifests, manifests_yaml, run, serve,
 };
 
 // A broker in a test.

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use http::Request;
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
-use osb_host::{DataDir, ServerInfo};
+use osb_host::{DataDir, HomeKind, ServerInfo};
 use serde::Deserialize;
 
 /// The most objects of one page.
@@ -94,12 +94,24 @@ impl Resource {
 impl Resources {
     pub(crate) async fn open(folder: &DataDir, info: &ServerInfo) -> Result<Self> {
         let path = folder.kubeconfig();
-        let read = || format!("cannot use the kubeconfig {}", path.display());
-        let kubeconfig = Kubeconfig::read_from(&path).with_context(read)?;
-        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .with_context(read)?;
-        // A person is waiting, and the server is on this machine.
+        let read = || match info.home {
+            HomeKind::Embedded => format!("cannot use the kubeconfig {}", path.display()),
+            HomeKind::Kubernetes => format!(
+                "the broker keeps its state in the cluster {}, and there is no kubeconfig that could be used (KUBECONFIG)",
+                info.kubernetes_url
+            ),
+        };
+        let mut config = match info.home {
+            HomeKind::Embedded => {
+                let kubeconfig = Kubeconfig::read_from(&path).with_context(read)?;
+                Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                    .await
+                    .with_context(read)?
+            }
+            // With the rights of whoever asks.
+            HomeKind::Kubernetes => Config::infer().await.with_context(read)?,
+        };
+        // A person is waiting.
         config.default_retry = false;
         let client = Client::try_from(config).with_context(read)?;
         Ok(Self {

@@ -93,6 +93,37 @@ impl Home {
         }
     }
 
+    /// The first of a broker's resources that the home does not serve, for a broker that may not install them.
+    ///
+    /// # Errors
+    /// [`StartError`] when its definitions cannot be made, or the home does not say.
+    pub async fn not_served(&self, broker: &Broker) -> Result<Option<String>, StartError> {
+        for definition in broker.definitions_in(&self.group)? {
+            let plural = definition["spec"]["names"]["plural"].as_str().unwrap_or_default();
+            let path = format!("/apis/{}/{VERSION}/{plural}?limit=1", self.group);
+            match self.call::<IgnoredAny>(empty(Method::GET, &path, METADATA_LIST)).await {
+                Ok(_) => {}
+                Err(HomeError::NotFound) => return Ok(Some(plural.to_owned())),
+                Err(error) => {
+                    return Err(StartError::Home {
+                        doing: "looking for the kinds of its resources",
+                        error,
+                    });
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether there is a namespace of that name.
+    ///
+    /// # Errors
+    /// [`HomeError`] when the home does not say.
+    pub async fn has_namespace(&self, name: &str) -> Result<bool, HomeError> {
+        let path = format!("/api/v1/namespaces/{name}");
+        Ok(self.get_at::<IgnoredAny>(&path).await?.is_some())
+    }
+
     /// Creates a definition, or replaces its `spec` when that differs.
     async fn put_definition(&self, definition: &Value) -> Result<(), PutError> {
         let name = definition["metadata"]["name"].as_str().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! A broker inside a test: its listeners with and without TLS, and its stop.
 
 mod auth;
+mod cluster;
 mod issuer;
 mod raw;
 mod test_broker;
