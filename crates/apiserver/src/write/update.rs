@@ -13,6 +13,7 @@ use objectstore::{Compare, Entry, Revision};
 use super::admit::Admission;
 use super::commit::{self, Change, Committed};
 use super::create::{self, Request};
+use super::kinds::More;
 use super::object::{self, Came};
 use super::options::{self, Decoded, Patch, Validation, WriteOptions};
 use super::tracking::Restored;
@@ -190,12 +191,37 @@ struct Next {
 
 /// The state that an update starts from.
 struct Old<'t> {
+    /// As this version of the kind shows it.
     stored: Stored,
+    /// Whether it also lies in the store so, in the form of this version.
+    newest: bool,
     metadata: Map<'t>,
     index: Vec<Bytes>,
     /// Kept whole only where a rule looks at it, or a path changes only a part.
     object: Option<Value<'t>>,
     status: Option<Value<'t>>,
+}
+
+impl<'t> Old<'t> {
+    fn of(
+        server: &Server,
+        target: &Target,
+        object: &Value<'t>,
+        stored: &Stored,
+        newest: bool,
+    ) -> Result<Self, Failure> {
+        let (resource, version) = (&target.resource, target.version());
+        let custom = resource.rules.special == Special::Custom;
+        let whole = matches!(target.subresource, Subresource::None | Subresource::Scale);
+        Ok(Old {
+            stored: stored.clone(),
+            newest,
+            metadata: object::metadata(object)?.clone(),
+            index: object::index_entries(resource, &target.namespace, &target.name, object),
+            status: object.get("status").filter(|_| version.status && whole).cloned(),
+            object: (!custom || !whole || !server.hooks.is_empty()).then(|| object.clone()),
+        })
+    }
 }
 
 async fn next(
@@ -206,30 +232,17 @@ async fn next(
     write: WriteOptions,
     request: Request<'_>,
 ) -> Result<Next, Failure> {
-    let (resource, version) = (&target.resource, target.version());
+    let version = target.version();
     let before = Stored::read(entry.value.clone())?;
     let shown = render::current(version, &before)?.into_owned();
     let text = shown.object(&version.opening, entry.modified);
     let object = text.value()?;
-    let custom = resource.rules.special == Special::Custom;
-    let whole = matches!(target.subresource, Subresource::None | Subresource::Scale);
-    let old = Old {
-        metadata: object::metadata(&object)?.clone(),
-        index: object::index_entries(resource, &target.namespace, &target.name, &object),
-        status: object.get("status").filter(|_| version.status && whole).cloned(),
-        object: (!custom || !whole || !server.hooks.is_empty()).then(|| object.clone()),
-        stored: shown,
-    };
+    let old = Old::of(server, target, &object, &shown, before.stamp() == version.stamp)?;
     let came = edit.came();
     let duplicates = edit.take_duplicates();
     let (mut new, tracking) = edited(target, object, entry.modified, edit, write, request)?;
     object::check_type(target, &mut new, came)?;
-    let mut warnings = if tracking == Tracking::Applied {
-        object::shape(target, &mut new, &[], Validation::Ignore, came)?;
-        applied_warnings(duplicates, write)?
-    } else {
-        object::shape(target, &mut new, &duplicates, write.validation, came)?
-    };
+    let mut warnings = shaped(target, &mut new, tracking, duplicates, write, came)?;
     if tracking == Tracking::ToDo {
         let managed = old.metadata.get("managedFields");
         tracking::updated(target, request, managed, || text.value(), &mut new)?;
@@ -251,55 +264,80 @@ async fn next(
     }
     escalation::check(server, request.user, target, &new, old.object.as_ref()).await?;
     check_revision(target, requested, entry.modified)?;
-    let mut more = kinds::prepare_update(server, target, old.object.as_ref(), &mut new)?;
-    more.errors.extend(other_uid);
-    object::validate(target, &new, more.errors, Some(&old.metadata))?;
+    let mut prepared = kinds::prepare_update(server, target, old.object.as_ref(), &mut new)?;
+    let mut errors = std::mem::take(&mut prepared.errors);
+    errors.extend(other_uid);
+    object::validate(target, &new, errors, Some(&old.metadata))?;
     warnings.extend(admission.validate(old.object.as_ref(), Some(&new)).await?);
-    warnings.extend(object::metadata_warnings(resource, &new, Some(&old.metadata)));
+    warnings.extend(object::metadata_warnings(&target.resource, &new, Some(&old.metadata)));
+    let (shown, change) = outcome(target, entry, old, new, prepared)?;
+    Ok(Next {
+        shown,
+        change,
+        warnings,
+    })
+}
+
+/// What is shown of an object that every rule lets pass, and what is to be written.
+fn outcome<'t>(
+    target: &Target,
+    entry: &Entry,
+    old: Old<'t>,
+    mut new: Value<'t>,
+    prepared: More,
+) -> Result<(Stored, Option<Change>), Failure> {
+    let (resource, version) = (&target.resource, target.version());
     let draft = Draft::new(object::members(&new)?);
-    if resource.rules.generation && target.subresource != Subresource::Status && !draft.same_rest(&old.stored) {
-        meta::bump_generation(object::metadata_mut(&mut new)?);
-    }
     if draft.same_rest(&old.stored) {
         tracking::keep_times(&old.metadata, object::metadata_mut(&mut new)?);
+    } else if resource.rules.generation && target.subresource != Subresource::Status {
+        meta::bump_generation(object::metadata_mut(&mut new)?);
     }
     let metadata = object::metadata(&new)?;
     let stored = draft.finish(version.stamp, metadata);
-    let unchanged = stored.same_object(&old.stored) && before.stamp() == version.stamp;
     let gone = meta::is_being_deleted(metadata)
         && meta::finalizers(metadata).next().is_none()
         && kinds::may_go(resource, &new);
-    if unchanged && !gone {
-        return Ok(Next {
-            shown: old.stored,
-            change: None,
-            warnings,
-        });
+    if !gone && old.newest && stored.same_object(&old.stored) {
+        return Ok((old.stored, None));
     }
-    let change = Change {
-        removed_uid: gone.then(|| meta::text(metadata, "uid").to_owned()),
+    let mut change = Change {
+        removed_uid: None,
         key: entry.key.clone(),
         object: Compare::Modified(entry.key.clone(), entry.modified),
         namespace: None,
-        value: (!gone).then(|| stored.clone()),
+        value: None,
         index_before: old.index,
-        index_after: if gone {
-            Vec::new()
-        } else {
-            object::index_entries(resource, &target.namespace, &target.name, &new)
-        },
-        more: if gone {
-            kinds::removal_writes(resource, &target.name)
-        } else {
-            more.writes
-        },
-        claims: if gone { Vec::new() } else { more.claims },
+        index_after: Vec::new(),
+        more: Vec::new(),
+        claims: Vec::new(),
     };
-    Ok(Next {
-        shown: stored,
-        change: Some(change),
-        warnings,
-    })
+    if gone {
+        change.removed_uid = Some(meta::text(metadata, "uid").to_owned());
+        change.more = kinds::removal_writes(resource, &target.name);
+    } else {
+        change.value = Some(stored.clone());
+        change.index_after = object::index_entries(resource, &target.namespace, &target.name, &new);
+        change.more = prepared.writes;
+        change.claims = prepared.claims;
+    }
+    Ok((stored, Some(change)))
+}
+
+/// Drops or refuses what the kind does not have, and completes the rest; the warnings of that.
+fn shaped(
+    target: &Target,
+    new: &mut Value<'_>,
+    tracking: Tracking,
+    duplicates: Vec<String>,
+    write: WriteOptions,
+    came: Came,
+) -> Result<Vec<String>, Failure> {
+    if tracking == Tracking::Applied {
+        object::shape(target, new, &[], Validation::Ignore, came)?;
+        return applied_warnings(duplicates, write);
+    }
+    object::shape(target, new, &duplicates, write.validation, came)
 }
 
 /// Whether it is settled who owns what after an edit.
