@@ -131,10 +131,6 @@ impl<'c> Api<'c> {
         self.call(Method::POST, path, JSON, body).await
     }
 
-    pub(crate) async fn put<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T, ApiError> {
-        self.call(Method::PUT, path, JSON, body).await
-    }
-
     pub(crate) async fn patch<T: DeserializeOwned>(
         &self,
         path: &str,

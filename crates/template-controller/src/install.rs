@@ -18,6 +18,8 @@ const KINDS: &[&str] = &[
     include_str!("../crds/brokertemplateinstances.json"),
 ];
 
+const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+
 /// How often it is looked whether a new kind is served, and how long between.
 const LOOKS: usize = 600;
 const PAUSE: Duration = Duration::from_millis(50);
@@ -58,8 +60,38 @@ pub fn definitions() -> Vec<Value> {
         .collect()
 }
 
+/// What adds the kinds to the roles `admin`, `edit` and `view` of a cluster: who may write in a namespace may write templates and
+/// their instances there, but no status.
+pub fn roles() -> [Value; 2] {
+    let role = |name: &str, to: &[&str], verbs: &[&str]| {
+        let labels = to
+            .iter()
+            .map(|to| (format!("rbac.authorization.k8s.io/aggregate-to-{to}"), json!("true")));
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "metadata": {"name": name, "labels": labels.collect::<serde_json::Map<_, _>>()},
+            "rules": [{"apiGroups": [GROUP], "resources": ["templates", "templateinstances"], "verbs": verbs}],
+        })
+    };
+    let write = [
+        "create",
+        "delete",
+        "deletecollection",
+        "get",
+        "list",
+        "patch",
+        "update",
+        "watch",
+    ];
+    [
+        role("template.openshift.io:edit", &["admin", "edit"], &write),
+        role("template.openshift.io:view", &["view"], &["get", "list", "watch"]),
+    ]
+}
+
 /// Makes the kinds of `template.openshift.io/v1` known where they are not: as custom resources, whose definitions it creates or
-/// brings up to date. Where the cluster serves them by an API of its own, nothing is installed. Needs rights on
+/// brings up to date, and adds them to the roles of users ([`roles`]). Where the cluster serves them by an API of its own,
+/// nothing is installed. Needs rights on
 /// `customresourcedefinitions`.
 ///
 /// Returns when they are served.
@@ -78,6 +110,14 @@ pub async fn install(client: &Client) -> Result<Served, InstallError> {
     for definition in &definitions {
         let plural = definition["spec"]["names"]["plural"].as_str().unwrap_or_default();
         wait_until_served(&api, plural).await?;
+    }
+    for role in roles() {
+        match api.text(Method::POST, ROLES, JSON, role.to_string().into_bytes()).await {
+            Ok(_) => {}
+            Err(error) if error.already_exists() => {}
+            // An administrator may give rights in another way.
+            Err(error) => tracing::info!(%error, "the kinds are not added to the roles of users"),
+        }
     }
     Ok(Served::AsCustomResources)
 }

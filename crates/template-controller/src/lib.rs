@@ -8,10 +8,29 @@
 //! serve them. There is nothing of Open Service Broker here: whoever offers templates as services writes `TemplateInstance`s and
 //! Secrets, and watches conditions.
 
-#[allow(dead_code)]
+mod access;
 mod api;
+mod blot;
+mod controller;
+mod discovery;
+mod events;
+mod follow;
 pub mod install;
 pub mod names;
+mod objects;
+mod plan;
+pub mod proof;
+mod queue;
+mod ready;
+mod requester;
 pub mod resources;
+mod run;
+mod status;
+mod values;
+mod watches;
 
+pub use controller::{Controller, Options, RunError};
 pub use install::{InstallError, Served, install};
+pub use plan::CrossNamespace;
+pub use proof::{Admission, Proof};
+pub use requester::ServiceAccounts;

@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("osb-api", &[]),
     ("osb-lint", &["osb-api"]),
     ("template", &["apimachinery"]),
-    ("template-controller", &["template", "apiserver"]),
+    ("template-controller", &["template", "apimachinery", "apiserver"]),
     ("osb-server", &["osb-api"]),
     ("osb-client", &["osb-api"]),
     ("osb-conformance", &[]),

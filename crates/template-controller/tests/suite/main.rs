@@ -1,4 +1,8 @@
 //! The controller on the embedded API server, and on a real one where that is there.
 
+mod crashes;
+mod faults;
 mod installs;
+mod instances;
 mod places;
+mod rights;
