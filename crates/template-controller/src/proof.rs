@@ -151,12 +151,12 @@ pub fn stamping() -> [Value; 2] {
         "matchConditions": [{"name": "no-requester", "expression": "!has(object.spec.requester)"}],
         "variables": [],
         "mutations": [{
-            "patchType": "ApplyConfiguration",
-            "applyConfiguration": {"expression": "Object{spec: Object.spec{requester: Object.spec.requester{\
+            "patchType": "JSONPatch",
+            "jsonPatch": {"expression": "[JSONPatch{op: 'add', path: '/spec/requester', value: Object.spec.requester{\
                 username: request.userInfo.username, \
                 uid: has(request.userInfo.uid) ? request.userInfo.uid : '', \
                 groups: has(request.userInfo.groups) ? request.userInfo.groups : [], \
-                extra: has(request.userInfo.extra) ? request.userInfo.extra : {}}}}"},
+                extra: has(request.userInfo.extra) ? request.userInfo.extra : {}}}]"},
         }],
     });
     [
