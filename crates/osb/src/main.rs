@@ -4,6 +4,7 @@ mod apiserver;
 mod check;
 mod connect;
 mod lint;
+mod new;
 mod output;
 mod progress;
 mod resources;
@@ -19,6 +20,7 @@ use osb_host::HostOptions;
 use crate::apiserver::ApiServerArgs;
 use crate::check::CheckArgs;
 use crate::lint::LintArgs;
+use crate::new::NewArgs;
 use crate::simulate::SimulateArgs;
 use crate::template::TemplateCommand;
 use crate::verbs::{BindArgs, CatalogArgs, DeprovisionArgs, InstancesArgs, ProvisionArgs, UnbindArgs, UpdateArgs};
@@ -39,6 +41,8 @@ enum Command {
     /// Serve a broker
     #[command(subcommand)]
     Serve(Served),
+    /// Make a broker of your own: a crate with a service, tests, and the platforms that are tried on it
+    New(NewArgs),
     /// Serve a Kubernetes API without a broker: kubectl and controllers find one, and nothing runs
     Apiserver(ApiServerArgs),
     /// Show what the broker offers
@@ -116,6 +120,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Serve(Served::Reference(args)) => args.serve(),
         Command::Apiserver(args) => apiserver::serve(args),
+        Command::New(args) => client(std::future::ready(new::new(&args))),
         Command::Catalog(args) => client(verbs::catalog(args)),
         Command::Provision(args) => client(verbs::provision(args)),
         Command::Update(args) => client(verbs::update(args)),

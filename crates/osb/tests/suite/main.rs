@@ -10,6 +10,7 @@ mod harness;
 mod kubectl;
 mod life;
 mod lint;
+mod new;
 mod promises;
 mod refusals;
 mod secrets;
