@@ -101,6 +101,22 @@ const RUNS: &[LongRun] = &[
         seed: Some("OSB_DIFFERENTIAL_SEED"),
         oracle: true,
     },
+    LongRun {
+        name: "collector",
+        about: "owners and dependents that come and go at the same time, through two servers on one store",
+        tests: &["-p", "apiserver", "--test", "suite", "collection::races::"],
+        cases: Some(("OSB_COLLECTOR_ROUNDS", 800)),
+        seed: None,
+        oracle: false,
+    },
+    LongRun {
+        name: "controllers",
+        about: "a real kube-controller-manager on our Kubernetes API and on a real one: the same is left",
+        tests: &["-p", "apiserver-test", "--test", "suite", "controllers::"],
+        cases: Some(("OSB_CONTROLLER_ROUNDS", 6)),
+        seed: None,
+        oracle: true,
+    },
 ];
 
 /// What a call asks for, the run aside.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apimachinery::json;
 use apimachinery::json::Value;
@@ -22,6 +22,7 @@ use crate::read::{Start, collect};
 use crate::registry::{Change, Resource, Snapshot};
 use crate::server::{Controller, DEFINITIONS, Server};
 use crate::target::Target;
+use crate::workqueues::{self, Item, Queue};
 use crate::write::commit::{self, Committed};
 use crate::write::delete::{self, Deleted};
 use crate::write::kinds::{CLEANUP_FINALIZER, NAMESPACE_FINALIZER, may_go, removal_writes};
@@ -58,7 +59,7 @@ async fn work(server: &Arc<Server>) {
             let removed = server.removals.notified();
             tokio::pin!(removed);
             removed.as_mut().enable();
-            let waits = match pass(server).await {
+            let waits = match pass(server, Instant::now()).await {
                 Ok(left) => left > 0,
                 Err(failure) => {
                     tracing::warn!(?failure, "content of a deleted namespace or definition is still there");
@@ -87,14 +88,20 @@ async fn next_change(news: &mut objectstore::Watch) -> Option<()> {
 }
 
 /// Goes through all the work once. How much of it is left.
-async fn pass(server: &Arc<Server>) -> Result<usize, Failure> {
+async fn pass(server: &Arc<Server>, heard: Instant) -> Result<usize, Failure> {
     let page = server.store.range(cleanups(), BATCH, None).await?;
     let mut left = usize::from(page.more);
     for entry in page.entries {
         let done = match cleanup_parts(&entry.key) {
             Some(("namespaces", _)) if server.namespace_controller == Controller::External => Ok(true),
-            Some(("namespaces", name)) => namespace(server, name).await,
-            Some(("customresourcedefinitions", name)) => definition(server, name).await,
+            Some(("namespaces", name)) => {
+                let item = Item::begin(server, Queue::Namespaces, heard);
+                left_over(item, namespace(server, name).await)
+            }
+            Some(("customresourcedefinitions", name)) => {
+                let item = Item::begin(server, Queue::Definitions, heard);
+                left_over(item, definition(server, name).await)
+            }
             _ => Ok(true),
         };
         match done {
@@ -107,6 +114,14 @@ async fn pass(server: &Arc<Server>) -> Result<usize, Failure> {
         }
     }
     Ok(left)
+}
+
+/// Counts an item; what is not done is to be done again.
+fn left_over(item: Option<Item>, done: Result<bool, Failure>) -> Result<bool, Failure> {
+    if let (Some(item), Ok(false)) = (&item, &done) {
+        item.again();
+    }
+    workqueues::end(item, done)
 }
 
 /// What stands in the way of a deletion.

@@ -161,6 +161,11 @@ pub(crate) fn cleanups() -> Range<Bytes> {
     objectstore::prefix(b"/cleanup/")
 }
 
+/// Those of one resource.
+pub(crate) fn cleanups_of(group: &str, plural: &str) -> Range<Bytes> {
+    objectstore::prefix(&Keys::new(group, plural, false).cleanup(""))
+}
+
 /// The resource and name in a key of [`cleanups`].
 pub(crate) fn cleanup_parts(key: &[u8]) -> Option<(&str, &str)> {
     let rest = std::str::from_utf8(key.strip_prefix(b"/cleanup/")?).ok()?;

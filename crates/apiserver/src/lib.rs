@@ -61,6 +61,7 @@ mod start;
 mod table;
 mod target;
 mod watch;
+mod workqueues;
 mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};

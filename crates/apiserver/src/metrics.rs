@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::workqueues::{Depths, Workqueues};
+
 /// Upper bounds in seconds.
 const SECONDS: [f64; 23] = [
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0,
@@ -20,14 +22,14 @@ const EVENT_BYTES: [f64; 8] = [1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0,
 const SHARDS: usize = 16;
 
 #[derive(Clone, Debug)]
-struct Histogram {
+pub(crate) struct Histogram {
     buckets: Vec<u64>,
     sum: f64,
     count: u64,
 }
 
 impl Histogram {
-    fn new(bounds: &[f64]) -> Histogram {
+    pub(crate) fn new(bounds: &[f64]) -> Histogram {
         Histogram {
             buckets: vec![0; bounds.len()],
             sum: 0.0,
@@ -35,7 +37,7 @@ impl Histogram {
         }
     }
 
-    fn add(&mut self, bounds: &[f64], value: f64) {
+    pub(crate) fn add(&mut self, bounds: &[f64], value: f64) {
         if let Some(at) = bounds.iter().position(|bound| value <= *bound) {
             self.buckets[at] += 1;
         }
@@ -43,7 +45,7 @@ impl Histogram {
         self.count += 1;
     }
 
-    fn write(&self, name: &str, labels: &str, bounds: &[f64], out: &mut String) {
+    pub(crate) fn write(&self, name: &str, labels: &str, bounds: &[f64], out: &mut String) {
         let mut total = 0;
         for (bound, count) in bounds.iter().zip(&self.buckets) {
             total += count;
@@ -109,6 +111,8 @@ pub(crate) struct Now {
     pub(crate) objects: Vec<(String, String, u64)>,
     /// Check and kind of check, with 1 for one that passes.
     pub(crate) health: Vec<(&'static str, &'static str, u8)>,
+    /// Of the queues of the server's controllers.
+    pub(crate) depths: Depths,
 }
 
 /// What a server has counted since its start.
@@ -121,6 +125,7 @@ pub(crate) struct Metrics {
     audited: AtomicU64,
     /// By [`Operation`].
     stored: Mutex<[Histogram; 4]>,
+    pub(crate) queues: Workqueues,
 }
 
 impl Metrics {
@@ -132,6 +137,7 @@ impl Metrics {
             authorized: Default::default(),
             audited: AtomicU64::new(0),
             stored: Mutex::new(std::array::from_fn(|_| Histogram::new(&SECONDS))),
+            queues: Workqueues::default(),
         }
     }
 
@@ -230,6 +236,7 @@ impl Metrics {
         }
         self.write_counters(&mut out);
         self.write_stored(&mut out);
+        self.queues.write(&now.depths, &mut out);
         out.push_str(&render_checks(&now.health));
         out
     }
@@ -363,7 +370,7 @@ pub(crate) fn render_checks(checks: &[(&'static str, &'static str, u8)]) -> Stri
     out
 }
 
-fn open(out: &mut String, name: &str, kind: &str, help: &str) {
+pub(crate) fn open(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
@@ -396,6 +403,7 @@ mod tests {
             watches: 2,
             objects: vec![("".into(), "pods".into(), 7)],
             health: vec![("ping", "livez", 1)],
+            depths: Depths::default(),
         });
         let labels = "component=\"apiserver\",dry_run=\"\",group=\"apps\",resource=\"deployments\",scope=\"resource\",\
                       subresource=\"\",verb=\"GET\",version=\"v1\"";

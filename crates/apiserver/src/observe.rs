@@ -17,7 +17,7 @@ use crate::body::Body;
 use crate::metrics::{self, Metrics};
 use crate::negotiate::{self, BodyType};
 use crate::server::Server;
-use crate::{Options, health};
+use crate::{Options, health, workqueues};
 
 const AUDIT_ID: &str = "audit-id";
 /// The longest id that a client can give its request.
@@ -316,6 +316,7 @@ pub(crate) async fn metrics(server: &Arc<Server>) -> Option<String> {
         watches,
         objects: counts(server).await,
         health: checks(server).await,
+        depths: workqueues::depths(server).await,
     };
     Some(metrics.render(&now))
 }

@@ -216,7 +216,7 @@ const SERVER_KEY: &str = "certs/apiserver.key";
 
 /// A running kube-controller-manager of any server, ours too. Ends with the value.
 #[derive(Debug)]
-pub struct ControllerManager(#[expect(dead_code, reason = "it ends with the value")] Process);
+pub struct ControllerManager(Process);
 
 impl ControllerManager {
     /// Starts the named controllers (with commas between them) on the server that a file leads to, whose user is an
@@ -233,6 +233,11 @@ impl ControllerManager {
         ];
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         ports::retry(|| start_manager(&bin, kubeconfig, &arguments)).map(Self)
+    }
+
+    /// All that it has said until now.
+    pub fn log(&self) -> String {
+        self.0.log()
     }
 }
 

@@ -126,6 +126,12 @@ impl Process {
         }
     }
 
+    /// All that the server has said until now.
+    pub(crate) fn log(&self) -> String {
+        let log = std::fs::read(log_path(&self.folder)).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
     fn failure(&self, what: &str) -> Error {
         let log = std::fs::read(log_path(&self.folder)).unwrap_or_default();
         let end = log.get(log.len().saturating_sub(LOG_SHOWN)..).unwrap_or_default();

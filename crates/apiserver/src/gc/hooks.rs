@@ -156,8 +156,14 @@ fn removal(server: &Server, uid: &str) -> Vec<Along> {
 
 /// Written along when the deletion of an object begins that its dependents have a part in.
 pub(crate) fn deleting(server: &Server, key: &[u8], metadata: &Map<'_>) -> Option<Write> {
+    if server.garbage_collector == Controller::External {
+        return None;
+    }
     let uid = meta::text(metadata, "uid");
-    let concerns = server.garbage_collector == Controller::Embedded
-        && meta::finalizers(metadata).any(|finalizer| matches!(finalizer, ORPHAN | FOREGROUND));
-    concerns.then(|| Write::Put(keys::queued_owner(uid), Owner::encode(uid, Some(key))))
+    let queued = meta::finalizers(metadata).find_map(|finalizer| match finalizer {
+        ORPHAN => Some(keys::queued_orphans(uid)),
+        FOREGROUND => Some(keys::queued_owner(uid)),
+        _ => None,
+    });
+    queued.map(|queued| Write::Put(queued, Owner::encode(uid, Some(key))))
 }

@@ -5,6 +5,7 @@
 //! | `/owned/{uid}{b or n}{hash}{key}` | empty: the object at the key names that owner; `b` blocks its deletion |
 //! | `/named/{uid}` | empty: somebody names that owner, or did |
 //! | `/collect/object{key}` | empty: the object at the key is to be looked at |
+//! | `/collect/orphan/{uid}` | [`Owner`]: it is to be taken out of those who name it |
 //! | `/collect/owner/{uid}` | [`Owner`]: those who name that owner are to be looked at |
 //! | `/collect-waiting/{uid}` | [`Owner`]: it waits for those who block its deletion |
 //! | `/collect-unknown{key}` | empty: the object at the key names an owner of a kind that is not known |
@@ -23,6 +24,7 @@ const OWNED: &[u8] = b"/owned/";
 const NAMED: &[u8] = b"/named/";
 const QUEUE: &[u8] = b"/collect/";
 const QUEUED_OBJECT: &[u8] = b"/collect/object";
+const QUEUED_ORPHANS: &[u8] = b"/collect/orphan/";
 const QUEUED_OWNER: &[u8] = b"/collect/owner/";
 const WAITING: &[u8] = b"/collect-waiting/";
 const UNKNOWN: &[u8] = b"/collect-unknown";
@@ -109,6 +111,12 @@ pub(super) fn queue() -> Range<Bytes> {
     objectstore::prefix(QUEUE)
 }
 
+/// The parts of the queue: what is to be looked at to be collected, and who is to be taken out of those who name him.
+pub(crate) fn parts_of_queue() -> ([Range<Bytes>; 2], Range<Bytes>) {
+    let collected = [QUEUED_OBJECT, QUEUED_OWNER].map(objectstore::prefix);
+    (collected, objectstore::prefix(QUEUED_ORPHANS))
+}
+
 /// Asks for a look at an object.
 pub(super) fn queued_object(object: &[u8]) -> Bytes {
     Bytes::from([QUEUED_OBJECT, object].concat())
@@ -127,9 +135,19 @@ pub(super) fn queued_owner(uid: &str) -> Bytes {
     under(QUEUED_OWNER, uid).into()
 }
 
-/// Whether a key is one of [`queued_owner`].
+/// Asks for an owner to be taken out of those who name it.
+pub(super) fn queued_orphans(uid: &str) -> Bytes {
+    under(QUEUED_ORPHANS, uid).into()
+}
+
+/// Whether a key is one of [`queued_owner`] or [`queued_orphans`].
 pub(super) fn is_queued_owner(key: &[u8]) -> bool {
-    key.starts_with(QUEUED_OWNER)
+    key.starts_with(QUEUED_OWNER) || is_queued_orphans(key)
+}
+
+/// Whether a key is one of [`queued_orphans`].
+pub(super) fn is_queued_orphans(key: &[u8]) -> bool {
+    key.starts_with(QUEUED_ORPHANS)
 }
 
 /// Says that an owner waits for those who block its deletion.
@@ -232,6 +250,10 @@ mod tests {
         }
         assert!(queue().contains(&queued_object(object)) && !queue().contains(&unknown(object)));
         assert!(is_queued_owner(&queued_owner("u")) && !is_queued_owner(&queued_object(object)));
+        assert!(is_queued_orphans(&queued_orphans("u")) && !is_queued_orphans(&queued_owner("u")));
+        let (collected, orphaned) = parts_of_queue();
+        assert!(collected[0].contains(&queued_object(object)) && collected[1].contains(&queued_owner("u")));
+        assert!(orphaned.contains(&queued_orphans("u")) && !orphaned.contains(&queued_owner("u")));
         for key in [None, Some(&object[..])] {
             let owner = Owner::decode(&Owner::encode("u", key)).expect("readable");
             assert_eq!((owner.uid.as_str(), owner.key.as_deref()), ("u", key));

@@ -27,7 +27,7 @@ mod work;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
@@ -96,7 +96,7 @@ async fn follow_watches(server: &Arc<Server>, mut queue: Watch, mut owned: Watch
     let mut kinds = server.registry.changes();
     let (mut look, mut retry) = (Look::All, FIRST_RETRY);
     loop {
-        let failed = match pass(server, &look).await {
+        let failed = match pass(server, &look, Instant::now()).await {
             Ok(()) => {
                 retry = FIRST_RETRY;
                 false
@@ -147,18 +147,18 @@ async fn changed(watch: &mut Watch, counts: impl Fn(&Event) -> bool) -> Option<V
     Some(found)
 }
 
-async fn pass(server: &Arc<Server>, look: &Look) -> Result<(), Failure> {
+async fn pass(server: &Arc<Server>, look: &Look, heard: Instant) -> Result<(), Failure> {
     if matches!(look, Look::All) {
         rebuild::complete(server).await?;
     }
-    work::queue(server).await?;
+    work::queue(server, heard).await?;
     match look {
         Look::Queue => Ok(()),
         Look::Waiting(owners) => work::waiting(server, owners).await,
-        Look::Unknown => work::unknown(server).await,
+        Look::Unknown => work::unknown(server, heard).await,
         Look::All => {
             work::all_waiting(server).await?;
-            work::unknown(server).await
+            work::unknown(server, heard).await
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use apimachinery::json::{Map, Value};
 use apimachinery::meta;
@@ -21,6 +22,7 @@ use crate::failure::Failure;
 use crate::read::after;
 use crate::server::Server;
 use crate::target::Target;
+use crate::workqueues::{self, Item, Queue};
 use crate::write::options::Propagation;
 
 /// How many keys are read at once.
@@ -38,13 +40,14 @@ enum Seen {
     Unknown,
 }
 
-/// Goes through the queue. What fails stays in it, and the first failure is told when everything else is done.
-pub(super) async fn queue(server: &Arc<Server>) -> Result<(), Failure> {
+/// Goes through the queue, of which this process has heard at a time. What fails stays in it, and the first failure is told
+/// when everything else is done.
+pub(super) async fn queue(server: &Arc<Server>, heard: Instant) -> Result<(), Failure> {
     pages(server, keys::queue(), |entries| async move {
         let (owners, objects): (Vec<Entry>, Vec<Entry>) =
             entries.into_iter().partition(|entry| keys::is_queued_owner(&entry.key));
-        let looked = queued_objects(server, objects).await;
-        let owners = each(owners, PARALLEL_OWNERS, |entry| queued_owner(server, entry)).await;
+        let looked = queued_objects(server, objects, heard).await;
+        let owners = each(owners, PARALLEL_OWNERS, |entry| queued_owner(server, entry, heard)).await;
         let owners = all(owners).map(drop);
         looked.and(owners)
     })
@@ -75,9 +78,9 @@ pub(super) async fn all_waiting(server: &Arc<Server>) -> Result<(), Failure> {
 }
 
 /// Looks again at all objects that name owners of unknown kinds.
-pub(super) async fn unknown(server: &Arc<Server>) -> Result<(), Failure> {
+pub(super) async fn unknown(server: &Arc<Server>, heard: Instant) -> Result<(), Failure> {
     pages(server, keys::all_unknown(), |entries| async move {
-        let (looked, failure) = looked_at(server, entries).await;
+        let (looked, failure) = looked_at(server, entries, heard).await;
         let settled = looked.into_iter().filter(|(_, seen)| *seen == Seen::Settled);
         done(server, settled.map(|(entry, _)| entry).collect(), Vec::new()).await?;
         failure.map_or(Ok(()), Err)
@@ -120,8 +123,8 @@ fn all<R>(results: Vec<Result<R, Failure>>) -> Result<Vec<R>, Failure> {
     results.into_iter().collect()
 }
 
-async fn queued_objects(server: &Arc<Server>, entries: Vec<Entry>) -> Result<(), Failure> {
-    let (looked, failure) = looked_at(server, entries).await;
+async fn queued_objects(server: &Arc<Server>, entries: Vec<Entry>, heard: Instant) -> Result<(), Failure> {
+    let (looked, failure) = looked_at(server, entries, heard).await;
     let parked = looked
         .iter()
         .filter(|(_, seen)| *seen == Seen::Unknown)
@@ -133,11 +136,12 @@ async fn queued_objects(server: &Arc<Server>, entries: Vec<Entry>) -> Result<(),
 }
 
 /// Looks at the objects that keys of the queue name. Those of which it failed are left out.
-async fn looked_at(server: &Arc<Server>, entries: Vec<Entry>) -> (Vec<(Entry, Seen)>, Option<Failure>) {
+async fn looked_at(server: &Arc<Server>, entries: Vec<Entry>, heard: Instant) -> (Vec<(Entry, Seen)>, Option<Failure>) {
     let looked = each(entries, PARALLEL, |entry| {
         async move {
+            let item = Item::begin(server, Queue::Collect, heard);
             let seen = match keys::queued(&entry.key) {
-                Some(object) => dependent(server, object, None).await?,
+                Some(object) => workqueues::end(item, dependent(server, object, None).await)?,
                 None => Seen::Settled,
             };
             Ok((entry, seen))
@@ -187,13 +191,19 @@ async fn done(server: &Server, entries: Vec<Entry>, first: Vec<Write>) -> Result
     Ok(())
 }
 
-fn queued_owner<'s>(server: &'s Arc<Server>, entry: Entry) -> BoxFuture<'s, Result<(), Failure>> {
+fn queued_owner<'s>(server: &'s Arc<Server>, entry: Entry, heard: Instant) -> BoxFuture<'s, Result<(), Failure>> {
     async move {
-        match Owner::decode(&entry.value) {
-            Some(Owner { uid, key: Some(key) }) => deleting_owner(server, &uid, &key, &entry.value).await?,
-            Some(Owner { uid, key: None }) => gone_owner(server, &uid).await?,
-            None => {}
-        }
+        let queue = match keys::is_queued_orphans(&entry.key) {
+            true => Queue::Orphan,
+            false => Queue::Collect,
+        };
+        let item = Item::begin(server, queue, heard);
+        let looked = match Owner::decode(&entry.value) {
+            Some(Owner { uid, key: Some(key) }) => deleting_owner(server, &uid, &key, &entry.value).await,
+            Some(Owner { uid, key: None }) => gone_owner(server, &uid).await,
+            None => Ok(()),
+        };
+        workqueues::end(item, looked)?;
         done(server, vec![entry], Vec::new()).await
     }
     .boxed()
