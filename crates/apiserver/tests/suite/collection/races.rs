@@ -99,7 +99,8 @@ on_each_engine! {
         let settled = async || {
             let list = servers[0].get(&servers[0].maps()).await.ok();
             let items = list["items"].as_array().cloned().unwrap_or_default();
-            items.iter().all(|item| item["metadata"]["ownerReferences"].is_null())
+            let owns = |item: &serde_json::Value| item["metadata"]["name"].as_str().unwrap().starts_with("owner-");
+            items.iter().all(|item| item["metadata"]["ownerReferences"].is_null() && !owns(item))
         };
         servers[0].until(settled, |settled| *settled).await;
         let left = names(&servers[0]).await;
