@@ -18,6 +18,18 @@ const KNOWN: &[(&str, &str)] = &[
         "is not as new as written version",
         "it has just written an object that its own cache does not show yet, and looks again",
     ),
+    (
+        "\\\" not found",
+        "the object or its namespace was deleted while a controller worked on it, which it learns by this answer",
+    ),
+    (
+        "because it is being terminated",
+        "the namespace is being deleted while a controller makes something in it",
+    ),
+    (
+        "Operation cannot be fulfilled on",
+        "another controller was quicker to write the object, and this one looks again",
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
