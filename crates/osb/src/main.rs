@@ -65,7 +65,7 @@ enum Command {
     Lint(LintArgs),
     /// Behave towards a broker as the platforms do, also when answers are lost, and see whether it copes
     Simulate(Box<SimulateArgs>),
-    /// Make objects of OpenShift Templates, and look templates over; without a cluster
+    /// Make objects of OpenShift Templates, look templates over, and try them on a cluster
     #[command(subcommand)]
     Template(TemplateCommand),
 }

@@ -19,6 +19,7 @@ pub mod install;
 pub mod names;
 mod objects;
 mod plan;
+pub mod preview;
 pub mod proof;
 mod queue;
 mod ready;

@@ -472,12 +472,8 @@ impl Planned {
 
     /// Whether a reference of the status names it; the version of its API may have changed.
     pub(crate) fn is(&self, reference: &ObjectReference) -> bool {
-        let group = |version: &str| {
-            version
-                .split_once('/')
-                .map_or(String::new(), |(group, _)| group.to_owned())
-        };
-        group(reference.api_version.as_deref().unwrap_or_default()) == self.resource.group()
+        let version = reference.api_version.as_deref().unwrap_or_default();
+        version.split_once('/').map_or("", |(group, _)| group) == self.resource.group()
             && reference.kind.as_deref() == Some(&self.resource.kind)
             && reference.namespace.as_deref().unwrap_or_default() == self.namespace
             && reference.name.as_deref() == Some(&self.name)

@@ -50,6 +50,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "osb-api",
             "reference-broker",
             "template",
+            "template-controller",
         ],
     ),
     ("testparts", &[]),

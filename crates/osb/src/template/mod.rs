@@ -1,7 +1,9 @@
-//! `osb template`: works on OpenShift Templates without a cluster.
+//! `osb template`: works on OpenShift Templates, all but `preview` without a cluster.
 
 mod given;
+mod input;
 mod lint;
+mod preview;
 mod process;
 
 use std::io::Read;
@@ -14,6 +16,8 @@ use clap::Subcommand;
 pub(crate) enum TemplateCommand {
     /// Make the objects of a template, as `oc process --local` does
     Process(Box<process::ProcessArgs>),
+    /// Try on a cluster what would become of each object; nothing is made
+    Preview(Box<preview::PreviewArgs>),
     /// Tell what is wrong with templates, or looks like it
     Lint(lint::LintArgs),
 }
@@ -21,6 +25,7 @@ pub(crate) enum TemplateCommand {
 pub(crate) async fn template(command: TemplateCommand) -> Result<()> {
     match command {
         TemplateCommand::Process(args) => process::process(&args),
+        TemplateCommand::Preview(args) => preview::preview(&args).await,
         TemplateCommand::Lint(args) => lint::lint(&args),
     }
 }

@@ -1,43 +1,22 @@
 //! `osb template process`: the objects of a template.
 
 use ::template::json::{Object, Value};
-use ::template::{Given, Options, Parameter, Processed, Rule, SystemRandom, Template, Unknown, Values, document, yaml};
-use anyhow::{Context as _, Result, bail};
+use ::template::{Options, Parameter, Processed, Rule, SystemRandom, Template, Values, yaml};
+use anyhow::Result;
 use clap::ValueEnum;
 
-use super::{given, text};
+use super::input::Input;
 use crate::Usage;
 use crate::output::table;
 
 #[derive(clap::Args)]
 pub(crate) struct ProcessArgs {
-    /// The file with the template, JSON or YAML, or - for stdin; behind it values as NAME=VALUE
-    #[arg(value_name = "FILE [NAME=VALUE]", required_unless_present = "filename")]
-    words: Vec<String>,
-
-    /// The file with the template, in front of values without it
-    #[arg(short = 'f', long, value_name = "FILE")]
-    filename: Option<String>,
-
-    /// The value of a parameter; can be given more than once
-    #[arg(short, long = "param", value_name = "NAME=VALUE")]
-    param: Vec<String>,
-
-    /// A file with a NAME=VALUE on each line, or - for stdin; the command line counts more
-    #[arg(long, value_name = "FILE")]
-    param_file: Vec<String>,
-
-    /// Passes over values whose parameter the template does not have
-    #[arg(long)]
-    ignore_unknown_parameters: bool,
+    #[command(flatten)]
+    input: Input,
 
     /// Labels that every object gets, beside those of the template
     #[arg(short, long, value_name = "KEY=VALUE,...", value_delimiter = ',')]
     labels: Vec<String>,
-
-    /// Which template, where the file has several
-    #[arg(long, value_name = "NAME")]
-    template: Option<String>,
 
     /// Lists the parameters, and ends
     #[arg(long, conflicts_with_all = ["raw", "labels"])]
@@ -74,18 +53,8 @@ enum Form {
 }
 
 pub(super) fn process(args: &ProcessArgs) -> Result<()> {
-    let (file, words) = match (&args.filename, args.words.split_first()) {
-        (Some(file), _) => (file, args.words.as_slice()),
-        (None, Some((file, words))) => (file, words),
-        (None, None) => return Err(Usage("which file?".to_owned()).into()),
-    };
-    if args.param_file.iter().chain([file]).filter(|file| *file == "-").count() > 1 {
-        return Err(Usage("stdin can be read once only".to_owned()).into());
-    }
-    let given = values(args, words)?;
-    let source = text(file)?;
-    let templates = document::templates(&source).with_context(|| format!("{file} cannot be taken"))?;
-    let mut template = chosen(templates, args.template.as_deref())?;
+    let read = args.input.read()?;
+    let mut template = args.input.template(&read)?;
     for label in &args.labels {
         let Some((key, value)) = label.split_once('=').filter(|(key, _)| !key.is_empty()) else {
             return Err(Usage("a label is KEY=VALUE".to_owned()).into());
@@ -96,11 +65,7 @@ pub(super) fn process(args: &ProcessArgs) -> Result<()> {
         return parameters(&template, args.output);
     }
     warn(&template);
-    let unknown = match args.ignore_unknown_parameters {
-        true => Unknown::Ignored,
-        false => Unknown::Refused,
-    };
-    let values = template.resolve(&given, unknown, &mut SystemRandom)?;
+    let values = template.resolve(&read.given, args.input.unknown(), &mut SystemRandom)?;
     let options = Options {
         roles: match args.roles {
             RoleForm::Openshift => template::Roles::OpenShift,
@@ -121,39 +86,8 @@ pub(super) fn process(args: &ProcessArgs) -> Result<()> {
     }
 }
 
-/// The values of files, and over them those of the command line.
-fn values(args: &ProcessArgs, words: &[String]) -> Result<Given> {
-    let mut all = Given::new();
-    for file in &args.param_file {
-        let values = given::file(&text(file)?).with_context(|| format!("cannot take values from {file}"))?;
-        all.extend(values);
-    }
-    for (name, value) in given::words(args.param.iter().chain(words))? {
-        if all.insert(name.clone(), value).is_some() {
-            eprintln!("warning: {name} is in a file of values, too; the one on the command line counts");
-        }
-    }
-    Ok(all)
-}
-
-fn chosen<'t>(mut templates: Vec<Template<'t>>, name: Option<&str>) -> Result<Template<'t>> {
-    let names: Vec<String> = templates.iter().map(|template| template.name().to_owned()).collect();
-    let position = match name {
-        Some(name) => names.iter().position(|known| known == name),
-        None if names.len() == 1 => Some(0),
-        None => bail!(
-            "there are several templates: {}; choose one with --template",
-            names.join(", ")
-        ),
-    };
-    match position {
-        Some(position) => Ok(templates.swap_remove(position)),
-        None => bail!("there is no such template; there are: {}", names.join(", ")),
-    }
-}
-
 /// Says what was taken although it is not as it should be.
-fn warn(template: &Template<'_>) {
+pub(super) fn warn(template: &Template<'_>) {
     let warned = [
         Rule::ParameterTwice,
         Rule::ParameterValueType,
@@ -169,7 +103,7 @@ fn warn(template: &Template<'_>) {
     }
 }
 
-fn print(text: &str) -> Result<()> {
+pub(super) fn print(text: &str) -> Result<()> {
     use std::io::Write as _;
     match std::io::stdout().write_all(text.as_bytes()) {
         // The reader has seen enough.

@@ -99,3 +99,42 @@ fn a_second_server_on_the_same_data_says_why_it_cannot() {
         "{second:?}"
     );
 }
+
+#[test]
+fn a_template_is_tried_on_a_cluster_without_anything_being_made() {
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    let template = "kind: Template\napiVersion: template.openshift.io/v1\nparameters: [{name: PORT}]\nobjects:\n\
+        - {kind: ConfigMap, apiVersion: v1, metadata: {name: a}}\n\
+        - {kind: Service, apiVersion: v1, metadata: {name: b}, spec: {ports: [{port: '${{PORT}}'}]}}\n";
+    let file = root.path().join("template.yaml");
+    std::fs::write(&file, template).unwrap();
+    let (_server, _) = start(&data, &["--ephemeral"]);
+    let preview = |port: &str| {
+        let mut command = osb();
+        command
+            .args(["template", "preview"])
+            .arg(&file)
+            .arg(format!("PORT={port}"));
+        command.arg("--kubeconfig").arg(data.join("kubeconfig"));
+        Verb::of(&["template", "preview"], &command.output().unwrap())
+    };
+    for _ in 0..2 {
+        let told = preview("80");
+        assert!(
+            told.ok()
+                .lines()
+                .filter(|line| line.ends_with("would be created"))
+                .count()
+                == 2,
+            "{told:?}"
+        );
+    }
+    let told = preview("123456");
+    let text = format!("{told:?}");
+    assert!(
+        text.contains("Service default/b") && text.contains("would be refused"),
+        "{text}"
+    );
+    assert!(text.contains("an object cannot be made"), "{text}");
+}

@@ -52,6 +52,10 @@ impl Run<'_> {
         }
     }
 
+    fn object(&self, at: usize) -> Option<&InstanceObject> {
+        self.instance.status.as_ref()?.objects.get(at)
+    }
+
     /// The position of an object in the status.
     fn position(&self, planned: &Planned) -> Option<usize> {
         let status = self.instance.status.as_ref()?;
@@ -66,19 +70,18 @@ impl Run<'_> {
             of_stage.push((at, one));
         }
         for (at, one) in &of_stage {
-            let object = &self.status().objects[*at];
+            let Some(object) = self.object(*at) else { continue };
             if object.state != Some(ObjectState::Pending) {
                 continue;
             }
-            let made = match &object.reference.uid {
+            let made = match object.reference.uid.clone() {
                 None => self.hands().make(one).await,
-                Some(uid) => self.hands().change(one, uid).await,
+                Some(uid) => self.hands().change(one, &uid).await,
             };
             self.note_made(*at, one, made)?;
         }
-        let waits = of_stage
-            .iter()
-            .any(|(at, _)| self.status().objects[*at].state == Some(ObjectState::Waiting));
+        let is_waiting = |object: &InstanceObject| object.state == Some(ObjectState::Waiting);
+        let waits = of_stage.iter().any(|(at, _)| self.object(*at).is_some_and(is_waiting));
         if stage.is_waited_for() && waits {
             let missing = self.look(|object| object.state == Some(ObjectState::Waiting)).await?;
             if !missing.is_empty() {

@@ -350,4 +350,70 @@ on_each_place! {
             assert!(!place.get(&path).await.unwrap().to_string().contains("hunter2"));
         }
     }
+
+    /// Bug C12: the finalizer stayed for ever when a kind was gone.
+    async fn an_instance_can_go_when_a_kind_is_gone(place: Place) {
+        let _controller = place.start();
+        let group = format!("{}.example.com", place.name);
+        let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        place.put(definitions, json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("things.{group}")},
+            "spec": {"group": group, "scope": "Namespaced", "names": {"kind": "Thing", "plural": "things"},
+             "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema":
+              {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}})).await;
+        let user = format!("root-{}", place.name);
+        let binding = json!({"metadata": {"name": user},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}]});
+        place.put("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding).await;
+        let things = format!("/apis/{group}/v1/things");
+        place.until("the kind is served", async || send(&place.client(), Method::GET, &things, None).await.ok()).await;
+        let template = json!({"objects": [
+            {"apiVersion": format!("{group}/v1"), "kind": "Thing", "metadata": {"name": "t"}},
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}]});
+        place.try_make(&user, "mine", template, json!({})).await.unwrap();
+        place.ready("mine").await;
+        place.delete(&format!("{definitions}/things.{group}")).await;
+        place.gone(&format!("{definitions}/things.{group}")).await;
+        place.delete(&place.instance("mine")).await;
+        place.gone(&place.instance("mine")).await;
+        assert_eq!(place.get(&format!("{}/c", place.core("configmaps"))).await, None);
+    }
+
+    /// Bug C13: the instance was gone before its objects were.
+    async fn an_instance_stays_until_its_objects_are_gone(place: Place) {
+        let _controller = place.start();
+        let held = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held", "finalizers": ["example.com/held"]}});
+        let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other"}});
+        place.make("mine", json!({"objects": [held, other]}), json!({})).await;
+        place.ready("mine").await;
+        place.delete(&place.instance("mine")).await;
+        let waiting = place.until("it says what it waits for", async || {
+            let found = place.get(&place.instance("mine")).await.expect("the instance stays");
+            let objects = found["status"]["objects"].as_array().unwrap().clone();
+            (objects.len() == 1 && objects[0]["state"] == "Removing").then_some(objects)
+        }).await;
+        assert_eq!(waiting[0]["ref"]["name"], "held");
+        let ready = place.read("mine").await.condition("Ready").cloned().unwrap();
+        assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "Removing"));
+        place.merge(&format!("{}/held", place.core("configmaps")), json!({"metadata": {"finalizers": null}})).await;
+        place.gone(&place.instance("mine")).await;
+    }
+
+    async fn what_cannot_be_removed_can_be_abandoned(place: Place) {
+        let _controller = place.start();
+        let held = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held", "finalizers": ["example.com/held"]}});
+        place.make("mine", json!({"objects": [held]}), json!({})).await;
+        place.ready("mine").await;
+        place.delete(&place.instance("mine")).await;
+        place.until("it waits", async || {
+            let found = place.get(&place.instance("mine")).await.unwrap();
+            (found["status"]["objects"][0]["state"] == "Removing").then_some(())
+        }).await;
+        place.merge(&place.instance("mine"), json!({"metadata": {"annotations": {"template.osb.internal/abandon": "true"}}})).await;
+        place.gone(&place.instance("mine")).await;
+        let path = format!("{}/held", place.core("configmaps"));
+        assert!(place.get(&path).await.is_some());
+        place.merge(&path, json!({"metadata": {"finalizers": null}})).await;
+    }
 }
