@@ -111,6 +111,11 @@ pub(super) fn queue() -> Range<Bytes> {
     objectstore::prefix(QUEUE)
 }
 
+/// The queue, and what is noted of those who wait for something.
+pub(super) fn notes() -> Range<Bytes> {
+    objectstore::prefix(b"/collect")
+}
+
 /// The parts of the queue: what is to be looked at to be collected, and who is to be taken out of those who name him.
 pub(crate) fn parts_of_queue() -> ([Range<Bytes>; 2], Range<Bytes>) {
     let collected = [QUEUED_OBJECT, QUEUED_OWNER].map(objectstore::prefix);

@@ -70,6 +70,8 @@ enum Look {
     Queue,
     /// Owners that wait for dependents, by the part of the keys that is theirs.
     Waiting(HashSet<Bytes>),
+    /// All owners that wait for dependents.
+    AllWaiting,
     /// Objects whose owners are of a kind that was unknown.
     Unknown,
 }
@@ -77,8 +79,8 @@ enum Look {
 async fn follow(server: &Arc<Server>) {
     loop {
         // Opened before the first look, so that nothing is missed in between.
-        match open(server).await {
-            Ok((queue, owned)) => follow_watches(server, queue, owned).await,
+        match server.store.watch(keys::notes(), None).await {
+            Ok(notes) => follow_notes(server, notes).await,
             Err(Error::Closed) => return,
             Err(error) => tracing::warn!(%error, "the queue of the garbage collector cannot be watched"),
         }
@@ -86,18 +88,21 @@ async fn follow(server: &Arc<Server>) {
     }
 }
 
-async fn open(server: &Server) -> Result<(Watch, Watch), Error> {
-    let queue = server.store.watch(keys::queue(), None).await?;
-    let owned = server.store.watch(keys::all_owned(), None).await?;
-    Ok((queue, owned))
-}
-
-async fn follow_watches(server: &Arc<Server>, mut queue: Watch, mut owned: Watch) {
+async fn follow_notes(server: &Arc<Server>, mut notes: Watch) {
     let mut kinds = server.registry.changes();
+    let mut owned = None;
     let (mut look, mut retry) = (Look::All, FIRST_RETRY);
     loop {
-        let failed = match pass(server, &look, Instant::now()).await {
-            Ok(()) => {
+        let worked = match pass(server, &look, Instant::now()).await {
+            Ok(()) => listen_while_owners_wait(server, &mut owned).await,
+            Err(failure) => Err(failure),
+        };
+        let failed = match worked {
+            Ok(true) => {
+                look = Look::AllWaiting;
+                continue;
+            }
+            Ok(false) => {
                 retry = FIRST_RETRY;
                 false
             }
@@ -108,11 +113,11 @@ async fn follow_watches(server: &Arc<Server>, mut queue: Watch, mut owned: Watch
             }
         };
         look = tokio::select! {
-            put = changed(&mut queue, |event| event.value.is_some()) => match put {
+            put = changed(&mut notes, |event| event.value.is_some()) => match put {
                 Some(_) => Look::Queue,
                 None => return,
             },
-            gone = changed(&mut owned, |event| event.value.is_none()) => match gone {
+            gone = dependents_gone(&mut owned) => match gone {
                 Some(gone) => Look::Waiting(gone.iter().filter_map(|key| keys::owner_part(key)).collect()),
                 None => return,
             },
@@ -125,6 +130,29 @@ async fn follow_watches(server: &Arc<Server>, mut queue: Watch, mut owned: Watch
         if failed {
             look = Look::All;
         }
+    }
+}
+
+/// Watches the index of owners while an owner waits for dependents; else nobody needs to be woken by each of them. Whether
+/// it begins to: then all who wait have to be looked at again, since nobody has heard who went until now.
+async fn listen_while_owners_wait(server: &Server, owned: &mut Option<Watch>) -> Result<bool, Failure> {
+    let waiting = server.store.range(keys::all_waiting(), 1, None).await?;
+    if waiting.entries.is_empty() {
+        *owned = None;
+        return Ok(false);
+    }
+    if owned.is_some() {
+        return Ok(false);
+    }
+    *owned = Some(server.store.watch(keys::all_owned(), None).await?);
+    Ok(true)
+}
+
+/// The entries of the index of owners that go next; `None` when the watch is over.
+async fn dependents_gone(owned: &mut Option<Watch>) -> Option<Vec<Bytes>> {
+    match owned {
+        Some(owned) => changed(owned, |event| event.value.is_none()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -155,6 +183,7 @@ async fn pass(server: &Arc<Server>, look: &Look, heard: Instant) -> Result<(), F
     match look {
         Look::Queue => Ok(()),
         Look::Waiting(owners) => work::waiting(server, owners).await,
+        Look::AllWaiting => work::all_waiting(server).await,
         Look::Unknown => work::unknown(server, heard).await,
         Look::All => {
             work::all_waiting(server).await?;
