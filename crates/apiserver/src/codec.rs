@@ -79,14 +79,25 @@ impl Opening {
         )))
     }
 
+    /// The opening of an object of a built-in kind: there are clients who look at the place of an error in the text, and a real server
+    /// begins with the kind.
+    pub(crate) fn of_builtin(api_version: &str, kind: &str) -> Opening {
+        let quoted = |text: &str| Value::from(text).to_string();
+        Opening(Bytes::from(format!(
+            r#"{{"kind":{},"apiVersion":{},"metadata":{{"resourceVersion":""#,
+            quoted(kind),
+            quoted(api_version)
+        )))
+    }
+
     /// The opening of metadata alone, in a version of `meta.k8s.io`.
     pub(crate) fn partial(api_version: &str) -> Opening {
         const KIND: &str = "PartialObjectMetadata";
         /// The usual one, which stands before each event of a watch.
-        static V1: LazyLock<Opening> = LazyLock::new(|| Opening::of("meta.k8s.io/v1", KIND));
+        static V1: LazyLock<Opening> = LazyLock::new(|| Opening::of_builtin("meta.k8s.io/v1", KIND));
         match api_version {
             "meta.k8s.io/v1" => V1.clone(),
-            other => Opening::of(other, KIND),
+            other => Opening::of_builtin(other, KIND),
         }
     }
 

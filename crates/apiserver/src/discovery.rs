@@ -266,9 +266,11 @@ fn resource_list(group: &str, version: &str, resources: &Group) -> Value {
         add_names(&mut entry, resource);
         list.push(entry);
         let part = |name: &str, kind: &str| json!({"name": format!("{}/{name}", resource.id.plural), "singularName": "", "namespaced": resource.namespaced, "kind": kind, "verbs": PART_VERBS});
-        if found.status {
-            list.push(part("status", &resource.kind.kind));
-        }
+        let parts = found
+            .parts()
+            .map(|part| part.as_str())
+            .chain(found.status.then_some("status"));
+        list.extend(parts.map(|name| part(name, &resource.kind.kind)));
         if reviews::has_tokens(resource) {
             let mut token = part("token", "TokenRequest");
             merge(
@@ -334,9 +336,11 @@ fn aggregated_resources(resources: &Group, version: &str) -> Vec<Value> {
         });
         add_names(&mut entry, resource);
         let mut parts = Vec::new();
-        if found.status {
-            parts.push(json!({"subresource": "status", "responseKind": own, "verbs": PART_VERBS}));
-        }
+        let names = found
+            .parts()
+            .map(|part| part.as_str())
+            .chain(found.status.then_some("status"));
+        parts.extend(names.map(|name| json!({"subresource": name, "responseKind": own, "verbs": PART_VERBS})));
         if found.scale.is_some() {
             parts.push(json!({"subresource": "scale", "responseKind": kind("autoscaling", "v1", "Scale"), "verbs": PART_VERBS}));
         }

@@ -17,6 +17,7 @@ use crate::builtin::{self, Builtin, Names, Rules, Special};
 use crate::codec::{Opening, Stamp};
 use crate::discovery::Documents;
 use crate::keys::{Keys, fnv1a};
+use crate::target::Subresource;
 
 /// A resource of a group, with all its versions.
 #[derive(Debug)]
@@ -53,7 +54,11 @@ pub(crate) struct Version {
     /// Before an item of a list.
     pub(crate) item_opening: Opening,
     pub(crate) schema: Arc<StructuralSchema>,
+    /// Of the schema.
     pub(crate) stamp: Stamp,
+    /// The schema of the version in which objects are stored.
+    pub(crate) stored_schema: Arc<StructuralSchema>,
+    pub(crate) stored_stamp: Stamp,
     pub(crate) status: bool,
     pub(crate) scale: Option<Scale>,
     pub(crate) columns: Columns,
@@ -106,6 +111,24 @@ pub(crate) struct Definition {
     pub(crate) terminating: bool,
 }
 
+impl Version {
+    /// A part of a built-in kind that is read and written through a path of its own, beside status and scale.
+    pub(crate) fn part(&self, name: &str) -> Option<Subresource> {
+        let facts = self.facts?;
+        PARTS
+            .into_iter()
+            .find(|part| part.as_str() == name && facts.subresource(name).is_some())
+    }
+
+    /// All of them.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = Subresource> {
+        PARTS.into_iter().filter_map(|part| self.part(part.as_str()))
+    }
+}
+
+/// What [`Version::part`] knows.
+const PARTS: [Subresource; 2] = [Subresource::Approval, Subresource::EphemeralContainers];
+
 impl Resource {
     /// Whether a field selector may name this field.
     pub(crate) fn is_selectable(&self, label: &str) -> bool {
@@ -149,15 +172,19 @@ impl Resource {
         let api_version = gvk::GroupVersion::new(facts.group, facts.version).to_string();
         let is_view = (facts.group, facts.plural) == builtin::EVENTS_VIEW;
         let stored_group = if is_view { "" } else { facts.group };
+        // Views share that of what is stored.
+        let stamp = builtin_stamp(stored_group, facts.kind);
+        let schema = Arc::new(facts.schema());
         let version = Version {
             name: facts.version.to_owned(),
             served: true,
-            opening: Opening::of(&api_version, facts.kind),
+            opening: Opening::of_builtin(&api_version, facts.kind),
             item_opening: Opening::anonymous(),
-            // Views share that of what is stored.
-            stamp: builtin_stamp(stored_group, facts.kind),
+            stamp,
             api_version,
-            schema: Arc::new(facts.schema()),
+            schema: schema.clone(),
+            stored_schema: schema,
+            stored_stamp: stamp,
             status: facts.subresource("status").is_some(),
             scale: facts.subresource("scale").map(|_| builtin::scale()),
             columns: Columns::Builtin(builtin.columns),
@@ -238,6 +265,8 @@ fn custom_version(crd: &CustomResourceDefinition, version: &crd::Version) -> Ver
         opening,
         stamp: stamp(&version.openapi),
         schema: version.schema.clone(),
+        stored_schema: crd.storage_version().schema.clone(),
+        stored_stamp: stamp(&crd.storage_version().openapi),
         status: version.status_subresource,
         scale: version.scale.clone(),
         columns: Columns::Custom(version.columns.clone()),

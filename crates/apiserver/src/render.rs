@@ -33,7 +33,7 @@ pub(crate) struct View<'r> {
 }
 
 impl View<'_> {
-    /// The object as the current schema of the version shows it: as stored, unless the schema has changed since.
+    /// The object as the current schema shows it: as stored, unless the schema has changed since.
     pub(crate) fn current<'s>(&self, stored: &'s Stored) -> Result<Cow<'s, Stored>, Damaged> {
         current(self.version, stored)
     }
@@ -133,9 +133,12 @@ impl View<'_> {
     }
 }
 
-/// The object as the current schema of a version shows it.
+/// The object as a version shows it. As on a real server it is brought into the form of the version in which objects are stored,
+/// and of what that has, another version shows what it knows.
 pub(crate) fn current<'s>(version: &Version, stored: &'s Stored) -> Result<Cow<'s, Stored>, Damaged> {
-    if stored.stamp() == version.stamp && version.kept == Kept::Own {
+    let is_storage = version.stamp == version.stored_stamp;
+    let is_current = stored.stamp() == version.stored_stamp;
+    if is_current && is_storage && version.kept == Kept::Own {
         return Ok(Cow::Borrowed(stored));
     }
     let text = stored.object(&version.opening, Revision(0));
@@ -150,13 +153,18 @@ pub(crate) fn current<'s>(version: &Version, stored: &'s Stored) -> Result<Cow<'
             facts.object_type().default(&mut object);
         }
         None => {
-            version.schema.prune(&mut object);
-            version.schema.default(&mut object);
+            if !is_current {
+                version.stored_schema.prune(&mut object);
+                version.stored_schema.default(&mut object);
+            }
+            if !is_storage {
+                version.schema.prune(&mut object);
+            }
         }
     }
     let object = object.as_object().ok_or(Damaged)?;
     let metadata = object.get("metadata").and_then(Value::as_object).ok_or(Damaged)?;
-    Ok(Cow::Owned(Draft::new(object).finish(version.stamp, metadata)))
+    Ok(Cow::Owned(Draft::new(object).finish(version.stored_stamp, metadata)))
 }
 
 fn open_list(api_version: &str, kind: &str, metadata: &ListMeta, says_end: bool, out: &mut Vec<u8>) {

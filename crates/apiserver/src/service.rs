@@ -370,6 +370,7 @@ fn route(server: &Server, request: &ResourceRequest, verb: Verb) -> Result<Targe
         Some("scale") if resource.versions[version].scale.is_some() => Subresource::Scale,
         Some("token") if reviews::has_tokens(&resource) => Subresource::Token,
         Some("finalize") if resource.rules.special == Special::Namespace => Subresource::Finalize,
+        Some(name) if let Some(part) = resource.versions[version].part(name) => part,
         Some(_) => return Err(no_subresource()),
     };
     let all_namespaces = resource.namespaced && namespace.is_empty();

@@ -17,6 +17,37 @@ pub(crate) enum Subresource {
     Finalize,
     /// Of service accounts only.
     Token,
+    /// Of certificate signing requests only: the conditions.
+    Approval,
+    /// Of pods only.
+    EphemeralContainers,
+}
+
+impl Subresource {
+    /// As the path has it; empty for the object itself.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Subresource::None => "",
+            Subresource::Status => "status",
+            Subresource::Scale => "scale",
+            Subresource::Finalize => "finalize",
+            Subresource::Token => "token",
+            Subresource::Approval => "approval",
+            Subresource::EphemeralContainers => "ephemeralcontainers",
+        }
+    }
+
+    /// Where the part of the object stands that a write through its path may change; `None` when that is the whole, or is
+    /// made in another way.
+    pub(crate) fn place(self) -> Option<&'static [&'static str]> {
+        match self {
+            Subresource::None | Subresource::Scale | Subresource::Token => None,
+            Subresource::Status => Some(&["status"]),
+            Subresource::Finalize => Some(&["spec"]),
+            Subresource::Approval => Some(&["status", "conditions"]),
+            Subresource::EphemeralContainers => Some(&["spec", "ephemeralContainers"]),
+        }
+    }
 }
 
 /// A resource in a version, with the namespace and name of the path.

@@ -6,6 +6,7 @@ use apimachinery::json::Value;
 
 use crate::facts::Kind;
 
+mod certificates;
 mod cluster;
 mod network;
 mod pods;
@@ -34,6 +35,21 @@ pub fn check_change(kind: &Kind, old: &Value<'_>, new: &Value<'_>) -> Vec<FieldE
     network::check_change(kind, old, new, &mut errors);
     storage::check_change(kind, old, new, &mut errors);
     cluster::check_change(kind, old, new, &mut errors);
+    errors
+}
+
+/// What is wrong with an object that was changed through the path of a part of it: `approval` of a request for a
+/// certificate, `ephemeralcontainers` of a pod. Of other parts nothing is said.
+pub fn check_part(kind: &Kind, part: &str, old: &Value<'_>, new: &Value<'_>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    match part {
+        "approval" => certificates::check_approval(old, new, &mut errors),
+        "ephemeralcontainers" => {
+            check(kind, new, &mut errors);
+            pods::check_ephemeral(old, new, &mut errors);
+        }
+        _ => {}
+    }
     errors
 }
 

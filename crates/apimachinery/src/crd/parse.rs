@@ -86,6 +86,8 @@ pub(super) fn validate_update(old: &Value, new: &Value) -> Vec<FieldError> {
     errors
 }
 
+const ONE_STORAGE_VERSION: &str = "must have exactly one version marked as storage version";
+
 struct Reader {
     errors: Vec<FieldError>,
 }
@@ -246,7 +248,7 @@ impl Reader {
             .map_or(&[][..], Vec::as_slice);
         if list.is_empty() {
             self.errors
-                .push(FieldError::required("spec.versions", "must have at least one version"));
+                .push(FieldError::invalid("spec.versions", json!([]), ONE_STORAGE_VERSION));
             return None;
         }
         let parsed: Vec<Option<Version>> = list
@@ -263,9 +265,8 @@ impl Reader {
             self.errors.push(FieldError::duplicate(at, *name));
         }
         if list.iter().filter(|v| flag(v, "storage")).count() != 1 {
-            let detail = "must have exactly one version marked as storage version";
             self.errors
-                .push(FieldError::invalid("spec.versions", json!(names), detail));
+                .push(FieldError::invalid("spec.versions", json!(names), ONE_STORAGE_VERSION));
         }
         parsed.into_iter().collect()
     }

@@ -1,4 +1,4 @@
-//! Nobody grants what he does not hold: the check of writes of roles and bindings.
+//! Nobody grants what he does not hold: the check of writes of roles and bindings, and of approved certificates.
 
 use apimachinery::json::Value;
 use apimachinery::meta;
@@ -12,7 +12,7 @@ use crate::codec::{Opening, Stored};
 use crate::failure::Failure;
 use crate::keys::Keys;
 use crate::server::Server;
-use crate::target::Target;
+use crate::target::{Subresource, Target};
 
 /// Checks a role or binding on its way into the store; other kinds pass. `object` has been shaped, not validated yet.
 ///
@@ -27,6 +27,9 @@ pub(crate) async fn check(
     old: Option<&Value<'_>>,
 ) -> Result<(), Failure> {
     let special = target.resource.rules.special;
+    if target.subresource == Subresource::Approval {
+        return approval(server, user, target, object);
+    }
     if !matches!(special, Special::Role | Special::Binding) || user.is_master() {
         return Ok(());
     }
@@ -37,6 +40,31 @@ pub(crate) async fn check(
         Special::Role => role(server, user, target, object, old),
         _ => binding(server, user, target, object).await,
     }
+}
+
+/// Who approves a request for a certificate may do so for its signer, by name or for all of the signer's domain.
+fn approval(server: &Server, user: &UserInfo, target: &Target, object: &Value<'_>) -> Result<(), Failure> {
+    let signer = object
+        .pointer("/spec/signerName")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let domain = signer.split_once('/').map(|(domain, _)| format!("{domain}/*"));
+    let may = |name: &str| {
+        let approve = Attributes::Resource {
+            verb: "approve",
+            group: &target.resource.id.group,
+            resource: "signers",
+            subresource: "",
+            namespace: "",
+            name,
+        };
+        server.access.allows(user, &approve)
+    };
+    if may(signer) || domain.as_deref().is_some_and(may) {
+        return Ok(());
+    }
+    let why = format!("user not permitted to approve requests with signerName {signer:?}");
+    Err(Status::forbidden(&target.resource.id, &target.name, &why).into())
 }
 
 fn role(

@@ -164,6 +164,10 @@ pub(super) fn add(kind: &Kind<'_>, paths: &mut Map<String, Value>) {
     }
     let object = format!("{collection}/{{name}}");
     put(kind, paths, collection, Part::Collection);
+    for part in kind.version.parts() {
+        let name = part.as_str();
+        put(kind, paths, format!("{object}/{name}"), Part::Subresource(name));
+    }
     if kind.version.status {
         put(kind, paths, format!("{object}/status"), Part::Subresource("status"));
     }

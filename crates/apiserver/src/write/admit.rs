@@ -12,7 +12,7 @@ use crate::admission::{AdmissionRequest, Mutate, Operation, Validate, Warnings};
 use crate::codec::Stored;
 use crate::failure::Failure;
 use crate::server::Server;
-use crate::target::{Subresource, Target};
+use crate::target::Target;
 
 /// The hooks of a server.
 #[derive(Clone, Default)]
@@ -24,16 +24,6 @@ pub(crate) struct Hooks {
 impl Hooks {
     pub(crate) fn is_empty(&self) -> bool {
         self.mutating.is_empty() && self.validating.is_empty()
-    }
-}
-
-fn subresource(target: &Target) -> &'static str {
-    match target.subresource {
-        Subresource::None => "",
-        Subresource::Status => "status",
-        Subresource::Scale => "scale",
-        Subresource::Finalize => "finalize",
-        Subresource::Token => "token",
     }
 }
 
@@ -91,7 +81,7 @@ impl<'a> Admission<'a> {
             version: &target.version().name,
             kind: &target.resource.kind.kind,
             resource: &target.resource.id.plural,
-            subresource: subresource(target),
+            subresource: target.subresource.as_str(),
             namespace: &target.namespace,
             name,
             dry_run: self.dry_run,

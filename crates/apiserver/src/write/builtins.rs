@@ -7,12 +7,18 @@ use apimachinery::meta;
 
 use super::kinds::More;
 use super::{addresses, object};
+use crate::auth::UserInfo;
 use crate::builtin::Special;
 use crate::failure::Failure;
 use crate::target::{Subresource, Target};
 
 /// Completes and checks a new object. Kinds with code of their own have had their turn.
-pub(crate) fn prepare_create(target: &Target, new: &mut Value<'_>, more: &mut More) -> Result<(), Failure> {
+pub(crate) fn prepare_create(
+    target: &Target,
+    new: &mut Value<'_>,
+    user: &UserInfo,
+    more: &mut More,
+) -> Result<(), Failure> {
     let Some(facts) = target.version().facts else {
         return Ok(());
     };
@@ -30,7 +36,7 @@ pub(crate) fn prepare_create(target: &Target, new: &mut Value<'_>, more: &mut Mo
             let now = meta::format_timestamp(jiff::Timestamp::now());
             object::set_path(new, ".status.lastPhaseTransitionTime", now.into());
         }
-        Special::CertificateRequest => forget_requestor(new),
+        Special::CertificateRequest => name_requestor(new, user),
         _ => {}
     }
     more.errors.extend(::kinds::rules::check_new(facts, new));
@@ -47,8 +53,17 @@ pub(crate) fn prepare_update(
     let Some(facts) = target.version().facts else {
         return Ok(());
     };
-    if target.subresource == Subresource::Status {
-        return Ok(());
+    match target.subresource {
+        Subresource::Status => return Ok(()),
+        Subresource::Approval | Subresource::EphemeralContainers => {
+            if target.subresource == Subresource::Approval {
+                time_conditions(old, new);
+            }
+            let part = target.subresource.as_str();
+            more.errors.extend(::kinds::rules::check_part(facts, part, old, new));
+            return Ok(());
+        }
+        _ => {}
     }
     if target.resource.rules.special == Special::Service {
         addresses::allocate(target, Some(old), new, more)?;
@@ -202,9 +217,52 @@ fn count_templates(old: Option<&Value<'_>>, new: &mut Value<'_>) -> Result<(), F
 const REQUESTOR: [&str; 4] = ["username", "uid", "groups", "extra"];
 
 /// Who asks is not for the client to say.
-fn forget_requestor(request: &mut Value<'_>) {
-    if let Some(Value::Object(spec)) = request.get_mut("spec") {
-        spec.retain(|name, _| !REQUESTOR.contains(&name));
+fn name_requestor(request: &mut Value<'_>, user: &UserInfo) {
+    let Some(Value::Object(spec)) = request.get_mut("spec") else {
+        return;
+    };
+    spec.retain(|name, _| !REQUESTOR.contains(&name));
+    for (name, said) in [("username", &user.name), ("uid", &user.uid)] {
+        if !said.is_empty() {
+            spec.insert(name, said.clone());
+        }
+    }
+    if !user.groups.is_empty() {
+        spec.insert("groups", user.groups.clone());
+    }
+    if !user.extra.is_empty() {
+        spec.insert("extra", Value::from(serde_json::json!(user.extra)));
+    }
+}
+
+/// Each condition says when it was told last, and since when it is as it is.
+fn time_conditions(old: &Value<'_>, new: &mut Value<'_>) {
+    const CONDITIONS: &str = "/status/conditions";
+    let now = meta::format_timestamp(jiff::Timestamp::now());
+    let before = old
+        .pointer(CONDITIONS)
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    let status = new.get_mut("status").and_then(|status| status.get_mut("conditions"));
+    for condition in status.and_then(Value::as_array_mut).into_iter().flatten() {
+        let same = before.iter().find(|known| {
+            ["type", "status"]
+                .iter()
+                .all(|name| known.get(name) == condition.get(name))
+        });
+        let since = same
+            .and_then(|known| known.get("lastTransitionTime"))
+            .filter(|time| !time.is_null());
+        let since = since.map_or_else(|| now.clone().into(), |time| time.clone().into_owned());
+        let Value::Object(condition) = condition else { continue };
+        for (name, time) in [
+            ("lastUpdateTime", Value::from(now.clone())),
+            ("lastTransitionTime", since),
+        ] {
+            if condition.get(name).is_none_or(Value::is_null) {
+                condition.insert(name, time);
+            }
+        }
     }
 }
 

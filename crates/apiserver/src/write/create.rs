@@ -19,7 +19,7 @@ use crate::admission::Operation;
 use crate::auth::{UserInfo, escalation};
 use crate::body::Body;
 use crate::builtin::Special;
-use crate::codec::{Draft, Stored};
+use crate::codec::Stored;
 use crate::failure::Failure;
 use crate::negotiate::Wanted;
 use crate::query::Query;
@@ -202,7 +202,7 @@ async fn prepare(
         tracking::created(target, request, &mut object)?;
     }
     let generated = fill_in(target, &mut object, name)?;
-    let more = kinds::prepare_create(server, target, &mut object)?;
+    let more = kinds::prepare_create(server, target, &mut object, request.user)?;
     object::validate(target, &object, more.errors, None)?;
     warnings.extend(admission.validate(None, Some(&object)).await?);
     // In a PUT it says nothing, since there is no object.
@@ -212,7 +212,7 @@ async fn prepare(
     warnings.extend(object::metadata_warnings(resource, &object, None));
     let metadata = object::metadata(&object)?;
     let name = meta::text(metadata, "name").to_owned();
-    let stored = Draft::new(object::members(&object)?).finish(target.version().stamp, metadata);
+    let stored = object::to_store(target, &object)?;
     let key = target.key_of(&name);
     let change = Change {
         object: Compare::Absent(key.clone()),
@@ -220,7 +220,7 @@ async fn prepare(
         namespace,
         value: Some(stored.clone()),
         index_before: Vec::new(),
-        index_after: object::index_entries(resource, &target.namespace, &name, &object),
+        index_after: object::index_entries(resource, &target.namespace, &name, &object::as_read(target, &object)),
         more: more.writes,
         claims: more.claims,
         removed_uid: None,

@@ -18,7 +18,7 @@ use super::object;
 use super::options::{DeleteOptions, Propagation};
 use crate::admission::Operation;
 use crate::body::Body;
-use crate::codec::{Draft, Stored};
+use crate::codec::Stored;
 use crate::failure::Failure;
 use crate::filter::Filter;
 use crate::gc::{
@@ -198,7 +198,8 @@ fn next(
     options: &DeleteOptions,
 ) -> Result<(Deleted, Option<Change>), Failure> {
     let resource = &target.resource;
-    let stored = render::current(target.version(), &Stored::read(entry.value.clone())?)?.into_owned();
+    let before = Stored::read(entry.value.clone())?;
+    let stored = render::current(target.version(), &before)?;
     let text = stored.object(&target.version().opening, entry.modified);
     let mut object = text.value()?;
     let index = object::index_entries(resource, &target.namespace, &target.name, &object);
@@ -225,9 +226,8 @@ fn next(
         return Ok((Deleted::Gone { uid }, Some(gone)));
     }
     kinds::mark_deleted(resource, object::metadata_mut(&mut object)?, Timestamp::now());
-    let draft = Draft::new(object::members(&object)?);
-    let marked = draft.finish(target.version().stamp, object::metadata(&object)?);
-    let changed = !marked.same_object(&stored);
+    let marked = object::to_store(target, &object)?;
+    let changed = !marked.same_object(&before);
     let deleted = Deleted::Marked {
         stored: marked.clone(),
         revision: entry.modified,

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use objectstore::{Compare, Write};
 
 use super::{builtins, object, rbac};
+use crate::auth::UserInfo;
 use crate::builtin::{self, Special};
 use crate::codec::Damaged;
 use crate::failure::Failure;
@@ -53,7 +54,12 @@ impl From<Vec<FieldError>> for More {
 }
 
 /// Completes and checks a new object.
-pub(crate) fn prepare_create(server: &Server, target: &Target, new: &mut Value<'_>) -> Result<More, Failure> {
+pub(crate) fn prepare_create(
+    server: &Server,
+    target: &Target,
+    new: &mut Value<'_>,
+    user: &UserInfo,
+) -> Result<More, Failure> {
     let mut more = match target.resource.rules.special {
         Special::Namespace => {
             let finalizers = new
@@ -78,7 +84,7 @@ pub(crate) fn prepare_create(server: &Server, target: &Target, new: &mut Value<'
         Special::Definition => edit_definition(new, |new| new_definition(server, new)),
         _ => More::default(),
     };
-    builtins::prepare_create(target, new, &mut more)?;
+    builtins::prepare_create(target, new, user, &mut more)?;
     Ok(more)
 }
 
@@ -367,7 +373,10 @@ fn changed_definition(server: &Server, old: &serde_json::Value, new: &mut serde_
     CustomResourceDefinition::apply_defaults(new);
     let crd = match CustomResourceDefinition::parse(new) {
         Ok(crd) => crd,
-        Err(errors) => return errors.into(),
+        Err(mut errors) => {
+            errors.extend(CustomResourceDefinition::validate_update(old, new));
+            return errors.into();
+        }
     };
     let errors = CustomResourceDefinition::validate_update(old, new);
     if !errors.is_empty() || old.get("spec") == new.get("spec") {

@@ -1,5 +1,7 @@
 //! An object on its way in: decoded, pruned, defaulted, validated, all in place.
 
+use std::borrow::Cow;
+
 use apimachinery::field::FieldError;
 use apimachinery::gvk;
 use apimachinery::json::{Map, Value};
@@ -10,7 +12,7 @@ use bytes::Bytes;
 use super::decoded;
 use super::options::Validation;
 use crate::builtin::{Names, Special};
-use crate::codec::Damaged;
+use crate::codec::{Damaged, Draft, Stored};
 use crate::failure::Failure;
 use crate::gc;
 use crate::registry::{Index, Resource};
@@ -244,6 +246,27 @@ pub(crate) fn metadata_warnings(resource: &Resource, object: &Value<'_>, old: Op
     warnings
 }
 
+/// What is stored of an object that was brought into the form of its version: what the version in which it is stored knows of it.
+pub(crate) fn to_store(target: &Target, object: &Value<'_>) -> Result<Stored, Damaged> {
+    let version = target.version();
+    let mut object = Cow::Borrowed(object);
+    if version.stamp != version.stored_stamp {
+        version.stored_schema.prune(object.to_mut());
+    }
+    Ok(Draft::new(members(&object)?).finish(version.stamp, metadata(&object)?))
+}
+
+/// The same as it will be read in that version.
+pub(crate) fn as_read<'o, 't>(target: &Target, object: &'o Value<'t>) -> Cow<'o, Value<'t>> {
+    let version = target.version();
+    let mut object = Cow::Borrowed(object);
+    if version.stamp != version.stored_stamp {
+        version.stored_schema.prune(object.to_mut());
+        version.stored_schema.default(object.to_mut());
+    }
+    object
+}
+
 /// The entries of an object in the indexes that are kept, and in that of owners.
 pub(crate) fn index_entries(resource: &Resource, namespace: &str, name: &str, object: &Value<'_>) -> Vec<Bytes> {
     let mut entries: Vec<Bytes> = resource
@@ -273,6 +296,20 @@ pub(crate) fn metadata_mut<'v, 't>(object: &'v mut Value<'t>) -> Result<&'v mut 
 /// The members of an object.
 pub(crate) fn members<'v, 't>(object: &'v Value<'t>) -> Result<&'v Map<'t>, Damaged> {
     object.as_object().ok_or(Damaged)
+}
+
+/// Puts a value at a place of member names, or takes away what stands there.
+pub(crate) fn replace_at<'t>(object: &mut Value<'t>, place: &[&'static str], value: Option<Value<'t>>) {
+    if let Some(value) = value {
+        return set_path(object, &place.join("."), value);
+    }
+    let Some((last, parents)) = place.split_last() else {
+        return;
+    };
+    let parent = parents.iter().try_fold(object, |value, name| value.get_mut(*name));
+    if let Some(members) = parent.and_then(Value::as_object_mut) {
+        members.remove(last);
+    }
 }
 
 /// Sets the value at a simple path (`.spec.replicas`); what stands in the way and is no object is replaced.

@@ -152,6 +152,7 @@ pub(crate) fn restored_metadata(target: &Target) -> Restored {
     match (target.subresource, id.group.as_str(), id.plural.as_str()) {
         _ if target.resource.rules.special == Special::Custom => Restored::All,
         (Subresource::Status, "apps", "deployments") => Restored::Members(&["labels"]),
+        (Subresource::EphemeralContainers, ..) => Restored::All,
         (Subresource::Status, "", "pods") => Restored::Members(&["deletionTimestamp", "ownerReferences"]),
         (Subresource::Status, "flowcontrol.apiserver.k8s.io" | "resource.k8s.io", _)
         | (Subresource::Status, "storage.k8s.io", "volumeattachments")
@@ -175,6 +176,7 @@ fn reset(target: &Target) -> &'static FieldSet<'static> {
             &["metadata", "ownerReferences"],
         ])
     });
+    static SPEC_AND_CERTIFICATE: Set = LazyLock::new(|| FieldSet::of_names(&[&["spec"], &["status", "certificate"]]));
     static NOTHING: FieldSet<'static> = FieldSet::new();
     match target.subresource {
         Subresource::Status => match restored_metadata(target) {
@@ -183,18 +185,11 @@ fn reset(target: &Target) -> &'static FieldSet<'static> {
             Restored::Members(["labels"]) => &SPEC_AND_LABELS,
             Restored::Members(_) => &SPEC_AND_OWNERS,
         },
-        Subresource::None | Subresource::Finalize if target.version().status => &STATUS,
+        Subresource::Approval => &SPEC_AND_CERTIFICATE,
+        Subresource::None | Subresource::Finalize | Subresource::EphemeralContainers if target.version().status => {
+            &STATUS
+        }
         _ => &NOTHING,
-    }
-}
-
-fn subresource(target: &Target) -> &'static str {
-    match target.subresource {
-        Subresource::None => "",
-        Subresource::Status => "status",
-        Subresource::Scale => "scale",
-        Subresource::Finalize => "finalize",
-        Subresource::Token => "token",
     }
 }
 
@@ -304,7 +299,7 @@ fn change<'t>(
         manager(request),
         Operation::Update,
         api_version.clone(),
-        subresource(target),
+        target.subresource.as_str(),
     );
     let writing = Writing {
         versions: &OfResource(&target.resource),
@@ -329,7 +324,7 @@ pub(crate) fn applied<'t>(
         None => Managed::new(),
         Some(list) => Managed::parse(Some(&list)).unwrap_or_default(),
     };
-    let sender = Manager::new(manager(request), Operation::Apply, "", subresource(target));
+    let sender = Manager::new(manager(request), Operation::Apply, "", target.subresource.as_str());
     let writing = Writing {
         versions: &OfResource(&target.resource),
         api_version,
@@ -430,13 +425,13 @@ pub(crate) fn scaled<'t>(
                 metadata.remove(MANAGED_FIELDS);
             }
             SCALE_SCHEMA.prune(&mut after);
-            let sender = Manager::new(manager(request), Operation::Update, SCALE, subresource(target));
+            let sender = Manager::new(manager(request), Operation::Update, SCALE, target.subresource.as_str());
             let managed = managed::update(&writing, &scale, &after, base, sender, false);
             (after, managed)
         }
         ScaleEdit::Apply(config) => {
             check_config(config, SCALE, "Scale")?;
-            let sender = Manager::new(manager(request), Operation::Apply, "", subresource(target));
+            let sender = Manager::new(manager(request), Operation::Apply, "", target.subresource.as_str());
             let empty = json!({"apiVersion": SCALE, "kind": "Scale", "metadata": {}, "spec": {}, "status": {}});
             let state = State {
                 empty: &empty,

@@ -26,6 +26,7 @@ use crate::codec::{Draft, Stored};
 use crate::failure::Failure;
 use crate::negotiate::{self, BodyType};
 use crate::read::{deprecation, include};
+use crate::registry::Kept;
 use crate::render::{self, View};
 use crate::server::Server;
 use crate::target::{Subresource, Target};
@@ -193,8 +194,8 @@ struct Next {
 struct Old<'t> {
     /// As this version of the kind shows it.
     stored: Stored,
-    /// Whether it also lies in the store so, in the form of this version.
-    newest: bool,
+    /// As it lies in the store.
+    before: Stored,
     metadata: Map<'t>,
     index: Vec<Bytes>,
     /// Kept whole only where a rule looks at it, or a path changes only a part.
@@ -208,14 +209,14 @@ impl<'t> Old<'t> {
         target: &Target,
         object: &Value<'t>,
         stored: &Stored,
-        newest: bool,
+        before: Stored,
     ) -> Result<Self, Failure> {
         let (resource, version) = (&target.resource, target.version());
         let custom = resource.rules.special == Special::Custom;
         let whole = matches!(target.subresource, Subresource::None | Subresource::Scale);
         Ok(Old {
             stored: stored.clone(),
-            newest,
+            before,
             metadata: object::metadata(object)?.clone(),
             index: object::index_entries(resource, &target.namespace, &target.name, object),
             status: object.get("status").filter(|_| version.status && whole).cloned(),
@@ -237,7 +238,7 @@ async fn next(
     let shown = render::current(version, &before)?.into_owned();
     let text = shown.object(&version.opening, entry.modified);
     let object = text.value()?;
-    let old = Old::of(server, target, &object, &shown, before.stamp() == version.stamp)?;
+    let old = Old::of(server, target, &object, &shown, before)?;
     let came = edit.came();
     let duplicates = edit.take_duplicates();
     let (mut new, tracking) = edited(target, object, entry.modified, edit, write, request)?;
@@ -294,11 +295,20 @@ fn outcome<'t>(
         meta::bump_generation(object::metadata_mut(&mut new)?);
     }
     let metadata = object::metadata(&new)?;
-    let stored = draft.finish(version.stamp, metadata);
+    let stored = if version.stamp == version.stored_stamp {
+        draft.finish(version.stamp, metadata)
+    } else {
+        object::to_store(target, &new)?
+    };
+    // That the schema is another one by now is no change, unless it brings the object into another form.
+    let unchanged = match version.kept {
+        Kept::Own => stored.same_object(&old.before),
+        Kept::CoreEvent => stored.same_object(&old.stored) && old.before.stamp() == version.stamp,
+    };
     let gone = meta::is_being_deleted(metadata)
         && meta::finalizers(metadata).next().is_none()
         && kinds::may_go(resource, &new);
-    if !gone && old.newest && stored.same_object(&old.stored) {
+    if unchanged && !gone {
         return Ok((old.stored, None));
     }
     let mut change = Change {
@@ -317,7 +327,8 @@ fn outcome<'t>(
         change.more = kinds::removal_writes(resource, &target.name);
     } else {
         change.value = Some(stored.clone());
-        change.index_after = object::index_entries(resource, &target.namespace, &target.name, &new);
+        let read = object::as_read(target, &new);
+        change.index_after = object::index_entries(resource, &target.namespace, &target.name, &read);
         change.more = prepared.writes;
         change.claims = prepared.claims;
     }
@@ -388,21 +399,12 @@ pub(crate) fn applied_warnings(duplicates: Vec<String>, write: WriteOptions) -> 
 /// precondition that fails.
 fn settle<'t>(target: &Target, old: &Old<'t>, new: &mut Value<'t>, came: Came) -> Result<Option<FieldError>, Failure> {
     let resource = &target.resource;
-    let only = match target.subresource {
-        Subresource::None | Subresource::Scale | Subresource::Token => None,
-        Subresource::Status => Some("status"),
-        Subresource::Finalize => Some("spec"),
-    };
-    if let Some(only) = only {
-        let part = new.get(only).cloned();
+    if let Some(place) = target.subresource.place() {
+        let part = place.iter().try_fold(&*new, |value, name| value.get(name)).cloned();
         meta::check_name(object::metadata(new)?, &target.name)?;
         let sent = std::mem::take(object::metadata_mut(new)?);
         let mut object = old.object.clone().ok_or(crate::codec::Damaged)?;
-        let members = object.as_object_mut().ok_or(crate::codec::Damaged)?;
-        match part {
-            Some(part) => members.insert(only, part),
-            None => members.remove(only),
-        };
+        object::replace_at(&mut object, place, part);
         let metadata = object::metadata_mut(&mut object)?;
         *metadata = metadata_through_part(target, std::mem::take(metadata), sent);
         *new = object;

@@ -20,13 +20,13 @@ const ON_PURPOSE: &[(&str, &str, &str)] = &[
     ),
     (
         "certificatesigningrequests",
-        "/spec/username",
-        "it is not known here who asks",
+        "/spec/uid",
+        "the administrator of a real server has one",
     ),
     (
         "certificatesigningrequests",
-        "/spec/groups",
-        "it is not known here who asks",
+        "/spec/username",
+        "the administrators have different names",
     ),
     ("services", "/spec/ports/0/nodePort", "random"),
     ("apiservices", "/status", "a real server tries to reach the other one"),

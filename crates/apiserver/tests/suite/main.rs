@@ -20,6 +20,7 @@ mod log;
 mod model;
 mod namespaces;
 mod openapi;
+mod parts;
 mod recordings;
 mod requests;
 mod support;

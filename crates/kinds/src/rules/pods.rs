@@ -193,7 +193,7 @@ pub(super) fn check_change(old: &Value<'_>, new: &Value<'_>, errors: &mut Vec<Fi
             }
         }
         if let Some(members) = spec.as_object_mut() {
-            for name in ["activeDeadlineSeconds", "tolerations", "ephemeralContainers"] {
+            for name in ["activeDeadlineSeconds", "tolerations"] {
                 members.remove(name);
             }
             // Gates may be taken away, and a pod without a node may still be directed to one.
@@ -208,6 +208,47 @@ pub(super) fn check_change(old: &Value<'_>, new: &Value<'_>, errors: &mut Vec<Fi
             `spec.activeDeadlineSeconds`, `spec.tolerations` (only additions to existing tolerations) or \
             `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
         errors.push(FieldError::forbidden("spec", why));
+    }
+}
+
+/// Ephemeral containers are only ever added, and have nothing that a service needs.
+pub(super) fn check_ephemeral(old: &Value<'_>, new: &Value<'_>, errors: &mut Vec<FieldError>) {
+    const PLACE: &str = "spec.ephemeralContainers";
+    const NOT_THEIRS: [&str; 7] = [
+        "ports",
+        "livenessProbe",
+        "readinessProbe",
+        "startupProbe",
+        "lifecycle",
+        "restartPolicy",
+        "resizePolicy",
+    ];
+    for (position, container) in items(new, PLACE).iter().enumerate() {
+        let place = field::index(PLACE, position);
+        let theirs = NOT_THEIRS.iter().filter(|name| !is_empty(container, name));
+        errors.extend(
+            theirs.map(|name| FieldError::forbidden(joined(&place, name), "cannot be set for an Ephemeral Container")),
+        );
+        let target = text(container, "targetContainerName");
+        let exists = ["spec.containers", "spec.initContainers"]
+            .iter()
+            .any(|list| items(new, list).iter().any(|other| text(other, "name") == target));
+        if !target.is_empty() && !exists {
+            errors.push(FieldError::not_found(
+                joined(&place, "targetContainerName"),
+                target.to_owned(),
+            ));
+        }
+    }
+    for known in items(old, PLACE) {
+        let name = text(known, "name");
+        let what = match items(new, PLACE).iter().find(|one| text(one, "name") == name) {
+            None => "removed",
+            Some(one) if one != known => "changed",
+            Some(_) => continue,
+        };
+        let why = format!("existing ephemeral containers {name:?} may not be {what}\n");
+        errors.push(FieldError::forbidden(PLACE, why));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who may do what: roles, bindings, what may be granted, impersonation, reviews and tokens, on a server of ours with role based
 //! access and on a real one.
 
+mod approval;
 mod escalation;
 mod hooks;
 mod impersonation;
