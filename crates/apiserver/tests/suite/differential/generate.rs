@@ -20,7 +20,7 @@ pub(crate) fn script(longest: usize) -> impl Strategy<Value = Vec<Template>> {
 }
 
 /// An object that is there when the script begins.
-fn right_create(kind: Kind) -> impl Strategy<Value = Template> {
+pub(super) fn right_create(kind: Kind) -> impl Strategy<Value = Template> {
     let object = (kind.content)().swap_remove(1);
     let finalizers = select(vec![json!([]), json!(["ex.io/hold"])]);
     finalizers.prop_map(move |finalizers| {
@@ -205,14 +205,14 @@ fn object(kind: Kind, name: &str) -> impl Strategy<Value = Value> + use<> {
     })
 }
 
-fn create(kind: Kind, name: &str) -> impl Strategy<Value = Template> + use<> {
+pub(super) fn create(kind: Kind, name: &str) -> impl Strategy<Value = Template> + use<> {
     (object(kind, name), write_query(), accept()).prop_map(move |(object, query, accept)| {
         let template = Template::new("POST", format!("<{}>{query}", kind.collection)).body(JSON, object);
         Template { accept, ..template }
     })
 }
 
-fn update(kind: Kind, name: &str) -> impl Strategy<Value = Template> + use<> {
+pub(super) fn update(kind: Kind, name: &str) -> impl Strategy<Value = Template> + use<> {
     let name = name.to_owned();
     let revision = prop_oneof![3 => Just("rv"), 1 => Just("first"), 1 => Just("")];
     (object(kind, &name), revision, texts(kind.subresources), write_query()).prop_map(
@@ -225,7 +225,7 @@ fn update(kind: Kind, name: &str) -> impl Strategy<Value = Template> + use<> {
     )
 }
 
-fn merge(kind: Kind, name: &str) -> impl Strategy<Value = Template> + use<> {
+pub(super) fn merge(kind: Kind, name: &str) -> impl Strategy<Value = Template> + use<> {
     let patch = prop_oneof![
         3 => content(kind),
         2 => metadata(name).prop_map(|mut metadata| {
@@ -258,7 +258,7 @@ fn merge(kind: Kind, name: &str) -> impl Strategy<Value = Template> + use<> {
     })
 }
 
-fn json_patch(kind: Kind, name: &str) -> impl Strategy<Value = Template> + use<> {
+pub(super) fn json_patch(kind: Kind, name: &str) -> impl Strategy<Value = Template> + use<> {
     let operation = select(vec![
         json!({"op": "add", "path": "/metadata/labels", "value": {"app": "x"}}),
         json!({"op": "add", "path": "/metadata/labels/app", "value": "y"}),
@@ -294,7 +294,7 @@ fn json_patch(kind: Kind, name: &str) -> impl Strategy<Value = Template> + use<>
     })
 }
 
-fn get(kind: Kind, name: &str) -> impl Strategy<Value = Template> + use<> {
+pub(super) fn get(kind: Kind, name: &str) -> impl Strategy<Value = Template> + use<> {
     let name = name.to_owned();
     let query = prop_oneof![
         8 => Just(String::new()),
@@ -374,7 +374,7 @@ fn query(labels: &str, fields: &str, more: &str) -> String {
     parts.join("&")
 }
 
-fn delete(kind: Kind, name: &str) -> impl Strategy<Value = Template> + use<> {
+pub(super) fn delete(kind: Kind, name: &str) -> impl Strategy<Value = Template> + use<> {
     let options = prop_oneof![
         5 => Just(Value::Null),
         3 => select(vec![
@@ -424,7 +424,7 @@ fn delete(kind: Kind, name: &str) -> impl Strategy<Value = Template> + use<> {
     })
 }
 
-fn delete_collection(kind: Kind) -> impl Strategy<Value = Template> + use<> {
+pub(super) fn delete_collection(kind: Kind) -> impl Strategy<Value = Template> + use<> {
     let more = mostly(
         "",
         &[

@@ -1,8 +1,10 @@
 //! Scripts of requests, played on a server of ours and on a real kube-apiserver: the answers must be the same.
 //!
-//! `OSB_DIFFERENTIAL_CASES` sets the number of random scripts, `OSB_DIFFERENTIAL_SEED` the seed.
+//! `OSB_DIFFERENTIAL_CASES` sets the number of random scripts with one writer, on which the numbers of the others depend, and
+//! `OSB_DIFFERENTIAL_SEED` the seed.
 
 mod accepted;
+mod changing;
 mod compare;
 mod fixed;
 mod generate;
@@ -10,6 +12,7 @@ mod kinds;
 mod owners;
 mod player;
 mod script;
+mod together;
 
 use std::collections::BTreeMap;
 
@@ -17,7 +20,7 @@ use futures::StreamExt as _;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
-use accepted::TABLE;
+use accepted::{Accepted, OF_CHANGES, TABLE};
 use compare::Difference;
 pub(crate) use owners::gadgets;
 use player::{Content, Exchange, Player};
@@ -25,7 +28,8 @@ use script::Template;
 
 use crate::support::{TestServer, unique_name};
 
-const CASES: u64 = 250;
+/// Together with the others about 10,000 requests.
+const CASES: u64 = 600;
 const SEED: u64 = 1;
 /// Requests of a random script.
 const LONGEST: usize = 24;
@@ -54,8 +58,8 @@ struct Played {
 /// Plays a script on both servers, in a namespace of its own, up to the first request that only one of them accepts.
 async fn play(real: &TestServer, ours: &TestServer, script: &[Template]) -> Played {
     let name = format!("d-{}", unique_name());
-    let (real, ours) = (real.in_namespace(&name).await, ours.in_namespace(&name).await);
-    let (mut real, mut ours) = (Player::new(&real), Player::new(&ours));
+    let (on_real, on_ours) = (real.in_namespace(&name).await, ours.in_namespace(&name).await);
+    let (mut real, mut ours) = (Player::new(&on_real), Player::new(&on_ours));
     let (mut answers_of_real, mut answers_of_ours) = (Vec::new(), Vec::new());
     let mut parted = false;
     for template in script {
@@ -74,7 +78,15 @@ async fn play(real: &TestServer, ours: &TestServer, script: &[Template]) -> Play
         answers_of_real.extend(real);
         answers_of_ours.extend(ours);
     }
+    for server in [&on_real, &on_ours] {
+        changing::clean_up(server, script).await;
+    }
     judge(script, &answers_of_real, &answers_of_ours)
+}
+
+/// All that is known to differ.
+fn rows() -> impl Iterator<Item = &'static Accepted> {
+    TABLE.iter().chain(OF_CHANGES)
 }
 
 fn judge(script: &[Template], real: &[Exchange], ours: &[Exchange]) -> Played {
@@ -85,9 +97,10 @@ fn judge(script: &[Template], real: &[Exchange], ours: &[Exchange]) -> Played {
     };
     for (position, difference) in compare::differences(real, ours) {
         let (real, ours) = (&real[position], &ours[position]);
-        if let Some(row) = TABLE.iter().position(|row| (row.is)(real, ours, &difference)) {
-            played.explained.push(row);
-            if TABLE[row].parts {
+        let found = rows().enumerate().find(|(_, row)| (row.is)(real, ours, &difference));
+        if let Some((position, row)) = found {
+            played.explained.push(position);
+            if row.parts {
                 break;
             }
             continue;
@@ -109,6 +122,11 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable)
         .ok()
         .map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// How many random scripts with one writer are played.
+fn cases() -> u64 {
+    number("OSB_DIFFERENTIAL_CASES", CASES)
 }
 
 impl Unexplained {
@@ -193,7 +211,7 @@ fn random_scripts() -> Vec<Vec<Template>> {
     };
     let mut runner = TestRunner::new(config);
     let script = generate::script(LONGEST);
-    (0..number("OSB_DIFFERENTIAL_CASES", CASES))
+    (0..cases())
         .map(|_| script.new_tree(&mut runner).unwrap().current())
         .collect()
 }
@@ -216,7 +234,7 @@ async fn report(real: &TestServer, ours: &TestServer, scripts: Vec<Vec<Template>
         .await;
     let scripts = played.len() as u64;
     let requests = played.iter().map(|played| played.requests as u64).sum();
-    let mut explained = vec![0; TABLE.len()];
+    let mut explained = vec![0; rows().count()];
     let mut kinds: BTreeMap<String, Vec<Unexplained>> = BTreeMap::new();
     for played in played {
         played.explained.iter().for_each(|row| explained[*row] += 1);

@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::super::support::{Answer, Events, TestServer};
-use super::script::{JSON, Template, collection_path};
+use super::script::{JSON, Template, collection_path, own_group};
 
 /// The object that ends a watch; it has what every selector of a watched script selects.
 const END: &str = "zz-end";
@@ -77,11 +77,50 @@ impl<'s> Player<'s> {
         let answer = tokio::time::timeout(PATIENCE, sending)
             .await
             .unwrap_or_else(|_| panic!("no answer to {template}"));
-        let exchange = Exchange::of(template.clone(), &answer);
+        let mut exchange = Exchange::of(template.clone(), &answer);
+        if template.collection().starts_with("definition") {
+            self.settle(&mut exchange).await;
+        }
         if let Content::Json(value) = &exchange.content {
             self.learn(value);
         }
         Some(exchange)
+    }
+
+    /// Waits until a changed definition is served, and leaves of it what does not depend on how fast that was.
+    async fn settle(&self, exchange: &mut Exchange) {
+        let Content::Json(body) = &mut exchange.content else {
+            return;
+        };
+        if exchange.code >= 300 {
+            return;
+        }
+        let versions = body["spec"]["versions"].as_array().into_iter().flatten();
+        let served: Vec<(String, Value)> = versions
+            .filter(|version| version["served"] == true)
+            .map(|version| {
+                let column = version["additionalPrinterColumns"][0]["name"].clone();
+                (version["name"].as_str().unwrap_or_default().to_owned(), column)
+            })
+            .collect();
+        for (version, column) in served {
+            let path = format!(
+                "/apis/{}/{version}/namespaces/{}/things",
+                own_group(self.server),
+                self.server.namespace
+            );
+            let columns = async || {
+                let table = self
+                    .server
+                    .get_as(&path, "application/json;as=Table;v=v1;g=meta.k8s.io")
+                    .await;
+                let table: Value = serde_json::from_slice(&table.body).unwrap_or_default();
+                table["columnDefinitions"][1]["name"].clone()
+            };
+            self.server.soon(columns, |found| *found == column).await;
+        }
+        let metadata = &body["metadata"];
+        *body = json!({"spec": body["spec"], "generation": metadata["generation"], "name": metadata["name"]});
     }
 
     /// The watches of the script, each up to one last change.
@@ -150,7 +189,7 @@ impl<'s> Player<'s> {
         object
     }
 
-    fn resolve(&self, text: &str) -> String {
+    pub(crate) fn resolve(&self, text: &str) -> String {
         let mut out = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('<') {
@@ -183,6 +222,7 @@ impl<'s> Player<'s> {
             Some(("uid", name)) => of(name, |known| &known.uid, "unknown"),
             None if place == "ns" => self.server.namespace.clone(),
             None if place == "group" => self.server.group.clone(),
+            None if place == "own" => own_group(self.server),
             None if place == "list" => self.list.clone(),
             None if place == "continue" => self.token.clone(),
             _ => collection_path(self.server, place)?,

@@ -1,13 +1,15 @@
 //! What scripts are made of: requests with places for what only an answer tells.
 
-use super::super::support::TestServer;
+use super::super::support::{DEFINITIONS, TestServer};
 
 /// A request of a script. In path and body stand, each between `<` and `>`:
 ///
 /// | place | becomes |
 /// |---|---|
 /// | `maps`, `secrets`, `leases`, `events`, `widgets`, `oldwidgets`, `gadgets`, `oldgadgets`, `deployments`, `services`, `instances` | the path of the collection in the script's namespace |
-/// | `ns`, `group` | the namespace, the group of the custom resources |
+/// | `things`, `oldthings` | the same of a kind that the script defines itself |
+/// | `definition`, `definitions` | the path of its definition, of all definitions |
+/// | `ns`, `group`, `own` | the namespace, the group of the custom resources, the group of the script's own kind |
 /// | `rv NAME`, `first NAME` | the last and the first resourceVersion that an answer showed of an object |
 /// | `uid NAME` | its uid |
 /// | `list`, `continue` | resourceVersion and token of the last list |
@@ -85,6 +87,19 @@ pub(crate) fn collection_path(server: &TestServer, name: &str) -> Option<String>
         "oldgadgets" => server.custom("v1beta1", "gadgets"),
         "oldwidgets" => server.custom("v1beta1", "widgets"),
         "instances" => server.instances(),
+        "things" => format!("/apis/{}/v1/namespaces/{}/things", own_group(server), server.namespace),
+        "oldthings" => format!(
+            "/apis/{}/v1beta1/namespaces/{}/things",
+            own_group(server),
+            server.namespace
+        ),
+        "definitions" => DEFINITIONS.to_owned(),
+        "definition" => format!("{DEFINITIONS}/things.{}", own_group(server)),
         _ => return None,
     })
+}
+
+/// The group that the script in this namespace may define kinds in.
+pub(crate) fn own_group(server: &TestServer) -> String {
+    format!("{}.own.example.com", server.namespace)
 }

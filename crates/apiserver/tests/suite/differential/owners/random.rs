@@ -7,11 +7,11 @@ use proptest::test_runner::{Config, RngSeed, TestRunner};
 use serde_json::{Value, json};
 
 use super::super::script::Template;
-use super::super::{SEED, number};
+use super::super::{SEED, cases, number};
 use super::{apply, builtins, gadget, merge, post, put, strategic};
 
-/// Random scripts of a run.
-const CASES: u64 = 120;
+/// Of a hundred random scripts with one writer, so many have several managers.
+const SHARE: u64 = 25;
 const LONGEST: usize = 9;
 pub(super) const MANAGERS: [&str; 3] = ["a", "b", "c"];
 
@@ -180,7 +180,7 @@ fn map_step() -> impl Strategy<Value = Template> {
     })
 }
 
-/// The scripts of a run; `OSB_OWNERS_CASES` sets their number.
+/// The scripts of a run.
 pub(super) fn scripts() -> Vec<Vec<Template>> {
     let config = Config {
         rng_seed: RngSeed::Fixed(number("OSB_DIFFERENTIAL_SEED", SEED)),
@@ -195,7 +195,7 @@ pub(super) fn scripts() -> Vec<Vec<Template>> {
     });
     let of_maps = prop::collection::vec(map_step(), 2..=LONGEST);
     let script = prop_oneof![4 => of_gadgets, 1 => of_maps, 2 => builtins::random(LONGEST)];
-    (0..number("OSB_OWNERS_CASES", CASES))
+    (0..(cases() * SHARE / 100).max(1))
         .map(|_| script.new_tree(&mut runner).unwrap().current())
         .collect()
 }
