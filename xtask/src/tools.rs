@@ -5,7 +5,7 @@ use std::io;
 use anyhow::{Context as _, Result, bail};
 
 use crate::metadata::Metadata;
-use crate::{fuzz, long, run, upgrade};
+use crate::{fuzz, long, oracle, run, upgrade};
 
 /// The package behind a task.
 fn package(task: &str) -> Option<&'static str> {
@@ -37,11 +37,11 @@ pub(crate) fn tool(task: &str, args: &[String]) -> Result<()> {
         )?;
     }
     let release = Metadata::load()?.target.join("release");
-    run::run(
-        run::program(release.join(package))
-            .args(args)
-            .env("OSB_PROGRAM", release.join("osb")),
-    )
+    let mut command = run::program(release.join(package));
+    if task == "bench" && args.first().is_some_and(|arg| arg == "apiserver") {
+        command.env("OSB_ORACLE_BIN", oracle::ensure()?);
+    }
+    run::run(command.args(args).env("OSB_PROGRAM", release.join("osb")))
 }
 
 /// Repeats a recorded run.

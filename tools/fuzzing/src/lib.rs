@@ -14,6 +14,7 @@
 //! ```
 
 mod api;
+mod built_in;
 mod bytes_of;
 mod catalogs;
 mod contract;
@@ -26,6 +27,7 @@ mod objects;
 mod rules;
 mod store;
 mod stored;
+mod tokens;
 
 /// A function that takes any bytes.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +78,14 @@ pub const TARGETS: &[Target] = &[
     row("schema", "a structural schema and an object", objects::schema),
     row("definition", "a definition of custom resources", objects::definition),
     row("metadata", "metadata, timestamps, continue tokens", objects::metadata),
+    row("protobuf", "bodies of built-in kinds in protobuf", built_in::protobuf),
+    row(
+        "field_sets",
+        "sets of fields, managed fields, two states of an object",
+        built_in::field_sets,
+    ),
+    row("strategic", "strategic merge patches", built_in::strategic),
+    row("tokens", "bearer tokens of service accounts", tokens::tokens),
     row("api", "scripts of Kubernetes requests", api::api),
     row("log", "a segment of the store's log", store::log),
     row("records", "records of the store's tables", store::records),

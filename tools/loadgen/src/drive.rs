@@ -117,54 +117,73 @@ where
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut clients = try_join_all((0..CONNECTIONS).map(|number| Client::connect(target, number))).await?;
-        let next = Cell::new(0);
-        let (server_before, client_before) = (process::cpu(pid)?, process::cpu(std::process::id())?);
-        let started = Instant::now();
-        let until = started + time;
-        let workers = clients
-            .iter_mut()
-            .map(|client| work(client, &next, count, first, until, &operation));
-        let limit = time + TIMEOUT;
-        let done = tokio::time::timeout(limit, try_join_all(workers)).await;
-        let took = started.elapsed();
-        let server = process::cpu(pid)?.saturating_sub(server_before);
-        let client = process::cpu(std::process::id())?.saturating_sub(client_before);
-        let mut latencies = Histogram::default();
-        for histogram in done.with_context(|| format!("operations hang: no end after {} s", limit.as_secs()))?? {
-            latencies.add(&histogram);
-        }
-        let operations = latencies.count();
-        if operations == 0 {
-            bail!("no operation was done");
-        }
-        Ok(Measured {
-            operations,
-            per_second: operations as f64 / took.as_secs_f64(),
-            p50: latencies.quantile(500),
-            p99: latencies.quantile(990),
-            server_cpu: server.div_f64(operations as f64),
-            client_cpu: client.div_f64(operations as f64),
-        })
+        closed_loop(&mut clients, &[pid], Amount { first, count, time }, operation).await
     })
 }
 
-async fn work<F>(
-    client: &mut Client<'_>,
+/// How much is done at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Amount {
+    /// The number of the first operation.
+    pub(crate) first: u64,
+    pub(crate) count: u64,
+    pub(crate) time: Duration,
+}
+
+/// The same with clients of any kind and a server of several processes.
+///
+/// # Errors
+/// As [`drive`].
+pub(crate) async fn closed_loop<C, F>(clients: &mut [C], pids: &[u32], amount: Amount, operation: F) -> Result<Measured>
+where
+    F: AsyncFn(&mut C, u64) -> Result<()>,
+{
+    let next = Cell::new(0);
+    let (server_before, client_before) = (process::cpu_of(pids)?, process::cpu(std::process::id())?);
+    let started = Instant::now();
+    let until = started + amount.time;
+    let workers = clients
+        .iter_mut()
+        .map(|client| work(client, &next, amount, until, &operation));
+    let limit = amount.time + TIMEOUT;
+    let done = tokio::time::timeout(limit, try_join_all(workers)).await;
+    let took = started.elapsed();
+    let server = process::cpu_of(pids)?.saturating_sub(server_before);
+    let client = process::cpu(std::process::id())?.saturating_sub(client_before);
+    let mut latencies = Histogram::default();
+    for histogram in done.with_context(|| format!("operations hang: no end after {} s", limit.as_secs()))?? {
+        latencies.add(&histogram);
+    }
+    let operations = latencies.count();
+    if operations == 0 {
+        bail!("no operation was done");
+    }
+    Ok(Measured {
+        operations,
+        per_second: operations as f64 / took.as_secs_f64(),
+        p50: latencies.quantile(500),
+        p99: latencies.quantile(990),
+        server_cpu: server.div_f64(operations as f64),
+        client_cpu: client.div_f64(operations as f64),
+    })
+}
+
+async fn work<C, F>(
+    client: &mut C,
     next: &Cell<u64>,
-    count: u64,
-    first: u64,
+    amount: Amount,
     until: Instant,
     operation: &F,
 ) -> Result<Histogram>
 where
-    F: AsyncFn(&mut Client<'_>, u64) -> Result<()>,
+    F: AsyncFn(&mut C, u64) -> Result<()>,
 {
     let mut latencies = Histogram::default();
     let mut begun = Instant::now();
-    while begun < until && next.get() < count {
+    while begun < until && next.get() < amount.count {
         let number = next.get();
         next.set(number + 1);
-        operation(client, first + number).await?;
+        operation(client, amount.first + number).await?;
         let now = Instant::now();
         latencies.record(now - begun);
         begun = now;

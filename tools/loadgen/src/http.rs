@@ -24,6 +24,12 @@ impl Target {
         Self { addr, headers }
     }
 
+    /// A server that takes a bearer token.
+    pub fn bearer(addr: SocketAddr, token: &str) -> Self {
+        let headers = format!("Host: {addr}\r\nAuthorization: Bearer {token}\r\nAccept: application/json\r\n");
+        Self { addr, headers }
+    }
+
     /// Writes a request into `out`, over what was there.
     pub fn request(&self, out: &mut Vec<u8>, method: &str, path: &str, body: Option<&[u8]>) {
         self.request_with(out, method, path, "", body);

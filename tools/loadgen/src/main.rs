@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! cargo xtask bench [--quick] [--million] [--no-write] [--peer FOLDER] [--only NAME]...
+//! cargo xtask bench apiserver [--quick] [--no-write]
 //! ```
 
+mod apiserver;
 mod drive;
 mod probe;
 mod process;
@@ -12,7 +14,7 @@ mod scenarios;
 mod server;
 mod workload;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
@@ -23,6 +25,8 @@ use crate::scenarios::{Bench, Size};
 
 const HELP: &str = "\
 cargo xtask bench [ARGS]: load on the reference broker, and the figures into BENCHMARKS.md and proofs/bench.json
+cargo xtask bench apiserver [ARGS]: load on our API server and on a real one, and the figures into BENCHMARKS.md and
+proofs/bench-apiserver.json; of the options only --quick, --no-write and --program
 
   --quick          fewer operations, one run each; writes no file
   --million        instead of all else: what a million finished instances change; takes about ten minutes and 10 GB
@@ -47,6 +51,8 @@ fn main() -> ExitCode {
 struct Options {
     size: Size,
     million: bool,
+    apiserver: bool,
+    quick: bool,
     write: bool,
     only: Vec<String>,
     peer: Option<PathBuf>,
@@ -59,6 +65,9 @@ fn run(args: impl Iterator<Item = String>) -> Result<()> {
         return Ok(());
     };
     let root = testparts::recipe::checkout();
+    if options.apiserver {
+        return run_apiserver(options, &root);
+    }
     let program = options
         .program
         .context("where is the program osb? set OSB_PROGRAM, or run cargo xtask bench");
@@ -98,12 +107,37 @@ fn run(args: impl Iterator<Item = String>) -> Result<()> {
     Ok(())
 }
 
+/// Our API server beside a real one.
+fn run_apiserver(options: Options, root: &Path) -> Result<()> {
+    let program = options.program.context("where is the program osb? set OSB_PROGRAM")?;
+    let mut proof = Proof::begin("bench-apiserver", None, ["bench", "apiserver", "--no-write"]);
+    let others = report::load_average();
+    let size = if options.quick {
+        apiserver::Size::QUICK
+    } else {
+        apiserver::Size::FULL
+    };
+    let report = apiserver::run(&program, &root.join("target/bench"), size)?;
+    let section = report.markdown(&format!("{} {others}", report::about(root)));
+    println!("{section}");
+    if options.write {
+        report::write(&root.join("BENCHMARKS.md"), Place::APISERVER, &section)?;
+        for (what, number) in report.counts() {
+            proof.count(&what, number);
+        }
+        println!("written: {}", proof.write()?.display());
+    }
+    Ok(())
+}
+
 /// `None` asks for help.
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
     let program = std::env::var_os("OSB_PROGRAM").map(PathBuf::from);
     let mut options = Options {
         size: Size::FULL,
         million: false,
+        apiserver: false,
+        quick: false,
         write: true,
         only: Vec::new(),
         peer: None,
@@ -112,7 +146,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
     while let Some(arg) = args.next() {
         let mut value = || args.next().with_context(|| format!("{arg} needs a value\n\n{HELP}"));
         match arg.as_str() {
-            "--quick" => (options.size, options.write) = (Size::QUICK, false),
+            "apiserver" => options.apiserver = true,
+            "--quick" => (options.size, options.write, options.quick) = (Size::QUICK, false, true),
             "--million" => options.million = true,
             "--no-write" => options.write = false,
             "--only" => options.only.push(value()?),
@@ -124,6 +159,9 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
     }
     if options.million && !options.only.is_empty() {
         bail!("--million has no groups: --only cannot be given with it\n\n{HELP}");
+    }
+    if options.apiserver && (options.million || !options.only.is_empty() || options.peer.is_some()) {
+        bail!("apiserver takes --quick, --no-write and --program only\n\n{HELP}");
     }
     for group in &options.only {
         if !scenarios::GROUPS.contains(&group.as_str()) {
@@ -150,7 +188,14 @@ mod tests {
     #[test]
     fn a_wrong_option_is_named() {
         let million = ["--million", "--only", "bind"];
-        for args in [&["--fast"][..], &["--only"], &["--only", "nothing"], &million] {
+        let apiserver = ["--million", "apiserver"];
+        for args in [
+            &["--fast"][..],
+            &["--only"],
+            &["--only", "nothing"],
+            &million,
+            &apiserver,
+        ] {
             let error = parsed(args).unwrap_err().to_string();
             assert!(error.contains(args[args.len() - 1]), "{error}");
         }

@@ -18,6 +18,14 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     Ok(TICK * ticks)
 }
 
+/// The CPU time of several processes together.
+///
+/// # Errors
+/// When one of them is gone.
+pub(crate) fn cpu_of(pids: &[u32]) -> Result<Duration> {
+    pids.iter().map(|pid| cpu(*pid)).sum()
+}
+
 /// The memory that a process holds, in bytes.
 ///
 /// # Errors

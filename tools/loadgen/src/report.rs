@@ -25,6 +25,10 @@ impl Place {
         begin: "<!-- million: begin. What follows is written by `cargo xtask bench --million`. -->",
         end: "<!-- million: end -->",
     };
+    pub(crate) const APISERVER: Self = Self {
+        begin: "<!-- apiserver: begin. What follows is written by `cargo xtask bench apiserver`. -->",
+        end: "<!-- apiserver: end -->",
+    };
 }
 
 /// What the project asks for, and whether this is it.
@@ -292,7 +296,7 @@ mod tests {
     #[test]
     fn the_places_are_in_the_file() {
         let text = std::fs::read_to_string(testparts::recipe::checkout().join("BENCHMARKS.md")).unwrap();
-        for place in [Place::STANDARD, Place::MILLION] {
+        for place in [Place::STANDARD, Place::MILLION, Place::APISERVER] {
             assert!(replaced(&text, place, "new").is_some(), "{place:?}");
         }
     }

@@ -44,7 +44,7 @@ impl Server {
             .arg(folder)
             .args(flags);
         command.env("OSB_USERNAME", USER).env("OSB_PASSWORD", PASSWORD);
-        Self::start(command, addr, "/readyz")
+        Self::plain(command, addr, "/readyz")
     }
 
     /// Starts the peer, with a catalog of its own or with that of a file.
@@ -55,13 +55,19 @@ impl Server {
         if let Some(catalog) = catalog {
             command.arg("-catalog").arg(catalog);
         }
-        Self::start(command, addr, "/v2/catalog")
+        Self::plain(command, addr, "/v2/catalog")
     }
 
-    fn start(mut command: Command, addr: SocketAddr, probe: &str) -> Result<Self> {
+    /// A broker or the peer, ready when it answers 200 on a path.
+    fn plain(command: Command, addr: SocketAddr, probe: &str) -> Result<Self> {
         let target = Target::new(addr, USER, PASSWORD);
         let mut request = Vec::new();
         target.request(&mut request, "GET", probe, None);
+        Self::start(command, target, || answers(addr, &request))
+    }
+
+    /// Any server; `is_ready` is asked over and over.
+    pub(crate) fn start(mut command: Command, target: Target, is_ready: impl Fn() -> bool) -> Result<Self> {
         let program = command.get_program().to_owned();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let begun = Instant::now();
@@ -75,7 +81,7 @@ impl Server {
             ready_cpu: Duration::ZERO,
         };
         loop {
-            if answers(addr, &request) {
+            if is_ready() {
                 server.ready_after = begun.elapsed();
                 server.ready_cpu = process::cpu(server.pid())?;
                 return Ok(server);
@@ -164,7 +170,7 @@ fn answers(addr: SocketAddr, request: &[u8]) -> bool {
 }
 
 /// An address that was free a moment ago: the time to the first answer is measured, so nobody can be asked for it.
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 

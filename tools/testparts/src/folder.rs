@@ -21,7 +21,12 @@ pub(crate) struct Folder {
 impl Folder {
     /// Makes a folder below the system's folder for temporary files, and gives it to `owner`.
     pub(crate) fn create(owner: Option<User>) -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("osb-part-{}", secret()?));
+        Self::create_in(&std::env::temp_dir(), owner)
+    }
+
+    /// The same below another folder.
+    pub(crate) fn create_in(parent: &Path, owner: Option<User>) -> io::Result<Self> {
+        let path = parent.join(format!("osb-part-{}", secret()?));
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         let folder = Self { path };
         if let Some(User { uid, gid }) = owner {

@@ -35,6 +35,9 @@ pub struct OracleOptions {
     pub controllers: Controllers,
     /// Minor version to behave as, such as `1.34`; by default the server's own.
     pub emulated_version: Option<String>,
+    /// Where etcd keeps its data and syncs it to disk, as it does by default. Without it the data lies in a temporary folder
+    /// and is not synced, which is faster and enough for a test.
+    pub durable_in: Option<PathBuf>,
 }
 
 /// A running etcd with kube-apiserver, and kube-controller-manager on request.
@@ -48,7 +51,7 @@ pub struct Oracle {
     // In the order in which they shall end.
     _controllers: Option<Process>,
     apiserver: Process,
-    _etcd: Process,
+    etcd: Process,
     bin: PathBuf,
     port: u16,
     token: String,
@@ -71,12 +74,12 @@ impl Oracle {
     /// As [`start`](Self::start).
     pub fn start_with(options: &OracleOptions) -> Result<Self, Error> {
         let bin = locate::oracle_bin()?;
-        let (etcd, etcd_port) = ports::retry(|| start_etcd(&bin))?;
+        let (etcd, etcd_port) = ports::retry(|| start_etcd(&bin, options))?;
         let (apiserver, port, token) = ports::retry(|| start_apiserver(&bin, etcd_port, options))?;
         let mut oracle = Self {
             _controllers: None,
             apiserver,
-            _etcd: etcd,
+            etcd,
             bin,
             port,
             token,
@@ -107,6 +110,16 @@ impl Oracle {
         certificate(self.apiserver.folder())
     }
 
+    /// The process numbers of etcd and kube-apiserver, for those who look at what they use.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Start`] when one of them has ended.
+    pub fn processes(&self) -> Result<[u32; 2], Error> {
+        let number = |process: &Process, name| process.server(name).map_err(|error| Error::start(name, error));
+        Ok([number(&self.etcd, ETCD)?, number(&self.apiserver, APISERVER)?])
+    }
+
     /// The oracle's kubectl, as its administrator, with a cache of its own.
     pub fn kubectl(&self) -> Command {
         let mut command = Command::new(self.bin.join("kubectl"));
@@ -118,19 +131,21 @@ impl Oracle {
     }
 }
 
-fn start_etcd(bin: &Path) -> Result<(Process, u16), Error> {
+fn start_etcd(bin: &Path, options: &OracleOptions) -> Result<(Process, u16), Error> {
     let failed = |error: std::io::Error| Error::start(ETCD, error);
     let (name, port) = (secret().map_err(failed)?, ports::free().map_err(failed)?);
     let url = format!("http://127.0.0.1:{port}");
-    let args = [
+    let mut args = vec![
         format!("--name={name}"),
         "--data-dir=data".to_owned(),
-        "--unsafe-no-fsync".to_owned(),
         "--log-level=warn".to_owned(),
         format!("--listen-client-urls={url}"),
         format!("--advertise-client-urls={url}"),
         "--listen-peer-urls=http://127.0.0.1:0".to_owned(),
     ];
+    if options.durable_in.is_none() {
+        args.push("--unsafe-no-fsync".to_owned());
+    }
     let spec = Spec {
         part: ETCD,
         program: &bin.join(ETCD),
@@ -138,7 +153,11 @@ fn start_etcd(bin: &Path) -> Result<(Process, u16), Error> {
         stop: Stop::Kill,
         user: None,
     };
-    let mut process = Process::start(&spec, Folder::create(None).map_err(failed)?)?;
+    let folder = match &options.durable_in {
+        Some(parent) => Folder::create_in(parent, None),
+        None => Folder::create(None),
+    };
+    let mut process = Process::start(&spec, folder.map_err(failed)?)?;
     process.wait_until(|_| has_member(port, &name).unwrap_or(false))?;
     Ok((process, port))
 }
@@ -360,6 +379,7 @@ mod tests {
         let options = OracleOptions {
             controllers: Controllers::Core,
             emulated_version: Some("1.35".to_owned()),
+            ..OracleOptions::default()
         };
         let Some(oracle) = crate::need(Oracle::start_with(&options)) else {
             return;

@@ -101,6 +101,19 @@ impl Process {
         })
     }
 
+    /// The server's own process number, not that of the shell before it.
+    pub(crate) fn server(&self, program: &str) -> io::Result<u32> {
+        let shell = self.shell.id();
+        let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children"))?;
+        let is_server = |number: &&str| {
+            std::fs::read_to_string(format!("/proc/{number}/comm")).is_ok_and(|name| name.trim_end() == program)
+        };
+        let number = children.split_ascii_whitespace().find(is_server);
+        number
+            .and_then(|number| number.parse().ok())
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{program} has ended")))
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

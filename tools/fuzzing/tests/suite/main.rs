@@ -59,8 +59,8 @@ macro_rules! corpora {
 }
 
 corpora! {
-    answers api auth_file catalog certificate data_folder definition front headers json jsonpath lint log logins metadata
-    patches records requests schema selectors store stored trace
+    answers api auth_file catalog certificate data_folder definition field_sets front headers json jsonpath lint log logins
+    metadata patches protobuf records requests schema selectors store stored strategic tokens trace
 }
 
 #[test]
