@@ -3,6 +3,7 @@
 mod check;
 mod fuzz;
 mod kinds;
+mod kube_rs;
 mod long;
 mod metadata;
 mod oracle;
@@ -26,8 +27,10 @@ Tasks of the project: cargo xtask TASK
   test ARGS          what ARGS of cargo test choose (-p CRATE NAME), with real servers
   oracle             build etcd, kube-apiserver, kube-controller-manager and kubectl; print their folder
   kinds              write the facts about the built-in kinds (crates/kinds/data) anew from the oracle
+  kube-rs            kube-rs's own tests for a cluster (its ignored ones), on our server and on a real one
   python             make the virtual environment with Python's client of Kubernetes; print its folder
   bench [ARGS]       the load generator (tools/loadgen), release build
+  bench apiserver    our API server and a real one, side by side
   bench templates    how long the corpus of templates beside the checkout takes
   torture [ARGS]     kill and restart a broker under load (tools/torture), release build; --power: take its power
   upgrade [ARGS]     leave data folders with an older commit's broker (--from REV), and go on with this one
@@ -66,6 +69,7 @@ fn run_task(task: &str, args: &[String]) -> Result<()> {
             Ok(())
         }
         "kinds" => kinds::kinds(),
+        "kube-rs" => kube_rs::kube_rs(args),
         "python" => {
             println!("{}", python::ensure()?.display());
             Ok(())
