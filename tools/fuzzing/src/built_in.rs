@@ -21,7 +21,8 @@ fn text(value: &Value<'_>) -> Vec<u8> {
 /// The kind that an object says it is, else the one with the most fields.
 fn kind_of(object: &Value<'_>) -> &'static Kind {
     let said = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
-    let (group, version) = said("apiVersion").split_once('/').unwrap_or(("", said("apiVersion")));
+    let api_version = said("apiVersion");
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let known = kinds::kind(group, version, said("kind"));
     known
         .or_else(|| kinds::kind("", "v1", "Pod"))
