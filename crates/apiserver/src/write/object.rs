@@ -306,7 +306,7 @@ pub(crate) fn replace_at<'t>(object: &mut Value<'t>, place: &[&'static str], val
     let Some((last, parents)) = place.split_last() else {
         return;
     };
-    let parent = parents.iter().try_fold(object, |value, name| value.get_mut(*name));
+    let parent = parents.iter().try_fold(object, |value, name| value.get_mut(name));
     if let Some(members) = parent.and_then(Value::as_object_mut) {
         members.remove(last);
     }

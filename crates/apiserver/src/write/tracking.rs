@@ -231,6 +231,8 @@ pub(crate) fn created<'t>(target: &Target, request: Request<'_>, object: &mut Va
     if request.creates == Creates::Untracked {
         return Ok(());
     }
+    // How long it may take to be deleted is not for its creator to say, and nobody's.
+    object::metadata_mut(object)?.remove("deletionGracePeriodSeconds");
     let base = given.filter(|given| !managed::is_reset(given));
     let base = Managed::parse(base.as_ref()).unwrap_or_default();
     let managed = change(target, request, &empty(target), &seen(target, object), base, true);
@@ -268,7 +270,20 @@ pub(crate) fn updated<'t>(
     }
     let mut live = live()?;
     take(&mut live)?;
-    let managed = change(target, request, &live, &seen(target, new), base, false);
+    let mut read = seen(target, new);
+    let is_part = matches!(
+        target.subresource,
+        Subresource::Status | Subresource::EphemeralContainers
+    );
+    if is_part
+        && restored_metadata(target) == Restored::All
+        && let Some(metadata) = live.get("metadata").cloned()
+        && let Some(members) = read.to_mut().as_object_mut()
+    {
+        // It is put back, so that it may be wrong in what was sent.
+        members.insert("metadata", metadata);
+    }
+    let managed = change(target, request, &live, &read, base, false);
     Ok(put(new, &managed)?)
 }
 
