@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -75,9 +76,25 @@ pub(crate) fn kube_rs(args: &[String]) -> Result<()> {
     };
     oracle::ensure()?;
     let theirs = Oracle::start_with(&options)?;
+    wait_for_service(&theirs)?;
     let number = workspace.play(&theirs.kubeconfig())?;
     println!("kube-rs: {number} tests pass on a real server");
     Ok(())
+}
+
+/// A real server creates the Service of its own some seconds after it is ready.
+fn wait_for_service(oracle: &Oracle) -> Result<()> {
+    const SECONDS: u64 = 60;
+    for _ in 0..SECONDS {
+        let mut command = oracle.kubectl();
+        command.args(["get", "service", "kubernetes", "--namespace=default"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if command.status()?.success() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    bail!("the real server has no Service of its own after {SECONDS} s")
 }
 
 /// The published crates, as members of a workspace below `target`.
