@@ -44,10 +44,20 @@ pub(crate) async fn may(
     requester: &Requester,
     action: Action<'_>,
 ) -> Result<Result<(), String>, ApiError> {
+    let review = review(requester, action);
+    let review: Review = api.post(REVIEWS, review.to_string().into_bytes()).await?;
+    if review.status.allowed && !review.status.denied {
+        return Ok(Ok(()));
+    }
+    Ok(Err(refusal(requester, action, &review.status.reason)))
+}
+
+/// The question, with the whole identity and with the version of the API.
+fn review(requester: &Requester, action: Action<'_>) -> serde_json::Value {
     let resource = action.resource;
     let mut groups = requester.groups.clone();
     groups.push(AUTHENTICATED.to_owned());
-    let review = json!({
+    json!({
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
         "spec": {
@@ -57,12 +67,7 @@ pub(crate) async fn may(
                 "resource": resource.plural, "namespace": action.namespace, "name": action.name,
             },
         },
-    });
-    let review: Review = api.post(REVIEWS, review.to_string().into_bytes()).await?;
-    if review.status.allowed && !review.status.denied {
-        return Ok(Ok(()));
-    }
-    Ok(Err(refusal(requester, action, &review.status.reason)))
+    })
 }
 
 /// As an API server says it.
@@ -90,4 +95,40 @@ fn refusal(requester: &Requester, action: Action<'_>, reason: &str) -> String {
         text.push_str(reason);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug C15: uid and version were not told, and a kind was asked for that does not exist.
+    #[test]
+    fn a_review_has_the_whole_identity_and_the_whole_object() {
+        let requester = Requester {
+            username: "eve".to_owned(),
+            uid: "7".to_owned(),
+            groups: vec!["dev".to_owned()],
+            extra: [("k".to_owned(), vec!["v".to_owned()])].into(),
+        };
+        let resource = Resource {
+            api_version: "apps/v1".to_owned(),
+            kind: "Deployment".to_owned(),
+            plural: "deployments".to_owned(),
+            is_namespaced: true,
+        };
+        let action = Action {
+            verb: "create",
+            resource: &resource,
+            namespace: "n",
+            name: "a",
+        };
+        assert_eq!(
+            review(&requester, action)["spec"],
+            json!({
+                "user": "eve", "uid": "7", "groups": ["dev", "system:authenticated"], "extra": {"k": ["v"]},
+                "resourceAttributes": {"verb": "create", "group": "apps", "version": "v1", "resource": "deployments",
+                    "namespace": "n", "name": "a"},
+            })
+        );
+    }
 }
