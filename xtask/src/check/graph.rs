@@ -37,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("osb-sdk", &["osb-host", "osb-engine", "osb-server", "osb-api"]),
     ("reference-broker", &["osb-sdk"]),
+    ("template-broker", &["osb-sdk", "template"]),
     (
         "osb",
         &[
