@@ -158,6 +158,9 @@ pub enum Fault {
     /// 403: whoever asks may not do that; nothing was changed. The text is for the user.
     #[error("{0}")]
     Forbidden(String),
+    /// 422 without a code: what there is does not allow it now; nothing was changed. The text is for the user.
+    #[error("{0}")]
+    Unready(String),
     /// 429: too much is going on; nothing was changed.
     #[error("too many operations are pending")]
     TooMany {
@@ -340,6 +343,7 @@ impl Refusal for Fault {
             Self::Failed(_) => ErrorStatus::Internal,
             Self::Unavailable(_) => ErrorStatus::Unavailable,
             Self::Forbidden(_) => ErrorStatus::Forbidden,
+            Self::Unready(_) => ErrorStatus::Unprocessable,
             Self::TooMany { .. } => ErrorStatus::TooMany,
         }
     }
@@ -352,7 +356,7 @@ impl Refusal for Fault {
         match self {
             Self::TooMany { retry_after_secs } => Some(*retry_after_secs),
             Self::Unavailable(_) => Some(UNAVAILABLE_RETRY_SECS),
-            Self::Failed(_) | Self::Forbidden(_) => None,
+            Self::Failed(_) | Self::Forbidden(_) | Self::Unready(_) => None,
         }
     }
 }
@@ -528,6 +532,7 @@ mod tests {
         check(&ProvisionError::Fault(Fault::Failed(text())), 500, None);
         check(&DeprovisionError::Gone, 410, None);
         check(&DeprovisionError::Fault(Fault::Unavailable(text())), 503, None);
+        check(&BindError::Fault(Fault::Unready(text())), 422, None);
         check(&BindError::NoInstance, 404, None);
         check(&BindError::RequiresApp, 422, Some("RequiresApp"));
         check(&UnbindError::Gone, 410, None);

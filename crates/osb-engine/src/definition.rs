@@ -12,6 +12,7 @@ use crate::custom::definitions::Additions;
 use crate::custom::{Controller, CustomKind, ErasedController, Fields, FieldsType, KindType, Kinds};
 use crate::erased::{Erased, ErasedUpdate, Typed};
 use crate::hooks::Hooks;
+use crate::live::{Live, LiveOfferings};
 use crate::schema::{ParameterSchema, SchemaError};
 use crate::service::{Service, Updatable};
 use crate::services::{PlanRuntime, Services};
@@ -148,6 +149,7 @@ pub struct Broker {
     controllers: Vec<Arc<dyn ErasedController>>,
     pub(crate) hooks: Hooks,
     changes: Option<BoxStream<'static, Broker>>,
+    live: Option<(LiveOfferings, Result<Registration, SchemaError>)>,
 }
 
 /// An offering's service with its types erased.
@@ -167,7 +169,15 @@ pub(crate) struct UpdateRegistration {
     schema: ParameterSchema,
 }
 
-/// A broker that cannot be started, and what to mend.
+/// A broker that cannot be started, or an offering that cannot be offered, and what to mend.
+///
+/// ```
+/// # mod osb_sdk { pub use osb_engine::*; pub use osb_api::catalog::Offering; }
+/// use osb_sdk::{DefinitionError, LiveOffering, LiveOfferings, Offering};
+///
+/// let refused = LiveOfferings::new().offer(LiveOffering::new(Offering::new("0f9d2f0c", "mailbox", "Mailboxes")));
+/// assert!(matches!(refused, Err(DefinitionError::Catalog(_))), "it has no plans");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DefinitionError {
     /// The name is no DNS label.
@@ -224,6 +234,7 @@ impl Broker {
             controllers: Vec::new(),
             hooks: Hooks::default(),
             changes: None,
+            live: None,
         }
     }
 
@@ -239,15 +250,25 @@ impl Broker {
     /// is added, too.
     #[must_use]
     pub fn updatable<S: Updatable>(mut self, offering: Offering, service: S) -> Self {
-        let service = Arc::new(Typed(service));
-        let registration = Registration::of(service.clone()).and_then(|registration| {
-            let schema = ParameterSchema::of::<S::Update>()?;
-            Ok(Registration {
-                update: Some(UpdateRegistration { service, schema }),
-                ..registration
-            })
-        });
-        self.services.push((offering, registration));
+        self.services.push((offering, Registration::updatable(service)));
+        self
+    }
+
+    /// Offers what comes and goes while the broker runs, one offering at a time, with one service behind all of them. That
+    /// costs the same however many there are, where [`changing`](Self::changing) makes the whole catalog anew.
+    ///
+    /// ```
+    /// # use osb_engine as osb_sdk;
+    /// use osb_sdk::{Broker, LiveOfferings, Updatable};
+    ///
+    /// fn broker(offerings: &LiveOfferings, everything: impl Updatable) -> Broker {
+    ///     // … something keeps a clone of the offerings, and offers and withdraws …
+    ///     Broker::new("shop").live(offerings, everything)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn live<S: Updatable>(mut self, offerings: &LiveOfferings, service: S) -> Self {
+        self.live = Some((offerings.clone(), Registration::updatable(service)));
         self
     }
 
@@ -437,7 +458,17 @@ impl Broker {
             return Err(DefinitionError::NotUpdatable(plan.plan.name.clone()));
         }
         let plans = plans(&catalog, self.policies)?;
-        Ok(Services::new(catalog, registered, plans, self.hooks))
+        let live = self.live.map(|(offerings, registration)| {
+            let registration = Arc::new(registration.map_err(|error| DefinitionError::Schema {
+                offering: "live".to_owned(),
+                error,
+            })?);
+            Ok(Live {
+                offerings,
+                registration,
+            })
+        });
+        Ok(Services::new(catalog, registered, plans, self.hooks, live.transpose()?))
     }
 }
 
@@ -478,6 +509,18 @@ fn plans(
 }
 
 impl Registration {
+    fn updatable<S: Updatable>(service: S) -> Result<Self, SchemaError> {
+        let service = Arc::new(Typed(service));
+        let schema = ParameterSchema::of::<S::Update>()?;
+        Ok(Self {
+            update: Some(UpdateRegistration {
+                service: service.clone(),
+                schema,
+            }),
+            ..Self::of(service)?
+        })
+    }
+
     fn of<S: Service>(service: Arc<Typed<S>>) -> Result<Self, SchemaError> {
         Ok(Self {
             service,

@@ -11,6 +11,7 @@ mod wait;
 use std::sync::Arc;
 
 use osb_api::answer::{BindingDetails, Bound, InstanceBody, InstanceDetails, Polled, Provisioned, Removed, Updated};
+use osb_api::context::Context;
 use osb_api::error::{
     BindError, DeprovisionError, Fault, FetchError, PollError, ProvisionError, UnbindError, UpdateError,
 };
@@ -40,7 +41,7 @@ const RETRY_AFTER_SECS: u32 = 5;
 /// The futures of the calls are large and pass through many hands in the front, so each is boxed where it begins.
 impl osb_server::Broker for Engine {
     fn catalog(&self) -> ServedCatalog {
-        self.inner.services().served.clone()
+        self.inner.services().served()
     }
 
     async fn provision(
@@ -244,6 +245,16 @@ impl Inner {
     fn joined(&self, caller: &Caller, existing: &Stored, verb: Verb) {
         self.count_repeat(existing, verb);
         caller.trail.joined();
+    }
+
+    /// The context of the instance that something is, or belongs to; where somebody decides by it.
+    async fn instance_context(&self, stored: &Stored) -> Result<Option<Context>, HomeError> {
+        if stored.which() != Kind::Binding || !self.services().hooks.authorizes() {
+            return Ok(stored.spec.context.clone());
+        }
+        let (namespace, name) = (&stored.metadata.namespace, stored.instance_name());
+        let instance: Option<Stored> = self.home.get(Kind::Instance, namespace, &name).await?;
+        Ok(instance.and_then(|instance| instance.spec.context))
     }
 
     /// What the author's hooks have against a request that is right otherwise.

@@ -9,7 +9,7 @@ use osb_api::Object;
 use osb_api::context::Context;
 use osb_api::error::Fault;
 use osb_api::id::{BindingId, InstanceId, OfferingId, PlanId};
-use osb_api::identity::UserInfo;
+use osb_api::identity::{OriginatingIdentity, UserInfo};
 use osb_api::request::{BindRequest, ProvisionRequest, UpdateRequest};
 use osb_server::{Caller, Platform};
 use serde::de::DeserializeOwned;
@@ -75,6 +75,8 @@ pub struct Action<'a> {
     pub platform: &'a Platform,
     /// Its user, if it says who that is. Clean-up that a platform makes on its own has none.
     pub user: Option<UserInfo>,
+    /// That user as the platform has named him, with the name of the platform that knows him.
+    pub identity: Option<&'a OriginatingIdentity>,
     /// The instance, as the platform calls it.
     pub instance: &'a InstanceId,
     /// The binding, in those verbs that have one.
@@ -85,6 +87,8 @@ pub struct Action<'a> {
     pub plan: &'a PlanId,
     /// The context of the request, else that of what is there already.
     pub context: Option<&'a Context>,
+    /// The context that the instance has, whatever the request says; of a provision there is none.
+    pub instance_context: Option<&'a Context>,
 }
 
 /// A request whose parameters fit the schema.
@@ -173,6 +177,7 @@ pub struct Refused(Reason);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Reason {
     Text(String),
+    Unready(String),
     Undecided,
 }
 
@@ -180,6 +185,11 @@ impl Refused {
     /// It may not be done: 403 of [`Authorize`], 400 of [`Validate`]. The user reads the text: keep secrets out of it.
     pub fn because(text: impl Into<String>) -> Self {
         Self(Reason::Text(text.into()))
+    }
+
+    /// It may be done, but what there is does not allow it now: 422. The user reads the text: keep secrets out of it.
+    pub fn unready(text: impl Into<String>) -> Self {
+        Self(Reason::Unready(text.into()))
     }
 
     /// It cannot be decided now, for instance because whoever is to be asked does not answer: 503, and the platform
@@ -358,21 +368,29 @@ impl<'a> Action<'a> {
         (instance, binding): (&'a InstanceId, Option<&'a BindingId>),
         (offering, plan): (&'a OfferingId, &'a PlanId),
         context: Option<&'a Context>,
+        instance_context: Option<&'a Context>,
     ) -> Self {
         Self {
             verb,
             platform: &caller.platform,
             user: caller.identity.as_ref().map(|identity| identity.user_info()),
+            identity: caller.identity.as_deref(),
             instance,
             binding,
             offering,
             plan,
             context,
+            instance_context,
         }
     }
 }
 
 impl Hooks {
+    /// Whether somebody decides who may do what.
+    pub(crate) fn authorizes(&self) -> bool {
+        !self.authorize.is_empty()
+    }
+
     /// Asks all who decide who may do what.
     pub(crate) async fn authorize(&self, action: &Action<'_>) -> Result<(), Fault> {
         for hook in &self.authorize {
@@ -399,6 +417,7 @@ async fn decided(asked: BoxFuture<'_, Result<(), Refused>>) -> Result<Option<Str
     match tokio::time::timeout(LIMIT, asked).await {
         Ok(Ok(())) => Ok(None),
         Ok(Err(Refused(Reason::Text(text)))) => Ok(Some(text)),
+        Ok(Err(Refused(Reason::Unready(text)))) => Err(Fault::Unready(text)),
         Ok(Err(Refused(Reason::Undecided))) | Err(_) => Err(Fault::Unavailable(
             "The broker cannot decide at the moment whether this may be done.".to_owned(),
         )),

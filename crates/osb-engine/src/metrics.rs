@@ -267,7 +267,7 @@ impl Inner {
     fn plan_labels(&self, stored: &Stored, verb: Verb, running: Option<&Running>) -> PlanLabels {
         let (service, plan) = (&stored.spec.service_id, &stored.spec.plan_id);
         let plan = running.and_then(|running| running.plan_id.as_ref()).unwrap_or(plan);
-        let known = self.services().catalog.plan(service, plan).is_some();
+        let known = self.services().offered(service, plan).is_some();
         let label = |id: &str| if known { id } else { UNKNOWN }.to_owned();
         PlanLabels {
             verb: verb.as_str(),

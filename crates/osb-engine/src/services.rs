@@ -13,13 +13,16 @@ use tokio::sync::Semaphore;
 
 use crate::definition::{Policy, Registration};
 use crate::hooks::Hooks;
+use crate::live::Live;
 use crate::{names, served};
 
 /// The checked catalog and what stands behind it.
 pub(crate) struct Services {
     pub(crate) catalog: CheckedCatalog,
-    pub(crate) served: ServedCatalog,
+    served: ServedCatalog,
     pub(crate) hooks: Hooks,
+    /// Offerings that come and go one at a time.
+    live: Option<Live>,
     registered: HashMap<String, Arc<Registration>>,
     plans: HashMap<String, Arc<PlanRuntime>>,
     /// Plans of earlier catalogs: nothing new is made of them, what there is of them is served.
@@ -112,7 +115,11 @@ impl Services {
         registered: HashMap<String, Arc<Registration>>,
         plans: HashMap<String, Arc<PlanRuntime>>,
         hooks: Hooks,
+        live: Option<Live>,
     ) -> Self {
+        if let Some(live) = &live {
+            live.offerings.reserve(catalog.catalog());
+        }
         let body = Bytes::copy_from_slice(catalog.body());
         let digest = ring::digest::digest(&ring::digest::SHA256, &body);
         let etag = format!("\"{}\"", names::base32(&digest.as_ref()[..20]));
@@ -123,10 +130,19 @@ impl Services {
                 etag: etag.into(),
             },
             hooks,
+            live,
             registered,
             plans,
             retired: HashMap::new(),
             withdrawn: Catalog::new(),
+        }
+    }
+
+    /// The catalog as it is served now.
+    pub(crate) fn served(&self) -> ServedCatalog {
+        match &self.live {
+            Some(live) => live.offerings.served(&self.served),
+            None => self.served.clone(),
         }
     }
 
@@ -183,11 +199,23 @@ impl Services {
     pub(crate) fn find(&self, offering: &OfferingId, plan: &PlanId) -> Option<Found> {
         self.offered(offering, plan)
             .or_else(|| self.retired.get(&(offering.clone(), plan.clone())).cloned())
+            .or_else(|| self.live.as_ref().map(|live| live.find(offering, plan)))
+    }
+
+    /// Whether instances can leave that plan; `None` when it is not offered any more.
+    pub(crate) fn can_leave(&self, offering: &OfferingId, plan: &PlanId) -> Option<bool> {
+        if let Some(listed) = self.catalog.plan(offering, plan) {
+            return Some(listed.plan_updateable());
+        }
+        let live = self.live.as_ref()?.offered(offering, plan)?;
+        live.plan.plan.plan_updateable
     }
 
     /// The plan, if the offering has it: for what is new.
     pub(crate) fn offered(&self, offering: &OfferingId, plan: &PlanId) -> Option<Found> {
-        let listed = self.catalog.plan(offering, plan)?;
+        let Some(listed) = self.catalog.plan(offering, plan) else {
+            return self.live.as_ref()?.offered(offering, plan);
+        };
         let registration = self.registered.get(offering.as_str())?;
         let plan = self.plans.get(plan.as_str())?.clone();
         Some(Found::of(registration, plan, listed.offering))

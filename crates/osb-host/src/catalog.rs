@@ -4,6 +4,9 @@ use osb_engine::{CatalogChange, Engine};
 use osb_lint::{Finding, Severity};
 use osb_server::Broker as _;
 
+/// A larger catalog is not looked over at the start: that would take more memory than the broker itself.
+const MAX_BYTES: usize = 4 << 20;
+
 /// The most findings that one start logs.
 const MOST: usize = 20;
 
@@ -11,6 +14,10 @@ const MOST: usize = 20;
 /// waits for it, and nothing is refused that the engine serves.
 pub(crate) fn look_over(engine: &Engine) {
     let body = engine.catalog().body;
+    if body.len() > MAX_BYTES {
+        tracing::info!("the catalog is too large to be looked over at the start; `osb lint` does");
+        return;
+    }
     let change = engine.catalog_change();
     // A large catalog with schemas takes milliseconds, which a start does not have.
     tokio::task::spawn_blocking(move || {

@@ -30,6 +30,9 @@ pub enum HostError {
         "there is no folder for data: neither OSB_DATA_DIR, XDG_DATA_HOME nor HOME is set; name one with --data-dir"
     )]
     NoDataDir,
+    /// The author's function that makes the broker has failed.
+    #[error("the broker cannot be made")]
+    Make(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The data folder belongs to something else.
     #[error(
         "the folder {folder} holds `{found}`, which is no part of a broker's data: name an empty or new folder with --data-dir",

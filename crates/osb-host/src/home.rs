@@ -138,7 +138,12 @@ impl Opened {
     }
 
     /// Starts what belongs to the home. Certificates and a kubeconfig lie in the folder then, if the API is our own.
-    pub(crate) async fn start(self, folder: &DataDir, broker: &Broker) -> Result<Running, HostError> {
+    pub(crate) async fn start(
+        self,
+        folder: &DataDir,
+        name: &str,
+        configure: impl FnOnce(&mut apiserver::Options),
+    ) -> Result<Running, HostError> {
         let url = self.url();
         let (store, socket, address) = match self {
             Self::Embedded { store, socket, address } => (store, socket, address),
@@ -146,8 +151,8 @@ impl Opened {
         };
         let pki = Pki::load(&folder.pki(), address)?;
         let tls = pki.server_config()?;
-        pki.write_kubeconfig(&folder.kubeconfig(), &url, broker.name(), DEFAULT_PLATFORM)?;
-        match Embedded::start(store.clone(), folder, pki.token()).await {
+        pki.write_kubeconfig(&folder.kubeconfig(), &url, name, DEFAULT_PLATFORM)?;
+        match Embedded::start(store.clone(), folder, pki.token(), configure).await {
             Ok(embedded) => Ok(Running::Embedded(Box::new(Own { embedded, socket, tls }))),
             Err(error) => Err(embedded::or_unwritable(&store, folder, error).await),
         }
@@ -168,6 +173,14 @@ pub(crate) struct Own {
 }
 
 impl Running {
+    /// For the broker's author: a client with all rights that the broker has.
+    pub(crate) fn client(&self) -> kube::Client {
+        match self {
+            Self::Embedded(own) => own.embedded.client(),
+            Self::Cluster(cluster) => cluster.client(),
+        }
+    }
+
     /// For the engine.
     pub(crate) fn of(&self, broker: &Broker) -> Home {
         match self {

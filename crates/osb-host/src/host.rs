@@ -1,5 +1,6 @@
 //! A broker at work: everything from the data folder to the listeners, started in order and stopped in order.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -78,6 +79,63 @@ impl Host {
     /// # Errors
     /// [`HostError`] with what to mend.
     pub async fn start(broker: Broker, options: &HostOptions) -> Result<Self, HostError> {
+        let name = broker.name().to_owned();
+        let make = |_: &Running| std::future::ready(Ok(broker));
+        Self::begin(&name, |_| (), make, options).await
+    }
+
+    /// As [`start`](Self::start), for a broker that works on the Kubernetes API of its own home. `configure` may change how
+    /// that API is served, if it is in this process: who may use it, and which hooks look at writes. Then `make` gets a
+    /// client of it, with all rights that the broker has there, before anything is offered.
+    ///
+    /// ```
+    /// # use osb_host as osb_sdk;
+    /// # use osb_engine::Broker;
+    /// use osb_sdk::{Host, HostOptions};
+    ///
+    /// async fn make(client: kube::Client) -> Result<Broker, Box<dyn std::error::Error + Send + Sync>> {
+    ///     let version = client.apiserver_version().await?;
+    ///     assert!(!version.git_version.is_empty());
+    ///     // … offerings, with services that keep the client …
+    ///     Ok(Broker::new("databases"))
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let folder = tempfile::tempdir()?;
+    /// let by_roles = |api: &mut apiserver::Options| api.authorization = apiserver::Authorization::Rbac;
+    /// let host = Host::start_with("databases", by_roles, make, &HostOptions::on(folder.path())).await?;
+    /// host.stop().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`HostError`] with what to mend, and [`HostError::Make`] with what `make` says.
+    pub async fn start_with<F, Fut>(
+        name: &str,
+        configure: impl FnOnce(&mut apiserver::Options),
+        make: F,
+        options: &HostOptions,
+    ) -> Result<Self, HostError>
+    where
+        F: FnOnce(kube::Client) -> Fut,
+        Fut: Future<Output = Result<Broker, Box<dyn std::error::Error + Send + Sync>>>,
+    {
+        let make = |home: &Running| make(home.client());
+        Self::begin(name, configure, make, options).await
+    }
+
+    async fn begin<F, Fut>(
+        name: &str,
+        configure: impl FnOnce(&mut apiserver::Options),
+        make: F,
+        options: &HostOptions,
+    ) -> Result<Self, HostError>
+    where
+        F: FnOnce(&Running) -> Fut,
+        Fut: Future<Output = Result<Broker, Box<dyn std::error::Error + Send + Sync>>>,
+    {
         let mut phases = Phases::start();
         check_plaintext(options)?;
         // A wrong flag is found before anything is made.
@@ -91,11 +149,13 @@ impl Host {
         let keys = keys::load(&folder, options.key_file.as_deref())?;
         let (files, access) = Access::read(options, &folder);
         let mut access = access?;
-        let info = info(&broker, &access, address, &opened, &options.home);
+        let info = info(name, &access, address, &opened, &options.home);
         phases.done("keys, logins and certificates loaded");
 
-        let running = opened.start(&folder, &broker).await?;
+        let running = opened.start(&folder, name, configure).await?;
         phases.done("API server started");
+        let broker = make(&running).await.map_err(HostError::Make)?;
+        phases.done("broker made");
         let engine = match start_engine(broker, &running, keys.keys, &access, &options.home, &mut phases).await {
             Ok(engine) => engine,
             Err(error) => return Err(running.explain(&folder, error).await),
@@ -213,15 +273,15 @@ fn broker_error(_status: u16, reason: &str) -> serde_json::Value {
     serde_json::json!({"description": reason})
 }
 
-fn info(broker: &Broker, access: &Access, address: SocketAddr, opened: &Opened, home: &HomeOptions) -> ServerInfo {
+fn info(name: &str, access: &Access, address: SocketAddr, opened: &Opened, home: &HomeOptions) -> ServerInfo {
     let scheme = if access.tls.is_some() { "https" } else { "http" };
     ServerInfo {
         pid: std::process::id(),
-        broker: broker.name().to_owned(),
+        broker: name.to_owned(),
         url: format!("{scheme}://{}", reachable(address)),
         home: home.home,
         kubernetes_url: opened.url(),
-        group: broker.group(),
+        group: Broker::new(name).group(),
         namespace: home.namespace_of(DEFAULT_PLATFORM),
         login: access.local.login,
     }

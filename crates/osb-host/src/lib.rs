@@ -36,5 +36,5 @@ pub use host::Host;
 pub use log::start_log;
 pub use manifests::{manifests, manifests_yaml};
 pub use options::{HostOptions, LogFormat};
-pub use run::{run, serve};
+pub use run::{run, serve, serve_with};
 pub use test_broker::{Reply, TestBroker, TestService};

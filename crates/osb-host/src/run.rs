@@ -65,7 +65,50 @@ pub fn run(broker: Broker) -> ExitCode {
 /// }
 /// ```
 pub fn serve(broker: Broker, options: &HostOptions) -> ExitCode {
-    match try_serve(broker, options) {
+    if options.manifests {
+        return ended(print_manifests(&broker, options));
+    }
+    ended(start_and_serve(Host::start(broker, options), options))
+}
+
+/// As [`serve`], for a broker that works on the Kubernetes API of its own home: see [`Host::start_with`].
+///
+/// ```no_run
+/// # mod osb_sdk { pub use osb_engine::Broker; pub use osb_host::{HostOptions, serve_with}; }
+/// use osb_sdk::{Broker, HostOptions};
+///
+/// async fn make(client: kube::Client) -> Result<Broker, Box<dyn std::error::Error + Send + Sync>> {
+///     // … offerings, with services that keep the client …
+///     # let _ = client;
+///     Ok(Broker::new("databases"))
+/// }
+///
+/// fn main() -> std::process::ExitCode {
+///     let by_roles = |api: &mut apiserver::Options| api.authorization = apiserver::Authorization::Rbac;
+///     osb_sdk::serve_with("databases", by_roles, make, &HostOptions::on("/var/lib/databases"))
+/// }
+/// ```
+pub fn serve_with<F, Fut>(
+    name: &str,
+    configure: impl FnOnce(&mut apiserver::Options),
+    make: F,
+    options: &HostOptions,
+) -> ExitCode
+where
+    F: FnOnce(kube::Client) -> Fut,
+    Fut: Future<Output = Result<Broker, Box<dyn std::error::Error + Send + Sync>>>,
+{
+    if options.manifests {
+        return ended(print_manifests(&Broker::new(name), options));
+    }
+    ended(start_and_serve(
+        Host::start_with(name, configure, make, options),
+        options,
+    ))
+}
+
+fn ended(served: Result<ExitCode, HostError>) -> ExitCode {
+    match served {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", explain(&error));
@@ -74,30 +117,34 @@ pub fn serve(broker: Broker, options: &HostOptions) -> ExitCode {
     }
 }
 
-fn try_serve(broker: Broker, options: &HostOptions) -> Result<ExitCode, HostError> {
-    if options.manifests {
-        print!("{}", manifests_yaml(&broker, options)?);
-        return Ok(ExitCode::SUCCESS);
-    }
+fn print_manifests(broker: &Broker, options: &HostOptions) -> Result<ExitCode, HostError> {
+    print!("{}", manifests_yaml(broker, options)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_and_serve(
+    start: impl Future<Output = Result<Host, HostError>>,
+    options: &HostOptions,
+) -> Result<ExitCode, HostError> {
     let audit = log::start(options.log_format, options.audit_log.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(HostError::Runtime)?;
-    let code = runtime.block_on(Box::pin(serve_until_signalled(broker, options, audit)));
+    let code = runtime.block_on(Box::pin(serve_until_signalled(start, options, audit)));
     // Whatever is left waits for nothing that matters.
     runtime.shutdown_background();
     code
 }
 
 async fn serve_until_signalled(
-    broker: Broker,
+    start: impl Future<Output = Result<Host, HostError>>,
     options: &HostOptions,
     audit: Option<AuditFile>,
 ) -> Result<ExitCode, HostError> {
     // Before anything is begun: a signal during the start is not lost.
     let mut signals = Signals::listen().map_err(HostError::Runtime)?;
-    let Some(host) = signals.unless(Host::start(broker, options)).await else {
+    let Some(host) = signals.unless(start).await else {
         return Ok(ExitCode::SUCCESS);
     };
     let host = host?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -73,7 +74,7 @@ const NAMESPACE: &str = "test";
 /// # }
 /// ```
 pub struct TestBroker {
-    make: Box<dyn Fn() -> Broker + Send + Sync>,
+    make: Make,
     api: ApiServer,
     /// One for all processes: time goes on over a restart.
     clock: Clock,
@@ -85,6 +86,9 @@ pub struct TestBroker {
     instances: Mutex<HashMap<String, Named>>,
     user: Option<OriginatingIdentity>,
 }
+
+/// Makes the broker, given a client of its API server.
+type Make = Box<dyn Fn(kube::Client) -> Pin<Box<dyn Future<Output = Broker> + Send>> + Send + Sync>;
 
 /// The ids of an offering and of one of its plans.
 #[derive(Clone, Debug)]
@@ -121,11 +125,56 @@ impl TestBroker {
     /// # Panics
     /// When the broker's definition is wrong; the message says what to mend.
     pub async fn start(make: impl Fn() -> Broker + Send + Sync + 'static) -> Self {
+        let make = move |_: kube::Client| -> Pin<Box<dyn Future<Output = Broker> + Send>> {
+            Box::pin(std::future::ready(make()))
+        };
+        Self::begin(apiserver::Options::default(), Box::new(make)).await
+    }
+
+    /// As [`start`](Self::start), for a broker that works on the API server of its home: see
+    /// [`Host::start_with`](crate::Host::start_with).
+    ///
+    /// ```
+    /// # use osb_engine::Broker;
+    /// # use osb_host as osb_sdk;
+    /// use osb_sdk::TestBroker;
+    ///
+    /// async fn make(client: kube::Client) -> Broker {
+    ///     // … offerings, with services that keep the client …
+    ///     # let _ = client;
+    ///     Broker::new("databases")
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let by_roles = |api: &mut apiserver::Options| api.authorization = apiserver::Authorization::Rbac;
+    /// let broker = TestBroker::start_with(by_roles, make).await;
+    /// assert!(broker.client().apiserver_version().await.is_ok());
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_with<Fut>(
+        configure: impl FnOnce(&mut apiserver::Options),
+        make: impl Fn(kube::Client) -> Fut + Send + Sync + 'static,
+    ) -> Self
+    where
+        Fut: Future<Output = Broker> + Send + 'static,
+    {
+        let mut options = apiserver::Options::default();
+        configure(&mut options);
+        let make =
+            move |client: kube::Client| -> Pin<Box<dyn Future<Output = Broker> + Send>> { Box::pin(make(client)) };
+        Self::begin(options, Box::new(make)).await
+    }
+
+    async fn begin(options: apiserver::Options, make: Make) -> Self {
         let store = objectstore::memory::open(objectstore::memory::Options::default());
-        let api = ApiServer::open(store, apiserver::Options::default())
+        let api = ApiServer::open(store, options)
             .await
             .expect("an API server in memory starts");
-        let first = make();
+        let first = make(client(&api)).await;
         let home = home(&api, &first);
         install(&home, &first).await;
         for namespace in [SYSTEM, NAMESPACE] {
@@ -135,7 +184,7 @@ impl TestBroker {
         let clock = Clock::virtual_from_now();
         let (engine, front) = process(&api, first, clock).await;
         let mut broker = Self {
-            make: Box::new(make),
+            make,
             api,
             clock,
             engine,
@@ -154,7 +203,7 @@ impl TestBroker {
     /// # Panics
     /// As [`start`](Self::start).
     pub async fn restart(&mut self) {
-        let broker = (self.make)();
+        let broker = (self.make)(client(&self.api)).await;
         install(&home(&self.api, &broker), &broker).await;
         let (engine, front) = process(&self.api, broker, self.clock).await;
         let old = std::mem::replace(&mut self.engine, engine);
@@ -299,6 +348,11 @@ impl TestBroker {
         }
     }
 
+    /// A client of the broker's API server that may do everything.
+    pub fn client(&self) -> kube::Client {
+        client(&self.api)
+    }
+
     /// What is in the backend and belongs to no instance and no binding any more.
     ///
     /// # Panics
@@ -369,6 +423,10 @@ impl TestBroker {
     fn instances(&self) -> MutexGuard<'_, HashMap<String, Named>> {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn client(api: &ApiServer) -> kube::Client {
+    kube::Client::new(api.service_as(UserInfo::admin()), "default")
 }
 
 fn home(api: &ApiServer, broker: &Broker) -> Home {

@@ -87,7 +87,8 @@ pub use osb_api::answer::{
 };
 #[doc(inline)]
 pub use osb_engine::{
-    Binding, Broker, Change, Error, Execution, NoParameters, Operation, Policy, Result, Service, Undone, Updatable,
+    Binding, Broker, Change, DefinitionError, Error, Execution, LiveOffering, LiveOfferings, NoParameters, Operation,
+    Policy, Result, Service, Undone, Updatable,
 };
 
 // What is known of a request.
@@ -119,7 +120,7 @@ pub use osb_engine::{Action, ActionVerb, Authorize, Draft, DraftRequest, Refused
 #[doc(inline)]
 pub use osb_host::{
     Credentials, DataDir, DataDirOption, HomeKind, HomeOptions, Host, HostError, HostOptions, LogFormat, ServerInfo,
-    manifests, manifests_yaml, run, serve,
+    manifests, manifests_yaml, run, serve, serve_with,
 };
 
 // A broker in a test.

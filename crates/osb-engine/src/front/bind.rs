@@ -83,7 +83,14 @@ impl Inner {
         let context = asked.request.context.as_ref().or(instance.spec.context.as_ref());
         let ids = (&instance.spec.service_id, &instance.spec.plan_id);
         let target = (asked.instance, Some(asked.id));
-        let action = Action::new(ActionVerb::Bind, asked.caller, target, ids, context);
+        let action = Action::new(
+            ActionVerb::Bind,
+            asked.caller,
+            target,
+            ids,
+            context,
+            instance.spec.context.as_ref(),
+        );
         self.services().hooks.authorize(&action).await?;
         let (predecessor, unknown) = match self.predecessor_of(asked, &found).await? {
             Ok(predecessor) => (predecessor, None),

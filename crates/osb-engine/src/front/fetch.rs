@@ -89,7 +89,9 @@ impl Inner {
         };
         let spec = &stored.spec;
         let ids = (&spec.service_id, &spec.plan_id);
-        let action = Action::new(verb, caller, (instance, binding), ids, spec.context.as_ref());
+        let known = self.instance_context(&stored).await.map_err(fault)?;
+        let context = spec.context.as_ref();
+        let action = Action::new(verb, caller, (instance, binding), ids, context, known.as_ref());
         self.services().hooks.authorize(&action).await?;
         Ok((stored, plan))
     }

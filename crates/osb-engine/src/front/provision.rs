@@ -39,7 +39,8 @@ impl Inner {
             .offered(&request.service_id, &request.plan_id)
             .map_err(ProvisionError::Invalid)?;
         let ids = (&request.service_id, &request.plan_id);
-        let action = Action::new(ActionVerb::Provision, caller, (id, None), ids, request.context.as_ref());
+        let context = request.context.as_ref();
+        let action = Action::new(ActionVerb::Provision, caller, (id, None), ids, context, None);
         self.services().hooks.authorize(&action).await?;
         let offered = found
             .plan

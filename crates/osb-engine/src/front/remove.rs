@@ -78,12 +78,14 @@ impl Inner {
                 _ => ActionVerb::Deprovision,
             };
             let (spec, target) = (&existing.spec, (what.instance, what.binding));
+            let known = self.instance_context(&existing).await.map_err(fault)?;
             let action = Action::new(
                 action,
                 caller,
                 target,
                 (&spec.service_id, &spec.plan_id),
                 spec.context.as_ref(),
+                known.as_ref(),
             );
             self.services().hooks.authorize(&action).await?;
             if !self.is_named_rightly(&existing, query).await.map_err(fault)? {

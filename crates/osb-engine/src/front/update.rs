@@ -49,7 +49,8 @@ impl Inner {
             }
             let context = request.context.as_ref().or(existing.spec.context.as_ref());
             let ids = (&existing.spec.service_id, target_plan(&existing, request));
-            let action = Action::new(ActionVerb::Update, caller, (id, None), ids, context);
+            let known = existing.spec.context.as_ref();
+            let action = Action::new(ActionVerb::Update, caller, (id, None), ids, context, known);
             self.services().hooks.authorize(&action).await?;
             let canonical = canonical::update(request, target_plan(&existing, request));
             let is_same = |digest: &str| self.keys.same_digest(digest, &canonical);
@@ -146,8 +147,8 @@ impl Inner {
                 .map_err(UpdateError::Invalid)?,
         };
         // It is the plan that the instance leaves that counts (OSB-UPD-07); one that the catalog has no more may be left.
-        let leaving = services.catalog.plan(&existing.spec.service_id, &existing.spec.plan_id);
-        if *target != existing.spec.plan_id && leaving.is_some_and(|plan| !plan.plan_updateable()) {
+        let leaves = services.can_leave(&existing.spec.service_id, &existing.spec.plan_id);
+        if *target != existing.spec.plan_id && leaves == Some(false) {
             return Err(unsupported("The plan of this instance cannot be changed."));
         }
         let offered = found.plan.plan.maintenance_info.as_ref().map(|info| &info.version);

@@ -13,6 +13,7 @@ mod hooks;
 mod instances;
 mod kinds;
 mod late_updates;
+mod live;
 mod measures;
 mod model;
 mod platform;

@@ -39,6 +39,11 @@ impl Cluster {
         self.url.clone()
     }
 
+    /// For the broker's author.
+    pub(crate) fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
     /// For the engine.
     pub(crate) fn home(&self, group: &str) -> Home {
         Home::new(self.client.clone(), group)

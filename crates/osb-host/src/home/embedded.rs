@@ -19,14 +19,20 @@ impl Embedded {
         Ok(embedded::open(folder.store(), embedded::Options::default())?)
     }
 
-    /// Starts the API server. Whoever has the token may do everything.
-    pub(crate) async fn start(store: Store, folder: &DataDir, token: &str) -> Result<Self, HostError> {
+    /// Starts the API server, with what `configure` makes of its options. Whoever has the token may do everything.
+    pub(crate) async fn start(
+        store: Store,
+        folder: &DataDir,
+        token: &str,
+        configure: impl FnOnce(&mut apiserver::Options),
+    ) -> Result<Self, HostError> {
         let admin = UserInfo::new("admin", [MASTERS]);
         let tokens = Tokens::new([(token.to_owned(), admin)]);
-        let options = apiserver::Options {
+        let mut options = apiserver::Options {
             authenticator: std::sync::Arc::new(tokens),
             ..apiserver::Options::default()
         };
+        configure(&mut options);
         let api = ApiServer::open(store.clone(), options).await;
         let api = api.map_err(|error| HostError::Api {
             folder: folder.path().to_owned(),
@@ -38,6 +44,11 @@ impl Embedded {
     /// For the engine: all rights, no listener between, and nobody who would ask which fields are the engine's.
     pub(crate) fn in_process(&self, group: &str) -> Home {
         Home::in_process(self.api.service_as(UserInfo::admin()).untracked(), group)
+    }
+
+    /// For the broker's author: all rights, no listener between.
+    pub(crate) fn client(&self) -> kube::Client {
+        kube::Client::new(self.api.service_as(UserInfo::admin()), "default")
     }
 
     /// What the listener serves: each request says who sends it.
