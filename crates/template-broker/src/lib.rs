@@ -3,13 +3,34 @@
 //! A template's parameters are those of the service; what an instance is made of are the template's objects; and what a
 //! binding gives is what they expose.
 //!
-//! [`offering`] makes the service of a template, and [`naming`] gives all of them names and ids of their own. Both are pure.
+//! [`broker`] makes a broker of the templates in a cluster. A provision writes a `TemplateInstance` with the user in whose name it
+//! is made, and a Secret with the parameters; the controller of the crate `template-controller`, or the cluster's own on
+//! OpenShift, makes the objects. [`offering`] makes the service of a template, and [`naming`] gives all of them names and ids of
+//! their own; [`identity`] decides whom a platform may name. These are pure.
 
 pub mod annotation;
+mod cluster;
+pub mod config;
+mod credentials;
+pub mod folder;
+mod gate;
+pub mod identity;
 pub mod ids;
+pub mod local;
 pub mod naming;
 pub mod offering;
 pub mod parameters;
+pub mod place;
 pub mod plans;
+mod registry;
+mod review;
+mod service;
+mod shared;
+mod start;
+mod watching;
 
+pub use identity::{Allowed, Identities, Policy};
 pub use offering::{Ids, Key, Mapped};
+pub use place::Places;
+pub use start::{NAME, Options, StartError, Workloads, broker};
+pub use watching::Namespaces;

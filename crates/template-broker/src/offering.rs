@@ -51,6 +51,8 @@ pub struct Mapped {
     pub key: Key,
     /// Its UID; empty where it has none yet.
     pub uid: String,
+    /// The version of the object; empty where it has none yet.
+    pub version: String,
     /// When it was made, as the server writes it.
     pub created: String,
     /// The offering, under the name that it would like to have.
@@ -114,12 +116,18 @@ impl Mapped {
         Self {
             key,
             uid,
+            version: text("resourceVersion").to_owned(),
             created: text("creationTimestamp").to_owned(),
             offering,
             fixed,
             parameters,
             problems: notes.0,
         }
+    }
+
+    /// Whether both were made of the very same object.
+    pub fn is_same_version(&self, other: &Mapped) -> bool {
+        !self.version.is_empty() && (&self.uid, &self.version) == (&other.uid, &other.version)
     }
 
     /// Where a plan stands among the plans: its id, or the template's UID for the first.

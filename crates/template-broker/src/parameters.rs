@@ -5,6 +5,7 @@
 //! Schema:
 //!
 //! ```yaml
+//! NAME: {unique: true}
 //! SIZE: {type: integer, minimum: 1, maximum: 100}
 //! EDITION: {enum: [community, enterprise]}
 //! PASSWORD: {sensitive: true, minLength: 12}
@@ -51,6 +52,9 @@ pub struct Rule {
     pub pattern: Option<String>,
     /// Whether it is a secret: its default is not published. Unless it is said, the name decides.
     pub sensitive: Option<bool>,
+    /// Whether each instance gets another value where none is given: the default with a few characters behind it. For names
+    /// of objects, so that there can be more than one instance of a template in a namespace.
+    pub unique: bool,
 }
 
 /// The type of a parameter's values.
@@ -168,6 +172,16 @@ impl Parameters {
         schema
     }
 
+    /// The values of those that are unique for each instance: their defaults with the suffix behind them.
+    pub fn unique(&self, suffix: &str) -> Given {
+        let unique = self.0.iter().filter(|one| one.rule.unique);
+        let value = |one: &Parameter| match one.default.as_str() {
+            "" => suffix.to_owned(),
+            default => format!("{default}-{suffix}"),
+        };
+        unique.map(|one| (one.name.clone(), value(one))).collect()
+    }
+
     /// The names of those that users may give, in the order of a form.
     pub fn form(&self, fixed: &Fixed) -> Vec<&str> {
         let open = self.0.iter().filter(|one| !fixed.values.contains_key(&one.name));
@@ -221,7 +235,8 @@ impl Parameters {
 impl Parameter {
     fn must_be_given(&self, fixed: &Fixed) -> bool {
         let settled = |values: &Given| values.get(&self.name).is_some_and(|value| !value.is_empty());
-        let has_default = !self.default.is_empty() || settled(&fixed.defaults) || settled(&fixed.values);
+        let has_default =
+            self.rule.unique || !self.default.is_empty() || settled(&fixed.defaults) || settled(&fixed.values);
         self.is_required && !self.is_generated && !has_default
     }
 
@@ -234,7 +249,8 @@ impl Parameter {
         };
         let text = |text: &str| (!text.is_empty()).then(|| Value::from(text));
         let default = fixed.defaults.get(&self.name).unwrap_or(&self.default);
-        let shows_default = purpose == Purpose::Create && !self.is_sensitive && !default.is_empty();
+        let is_known = !self.is_sensitive && !self.rule.unique;
+        let shows_default = purpose == Purpose::Create && is_known && !default.is_empty();
         set("type", Some(self.kind().name().into()));
         set("title", text(&self.title));
         set("description", text(&self.description));

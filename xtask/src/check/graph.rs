@@ -37,7 +37,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("osb-sdk", &["osb-host", "osb-engine", "osb-server", "osb-api"]),
     ("reference-broker", &["osb-sdk"]),
-    ("template-broker", &["osb-sdk", "template"]),
+    (
+        "template-broker",
+        &["apimachinery", "osb-sdk", "template", "template-controller"],
+    ),
     (
         "osb",
         &[

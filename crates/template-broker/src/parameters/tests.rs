@@ -138,6 +138,19 @@ fn annotated_types_are_published_and_checked() {
     assert_eq!(long, Err("parameters.NAME: is too long".to_owned()));
 }
 
+#[test]
+fn a_unique_parameter_has_another_value_in_each_instance() {
+    let parameters = parameters("{NAME: {unique: true}, SIZE: {unique: true}}");
+    let schema = Value::Object(parameters.schema(&Fixed::default(), Purpose::Create));
+    assert!(schema.get("required").is_none() && schema["properties"]["SIZE"].get("default").is_none());
+    assert!(given(&parameters, json!({}), Purpose::Create).is_ok());
+    let unique = parameters.unique("k7x2");
+    assert_eq!(
+        (unique["NAME"].as_str(), unique["SIZE"].as_str(), unique.len()),
+        ("k7x2", "1Gi-k7x2", 2)
+    );
+}
+
 /// P20
 #[test]
 fn an_empty_text_leaves_a_generator_at_work() {

@@ -1,0 +1,230 @@
+//! Who may do what, and with what values: asked before anything is written.
+
+use std::sync::Arc;
+
+use osb_sdk::{Action, ActionVerb, Authorize, Draft, DraftRequest, Object, Refused, Validate};
+use template_controller::names::{GROUP, VERSION};
+use template_controller::resources::{Outcome, Requester, TemplateInstance};
+
+use crate::cluster::At;
+use crate::credentials::{CredentialsError, credentials};
+use crate::offering::Key;
+use crate::parameters::Purpose;
+use crate::place::NoPlace;
+use crate::review::{Right, may};
+use crate::shared::Shared;
+
+/// Asks the API server in the name of the user, as the broker in Go does, and looks at parameters.
+pub(crate) struct Gate(pub(crate) Arc<Shared>);
+
+impl Authorize for Gate {
+    async fn authorize(&self, action: &Action<'_>) -> Result<(), Refused> {
+        let requester = self.requester(action)?;
+        let at = match self.at(action) {
+            Ok(at) => at,
+            // Whatever the values are, nobody is let in by them: `validate` refuses them.
+            Err(_) if action.verb == ActionVerb::Provision => return Ok(()),
+            Err(error) => return Err(Refused::because(error.to_string())),
+        };
+        if action.verb == ActionVerb::Provision
+            && let Some(sold) = self.0.sold(action.offering.as_str(), action.plan.as_str())
+        {
+            self.may_read(&requester, &sold.key).await?;
+        }
+        for verb in on_the_instance(action.verb) {
+            self.may(&requester, &own(verb, &at)).await?;
+        }
+        for verb in on_the_secret(action.verb) {
+            self.may(&requester, &secret(verb, &at)).await?;
+        }
+        if matches!(action.verb, ActionVerb::Bind | ActionVerb::FetchBinding)
+            && let Some(instance) = self.instance(&at).await?
+        {
+            self.may_read_credentials(&requester, &instance).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Validate for Gate {
+    async fn validate(&self, draft: &Draft<'_>) -> Result<(), Refused> {
+        let at = self
+            .at(draft.action)
+            .map_err(|error| Refused::because(error.to_string()))?;
+        match draft.request {
+            DraftRequest::Provision(request) => {
+                self.values(draft.action, request.parameters.as_ref(), Purpose::Create, None)
+            }
+            DraftRequest::Update(request) => {
+                let Some(instance) = self.instance(&at).await? else {
+                    return Err(gone());
+                };
+                self.values(
+                    draft.action,
+                    request.parameters.as_ref(),
+                    Purpose::Update,
+                    Some(&instance),
+                )?;
+                let sold = self.0.sold(draft.action.offering.as_str(), draft.action.plan.as_str());
+                match (&request.maintenance_info, sold) {
+                    (Some(_), Some(sold)) => self.may_read(&self.requester(draft.action)?, &sold.key).await,
+                    _ => Ok(()),
+                }
+            }
+            DraftRequest::Bind(_) => self.can_be_bound(&at).await,
+        }
+    }
+}
+
+impl Gate {
+    fn requester(&self, action: &Action<'_>) -> Result<Requester, Refused> {
+        let requester = self.0.identities.requester(&action.platform.0, action.identity);
+        requester.map_err(|refusal| Refused::because(refusal.to_string()))
+    }
+
+    /// Where the instance is: where it was made, whatever the request says of it.
+    fn at(&self, action: &Action<'_>) -> Result<At, NoPlace> {
+        let Some(known) = action.instance_context else {
+            return self.0.at(action.context, action.instance);
+        };
+        let at = self.0.at(Some(known), action.instance)?;
+        let said = |context| self.0.at(Some(context), action.instance);
+        if action
+            .context
+            .is_some_and(|context| said(context).is_ok_and(|said| said != at))
+        {
+            return Err(NoPlace::Moved);
+        }
+        Ok(at)
+    }
+
+    async fn may(&self, requester: &Requester, right: &Right<'_>) -> Result<(), Refused> {
+        match may(self.0.cluster.client(), requester, right).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(missing)) => Err(Refused::because(missing)),
+            Err(error) => Err(undecided(&error)),
+        }
+    }
+
+    async fn may_read(&self, requester: &Requester, template: &Key) -> Result<(), Refused> {
+        let right = Right {
+            verb: "get",
+            group: GROUP,
+            version: VERSION,
+            resource: "templates",
+            namespace: &template.namespace,
+            name: &template.name,
+        };
+        self.may(requester, &right).await
+    }
+
+    /// Whoever gets what objects expose may read these objects.
+    async fn may_read_credentials(&self, requester: &Requester, instance: &TemplateInstance) -> Result<(), Refused> {
+        let exposing = match self.0.reader.exposing(self.0.cluster.client(), instance).await {
+            Ok(exposing) => exposing,
+            Err(CredentialsError::Api(error)) => return Err(undecided(&error)),
+            // There are none; why, `validate` says.
+            Err(_) => return Ok(()),
+        };
+        for object in exposing {
+            let right = Right {
+                verb: "get",
+                group: &object.group,
+                version: &object.version,
+                resource: &object.resource,
+                namespace: &object.namespace,
+                name: &object.name,
+            };
+            self.may(requester, &right).await?;
+        }
+        Ok(())
+    }
+
+    async fn instance(&self, at: &At) -> Result<Option<TemplateInstance>, Refused> {
+        let found = self.0.cluster.instance(at).await;
+        found.map_err(|error| undecided(&error))
+    }
+
+    fn values(
+        &self,
+        action: &Action<'_>,
+        parameters: Option<&Object>,
+        purpose: Purpose,
+        instance: Option<&TemplateInstance>,
+    ) -> Result<(), Refused> {
+        let sold = self
+            .0
+            .sold_or_stored(action.offering.as_str(), action.plan.as_str(), instance);
+        let sold = sold.ok_or_else(|| Refused::because("The template of this service is not offered any more."))?;
+        let none = Object::new();
+        let given = sold.parameters.given(parameters.unwrap_or(&none), &sold.fixed, purpose);
+        given.map(|_| ()).map_err(|wrong| Refused::because(wrong.to_string()))
+    }
+
+    /// S15: before it is ready, an instance has no credentials.
+    async fn can_be_bound(&self, at: &At) -> Result<(), Refused> {
+        let Some(instance) = self.instance(at).await? else {
+            return Err(gone());
+        };
+        match instance.outcome() {
+            Outcome::Ready => {}
+            Outcome::InProgress => return Err(Refused::unready("The instance is not ready yet: bind it later.")),
+            Outcome::Failed(why) => return Err(Refused::unready(format!("The instance has failed: {why}"))),
+        }
+        let exposing = self.0.reader.exposing(self.0.cluster.client(), &instance).await;
+        match exposing.and_then(|objects| Ok(credentials(&objects)?)) {
+            Ok(_) => Ok(()),
+            Err(CredentialsError::Api(error)) => Err(undecided(&error)),
+            Err(error) => Err(Refused::unready(error.to_string())),
+        }
+    }
+}
+
+fn gone() -> Refused {
+    Refused::unready("The TemplateInstance is gone: somebody has deleted it.")
+}
+
+fn undecided(error: &kube::Error) -> Refused {
+    tracing::warn!(%error, "the API server does not say what somebody may do");
+    Refused::undecided()
+}
+
+/// What somebody has to be allowed on the TemplateInstance.
+fn on_the_instance(verb: ActionVerb) -> &'static [&'static str] {
+    match verb {
+        ActionVerb::Provision => &["create"],
+        // S21: whoever may bind may unbind.
+        ActionVerb::Update | ActionVerb::Bind | ActionVerb::Unbind => &["get", "update"],
+        ActionVerb::Deprovision => &["get", "delete"],
+        ActionVerb::FetchInstance | ActionVerb::FetchBinding => &["get"],
+    }
+}
+
+/// What somebody has to be allowed on the Secret with the parameters.
+fn on_the_secret(verb: ActionVerb) -> &'static [&'static str] {
+    match verb {
+        ActionVerb::Provision => &["create"],
+        ActionVerb::Update => &["update"],
+        _ => &[],
+    }
+}
+
+fn own<'a>(verb: &'static str, at: &'a At) -> Right<'a> {
+    Right {
+        verb,
+        group: GROUP,
+        version: VERSION,
+        resource: "templateinstances",
+        namespace: &at.namespace,
+        name: &at.name,
+    }
+}
+
+fn secret<'a>(verb: &'static str, at: &'a At) -> Right<'a> {
+    Right {
+        group: "",
+        version: "v1",
+        resource: "secrets",
+        ..own(verb, at)
+    }
+}

@@ -1,0 +1,8 @@
+//! The template broker on an API server, with the controller of TemplateInstances beside it, and platforms that buy from it.
+
+mod catalog;
+mod corpus;
+mod life;
+mod mall;
+mod measures;
+mod rights;
