@@ -10,6 +10,7 @@ mod progress;
 mod resources;
 mod simulate;
 mod template;
+mod templates;
 mod verbs;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ use crate::lint::LintArgs;
 use crate::new::NewArgs;
 use crate::simulate::SimulateArgs;
 use crate::template::TemplateCommand;
+use crate::templates::TemplatesArgs;
 use crate::verbs::{BindArgs, CatalogArgs, DeprovisionArgs, InstancesArgs, ProvisionArgs, UnbindArgs, UpdateArgs};
 
 /// Open Service Broker: serves a broker, and talks to any.
@@ -74,6 +76,8 @@ enum Command {
 enum Served {
     /// The reference broker: behaves and fails as its parameters say, to test platforms with
     Reference(Box<ReferenceArgs>),
+    /// The template broker: OpenShift Templates as services, in a Kubernetes API of its own or in a cluster
+    Templates(Box<TemplatesArgs>),
 }
 
 #[derive(clap::Args)]
@@ -119,6 +123,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Serve(Served::Reference(args)) => args.serve(),
+        Command::Serve(Served::Templates(args)) => args.serve(),
         Command::Apiserver(args) => apiserver::serve(args),
         Command::New(args) => client(std::future::ready(new::new(&args))),
         Command::Catalog(args) => client(verbs::catalog(args)),

@@ -44,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "osb",
         &[
+            "apiserver",
             "apiserver-host",
             "osb-host",
             "osb-sdk",
@@ -54,6 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "osb-api",
             "reference-broker",
             "template",
+            "template-broker",
             "template-controller",
         ],
     ),

@@ -95,10 +95,15 @@ impl Place {
 
     /// `osb serve reference` on free ports.
     pub(crate) fn serve(&self, flags: &[&str]) -> Command {
+        self.serve_broker("reference", flags)
+    }
+
+    /// `osb serve` on free ports.
+    fn serve_broker(&self, broker: &str, flags: &[&str]) -> Command {
         let mut command = self.disk.as_ref().map_or_else(osb, |disk| clean(disk.command(PROGRAM)));
         command.args([
             "serve",
-            "reference",
+            broker,
             "--listen",
             "127.0.0.1:0",
             "--kube-listen",
@@ -113,6 +118,10 @@ impl Place {
     }
 
     pub(crate) fn start_with(&self, flags: &[&str], environment: &[(&str, &str)]) -> Server<'_> {
+        self.start_broker("reference", flags, environment)
+    }
+
+    pub(crate) fn start_broker(&self, broker: &str, flags: &[&str], environment: &[(&str, &str)]) -> Server<'_> {
         let open = |name| {
             File::options()
                 .create(true)
@@ -120,7 +129,7 @@ impl Place {
                 .open(self.root.path().join(name))
                 .unwrap()
         };
-        let mut command = self.serve(flags);
+        let mut command = self.serve_broker(broker, flags);
         command
             .envs(environment.iter().copied())
             .stdout(open("stdout"))
@@ -152,7 +161,12 @@ impl Place {
     /// What a server that must not start says. One that starts is ended, and fails the test.
     #[track_caller]
     pub(crate) fn refusal(&self, flags: &[&str]) -> Verb {
-        let mut command = self.serve(flags);
+        self.refusal_of("reference", flags)
+    }
+
+    #[track_caller]
+    pub(crate) fn refusal_of(&self, broker: &str, flags: &[&str]) -> Verb {
+        let mut command = self.serve_broker(broker, flags);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         poll("the server ends", || {
             if self.server_info().is_some_and(|info| info["pid"] == child.id()) {

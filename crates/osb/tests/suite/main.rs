@@ -16,4 +16,5 @@ mod refusals;
 mod secrets;
 mod simulate;
 mod template;
+mod templates;
 mod verbs;
