@@ -14,7 +14,13 @@ const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 
 /// Checks the specification of a pod, which stands at `base`.
 pub(super) fn check(spec: &Value<'_>, base: &str, errors: &mut Vec<FieldError>) {
-    let volumes = volumes(spec, base, errors);
+    check_with(spec, &[], base, errors);
+}
+
+/// The same of pods that get further volumes, of these names.
+pub(super) fn check_with(spec: &Value<'_>, further: &[&str], base: &str, errors: &mut Vec<FieldError>) {
+    let mut volumes = volumes(spec, base, errors);
+    volumes.extend(further);
     let mut names = HashSet::new();
     if is_empty(spec, "containers") {
         errors.push(FieldError::required(joined(base, "containers"), ""));

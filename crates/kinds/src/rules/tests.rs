@@ -67,6 +67,19 @@ fn what_is_missing_is_named() {
                 "spec.containers[1].volumeMounts[0].name FieldValueNotFound",
             ],
         ),
+        (
+            "apps",
+            "StatefulSet",
+            json!({"spec": {
+                "selector": {"matchLabels": {"a": "b"}},
+                "volumeClaimTemplates": [{"metadata": {"name": "data"}}],
+                "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{
+                    "image": "i", "name": "c",
+                    "volumeMounts": [{"name": "data", "mountPath": "/"}, {"name": "v", "mountPath": "/v"}],
+                }]}},
+            }}),
+            &["spec.template.spec.containers[0].volumeMounts[1].name FieldValueNotFound"],
+        ),
         ("", "Service", json!({"spec": {}}), &["spec.ports FieldValueRequired"]),
         ("", "Service", json!({"spec": {"clusterIP": "None"}}), &[]),
         (

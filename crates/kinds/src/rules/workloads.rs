@@ -4,7 +4,7 @@ use apimachinery::field::FieldError;
 use apimachinery::json::{Map, Value};
 use apimachinery::label_selector::LabelSelector;
 
-use super::{IMMUTABLE, at, immutable, is_empty, joined, not_negative, number, one_of, pods, require, text};
+use super::{IMMUTABLE, at, immutable, is_empty, items, joined, not_negative, number, one_of, pods, require, text};
 use crate::facts::Kind;
 
 pub(super) fn check(kind: &str, object: &Value<'_>, errors: &mut Vec<FieldError>) {
@@ -53,7 +53,15 @@ fn keeper(kind: &str, object: &Value<'_>, errors: &mut Vec<FieldError>) {
         }
         Some(selector) => matches_template(selector, object, errors),
     }
-    pods::check(&object["spec"]["template"]["spec"], "spec.template.spec", errors);
+    // Each claim of a StatefulSet becomes a volume of its pods.
+    let claims = items(object, "spec.volumeClaimTemplates").iter();
+    let claims: Vec<&str> = claims.map(|claim| text(claim, "metadata.name")).collect();
+    pods::check_with(
+        &object["spec"]["template"]["spec"],
+        &claims,
+        "spec.template.spec",
+        errors,
+    );
     let policy = text(object, "spec.template.spec.restartPolicy");
     if !matches!(policy, "" | "Always") {
         let path = "spec.template.spec.restartPolicy";
