@@ -65,6 +65,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "apimachinery",
             "apiserver",
+            "kinds",
             "objectstore",
             "osb-api",
             "osb-conformance",
