@@ -27,6 +27,15 @@ const VERBS: [&str; 8] = [
 ///
 /// Its name is the broker's, and so are those of its role and binding. Platforms are those of the auth file.
 ///
+/// ```
+/// # mod osb_sdk { pub use osb_engine::Broker; pub use osb_host::{HostOptions, manifests}; }
+/// use osb_sdk::{Broker, HostOptions, manifests};
+///
+/// let objects = manifests(&Broker::new("databases"), &HostOptions::on("/var/lib/databases"))?;
+/// assert!(objects.iter().any(|object| object["kind"] == "ServiceAccount"));
+/// # Ok::<(), osb_host::HostError>(())
+/// ```
+///
 /// # Errors
 /// [`HostError`] when the author's resources or the auth file are wrong.
 pub fn manifests(broker: &Broker, options: &HostOptions) -> Result<Vec<Value>, HostError> {
@@ -54,6 +63,15 @@ pub fn manifests(broker: &Broker, options: &HostOptions) -> Result<Vec<Value>, H
 }
 
 /// The same as text: YAML documents.
+///
+/// ```
+/// # mod osb_sdk { pub use osb_engine::Broker; pub use osb_host::{HostOptions, manifests_yaml}; }
+/// use osb_sdk::{Broker, HostOptions, manifests_yaml};
+///
+/// let text = manifests_yaml(&Broker::new("databases"), &HostOptions::on("/var/lib/databases"))?;
+/// assert!(text.contains("kind: ServiceAccount"));
+/// # Ok::<(), osb_host::HostError>(())
+/// ```
 ///
 /// # Errors
 /// As [`manifests`].
