@@ -1,4 +1,4 @@
-//! The real API server that the tests compare with: one for the whole program.
+//! The real API server that the tests compare with: one for the whole program, and one for the test that keeps it busy.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -8,6 +8,9 @@ use testparts::{Controllers, Oracle, OracleOptions};
 use tokio::sync::Mutex;
 
 static ORACLE: OnceLock<Option<Oracle>> = OnceLock::new();
+
+/// Each change of a definition has a real server describe everything anew; what others wait for comes minutes late then.
+static CHANGING: OnceLock<Option<Oracle>> = OnceLock::new();
 
 /// How to reach the real server. Clones share what has been defined on it.
 #[derive(Clone)]
@@ -19,13 +22,22 @@ pub(crate) struct Kubernetes {
 impl Kubernetes {
     /// Starts the server at the first call; `None` where it is missing and may be.
     pub(crate) async fn connect() -> Option<Kubernetes> {
-        let start = || {
+        Self::connect_to(&ORACLE).await
+    }
+
+    /// The same, for a test that changes definitions all the time.
+    pub(crate) async fn connect_for_changes() -> Option<Kubernetes> {
+        Self::connect_to(&CHANGING).await
+    }
+
+    async fn connect_to(oracle: &'static OnceLock<Option<Oracle>>) -> Option<Kubernetes> {
+        let start = move || {
             // The controllers finish the deletion of namespaces.
             let options = OracleOptions {
                 controllers: Controllers::Core,
                 ..OracleOptions::default()
             };
-            ORACLE
+            oracle
                 .get_or_init(|| testparts::need(Oracle::start_with(&options)))
                 .as_ref()
         };

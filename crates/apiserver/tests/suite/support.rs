@@ -175,9 +175,17 @@ impl TestServer {
 
     /// The real server, `None` where it is missing and may be.
     pub(crate) async fn kubernetes() -> Option<TestServer> {
-        let server = Kubernetes::connect().await?;
+        Some(Self::real(Kubernetes::connect().await?).await)
+    }
+
+    /// A real server for a test that changes definitions all the time.
+    pub(crate) async fn kubernetes_for_changes() -> Option<TestServer> {
+        Some(Self::real(Kubernetes::connect_for_changes().await?).await)
+    }
+
+    async fn real(server: Kubernetes) -> TestServer {
         let client = server.client();
-        Some(TestServer::at(Place::Kubernetes { server, client }, unique_name()).await)
+        TestServer::at(Place::Kubernetes { server, client }, unique_name()).await
     }
 
     async fn at(place: Place, name: String) -> TestServer {

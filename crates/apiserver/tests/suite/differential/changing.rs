@@ -257,7 +257,7 @@ fn scripts() -> Vec<Vec<Template>> {
 
 #[tokio::test]
 async fn a_definition_changes_under_its_objects_as_on_a_real_server() {
-    let Some(real) = TestServer::kubernetes().await else {
+    let Some(real) = TestServer::kubernetes_for_changes().await else {
         return;
     };
     let ours = TestServer::memory().await;
