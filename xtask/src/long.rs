@@ -110,6 +110,14 @@ const RUNS: &[LongRun] = &[
         oracle: false,
     },
     LongRun {
+        name: "new-broker",
+        about: "what `osb new` makes, built and put through its own CI: tests, platforms, `osb lint`, `osb check`",
+        tests: &["-p", "osb", "--test", "suite", "new::", "--", "--ignored"],
+        cases: None,
+        seed: None,
+        oracle: false,
+    },
+    LongRun {
         name: "controllers",
         about: "a real kube-controller-manager on our Kubernetes API and on a real one: the same is left",
         tests: &["-p", "apiserver-test", "--test", "suite", "controllers::"],

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use apiserver_host::{Limits, Listener, Pki, Serving, Tls, Versions, kubernetes_status, reachable};
 use objectstore::Store;
@@ -16,7 +17,7 @@ use tokio::sync::watch;
 use crate::credentials::DEFAULT_PLATFORM;
 use crate::data_dir::DataDir;
 use crate::error::HostError;
-use crate::host::{KUBE_DRAIN, bind};
+use crate::host::bind;
 use crate::options::HostOptions;
 
 mod cluster;
@@ -27,6 +28,9 @@ use embedded::Embedded;
 
 /// The namespace of the broker's own objects, unless a flag says otherwise.
 pub(crate) const SYSTEM_NAMESPACE: &str = "osb-system";
+
+/// How much longer than the requests the Kubernetes API may take to end: its clients are told to come again.
+const KUBE_DRAIN: Duration = Duration::from_secs(2);
 
 /// The flags that say where the state lives.
 ///

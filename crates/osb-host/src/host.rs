@@ -22,9 +22,6 @@ use crate::home::{HomeOptions, Opened, Running, Served};
 use crate::keys;
 use crate::options::HostOptions;
 
-/// How much longer than the requests the Kubernetes API may take to end: its clients are told to come again.
-pub(crate) const KUBE_DRAIN: Duration = Duration::from_secs(2);
-
 /// A running broker.
 ///
 /// ```

@@ -9,6 +9,7 @@ use kube::Client;
 use serde::Deserialize;
 use template::expose::{self, ExposeError};
 use template_controller::resources::TemplateInstance;
+use template_controller::segment;
 
 /// Credentials by their names.
 pub(crate) type Credentials = BTreeMap<String, String>;
@@ -212,19 +213,6 @@ fn get(path: &str) -> Result<http::Request<Vec<u8>>, kube::Error> {
         .map_err(kube::Error::HttpError)
 }
 
-/// A part of a path, so that it can be nothing else.
-fn segment(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,7 +223,7 @@ mod tests {
             (root("v1").as_str(), root("apps/v1").as_str()),
             ("/api/v1", "/apis/apps/v1")
         );
-        assert_eq!(segment("system:a/../b"), "system:a%2F..%2Fb");
+        assert_eq!(root("a/../b"), "/apis/a/..%2Fb");
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod status;
 mod values;
 mod watches;
 
+pub use api::segment;
 pub use controller::{Controller, Options, RunError};
 pub use install::{InstallError, Served, install};
 pub use plan::CrossNamespace;

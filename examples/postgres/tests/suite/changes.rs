@@ -22,6 +22,16 @@ async fn start(postgres: &Postgres) -> (World, Broker, Operator) {
     (world, broker, Operator::of(postgres).await)
 }
 
+/// A broker that has little time for an update, with an instance `shop`, and the wire to its server.
+async fn behind_a_wire(postgres: &Postgres) -> (World, Broker, Operator, Proxy) {
+    let (world, operator) = (World::new().await, Operator::impatient(postgres).await);
+    let proxy = Proxy::to(postgres.port()).await;
+    let url = proxy.url(&postgres.url(), postgres.port());
+    let broker = world.hasty_broker(&settings(&[("POSTGRES_URL", &url)])).await;
+    broker.buy("shop").await;
+    (world, broker, operator, proxy)
+}
+
 async fn session(uri: &str) -> Client {
     connect(uri).await.expect("the login works")
 }
@@ -141,12 +151,7 @@ async fn an_update_that_hangs_anywhere_is_taken_back() {
     let Some(postgres) = need(Postgres::start()) else {
         return;
     };
-    let (world, operator) = (World::new().await, Operator::impatient(&postgres).await);
-    let proxy = Proxy::to(postgres.port()).await;
-    let url = proxy.url(&postgres.url(), postgres.port());
-    let settings = settings(&[("POSTGRES_URL", &url)]);
-    let broker = world.hasty_broker(&settings).await;
-    broker.buy("shop").await;
+    let (_world, broker, operator, proxy) = behind_a_wire(&postgres).await;
     let session = session(&broker.bind("shop", "one").await.uri).await;
     for message in 1..=MOST_MESSAGES {
         proxy.arm(message, Fault::Hang);
@@ -174,12 +179,7 @@ async fn an_extension_that_is_used_at_once_stays() {
     let Some(postgres) = need(Postgres::start()) else {
         return;
     };
-    let (world, operator) = (World::new().await, Operator::impatient(&postgres).await);
-    let proxy = Proxy::to(postgres.port()).await;
-    let url = proxy.url(&postgres.url(), postgres.port());
-    let settings = settings(&[("POSTGRES_URL", &url)]);
-    let broker = world.hasty_broker(&settings).await;
-    broker.buy("shop").await;
+    let (_world, broker, operator, proxy) = behind_a_wire(&postgres).await;
     let session = session(&broker.bind("shop", "one").await.uri).await;
     for message in 1..=MOST_MESSAGES {
         proxy.arm(message, Fault::Hang);
