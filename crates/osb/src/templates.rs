@@ -221,7 +221,7 @@ impl Prepared {
     async fn broker(self, home: Client, proof: Option<Proof>) -> Result<osb_sdk::Broker, BoxError> {
         let is_own = self.is_own;
         let client = match &self.kubeconfig {
-            None => home,
+            None => home.clone(),
             Some(path) => {
                 let kubeconfig = Kubeconfig::read_from(path)?;
                 let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
@@ -252,7 +252,7 @@ impl Prepared {
                 "objects are stored in the broker's own Kubernetes API: no pod runs, and none is waited for"
             );
         }
-        Ok(template_broker::broker(client, options).await?)
+        Ok(template_broker::broker(home, client, options).await?)
     }
 
     async fn prepare_home(&self, client: &Client) -> Result<(), BoxError> {

@@ -22,8 +22,14 @@ use crate::offering::Key;
 /// On what this broker has made: for which life of which instance. The same id may be used again later.
 pub(crate) const MADE_FOR: &str = "template.osb.internal/made-for";
 
+/// What stands before the incarnation of an instance in [`MADE_FOR`].
+pub(crate) const INSTANCE: &str = "instance";
+
 /// The manager of the fields that the broker writes.
-const MANAGER: &str = "template-broker";
+pub(crate) const MANAGER: &str = "template-broker";
+
+/// The kind that owns what the broker in Go has made.
+const RECORD: &str = "BrokerTemplateInstance";
 
 /// So long is waited before an instance is looked at again whose watch has ended.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -109,6 +115,10 @@ impl Cluster {
             .get_or_insert_default()
             .extend(made_for.annotations());
         adopted.spec.requester = Some(requester.clone());
+        // That broker's record of the instance would take it along when it is deleted.
+        if let Some(owners) = &mut adopted.metadata.owner_references {
+            owners.retain(|owner| owner.kind != RECORD);
+        }
         self.instances(&at.namespace).replace(&at.name, &post(), &adopted).await
     }
 
@@ -182,7 +192,11 @@ impl Cluster {
         made_for: &MadeFor<'_>,
     ) -> Result<(), kube::Error> {
         let version = &found.metadata.resource_version;
-        let patch = json!({"metadata": {"resourceVersion": version, "annotations": made_for.annotations()}});
+        let mut patch = json!({"metadata": {"resourceVersion": version, "annotations": made_for.annotations()}});
+        if let Some(mut owners) = found.metadata.owner_references.clone() {
+            owners.retain(|owner| owner.kind != RECORD);
+            patch["metadata"]["ownerReferences"] = json!(owners);
+        }
         let params = PatchParams {
             field_manager: Some(MANAGER.to_owned()),
             ..PatchParams::default()
@@ -241,6 +255,11 @@ impl Cluster {
             }
         }
     }
+}
+
+/// How [`MADE_FOR`] calls a life of an instance, by its incarnation: as `Operation::instance_name` does.
+pub(crate) fn life_of(incarnation: &str) -> String {
+    format!("{INSTANCE}_{incarnation}")
 }
 
 /// For whom something is made.

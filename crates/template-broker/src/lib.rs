@@ -22,6 +22,7 @@ pub mod offering;
 pub mod parameters;
 pub mod place;
 pub mod plans;
+mod projection;
 mod registry;
 mod review;
 mod service;

@@ -14,7 +14,7 @@ use template_controller::resources::{
     Body, ObjectState, Outcome, Requester, Template, TemplateInstance, TemplateInstanceSpec,
 };
 
-use crate::cluster::{At, MadeFor, Whose, is_made, refused, spec};
+use crate::cluster::{At, INSTANCE, MadeFor, Whose, is_made, refused, spec};
 use crate::credentials::{Credentials, CredentialsError, credentials};
 use crate::offering::Key;
 use crate::parameters::Purpose;
@@ -86,7 +86,7 @@ impl Service for Templates {
         let parameters: Object = parameters.0.into_iter().collect();
         let given = sold.parameters.given(&parameters, &sold.fixed, Purpose::Create);
         let given = given.map_err(|wrong| Error::failed(wrong.to_string()))?;
-        let life = op.instance_name("instance");
+        let life = op.instance_name(INSTANCE);
         let made_for = MadeFor {
             id: op.instance().as_str(),
             life: &life,
@@ -120,7 +120,7 @@ impl Service for Templates {
                 Err(_) => return Ok(()),
             },
         };
-        let life = op.instance_name("instance");
+        let life = op.instance_name(INSTANCE);
         let made_for = MadeFor {
             id: op.instance().as_str(),
             life: &life,
@@ -339,7 +339,7 @@ impl Templates {
         spec: &TemplateInstanceSpec,
     ) -> Result<()> {
         let at = state.at();
-        let life = op.instance_name("instance");
+        let life = op.instance_name(INSTANCE);
         let made_for = MadeFor {
             id: op.instance().as_str(),
             life: &life,

@@ -15,6 +15,7 @@ use crate::gate::Gate;
 use crate::identity::{Identities, Policy};
 use crate::offering::Ids;
 use crate::place::Places;
+use crate::projection::Projection;
 use crate::registry::Registry;
 use crate::service::Templates;
 use crate::shared::Shared;
@@ -92,10 +93,13 @@ impl Drop for Tasks {
 /// Makes the broker of the templates in a cluster. The kinds are made known to the cluster where it does not serve them. What
 /// follows the templates ends with the broker's engine.
 ///
+/// `home` leads to the API server with the broker's own objects, which may be the same: what the BrokerTemplateInstances in the
+/// cluster show is read there.
+///
 /// # Errors
 /// [`StartError`].
-pub async fn broker(client: Client, options: Options) -> Result<Broker, StartError> {
-    template_controller::install(&client).await?;
+pub async fn broker(home: Client, client: Client, options: Options) -> Result<Broker, StartError> {
+    let served = template_controller::install(&client).await?;
     let registry = Arc::new(Registry::default());
     let following = Following::new(client.clone(), options.ids, registry.clone());
     following.load(&options.namespaces).await?;
@@ -118,12 +122,15 @@ pub async fn broker(client: Client, options: Options) -> Result<Broker, StartErr
             }
         }));
     }
+    let broker = Broker::new(NAME);
+    let projection = Projection::new(home, broker.group().to_owned(), shared.clone(), served);
+    tasks.0.push(tokio::spawn(projection.run()));
     // The engine drops this stream when it stops.
     let until_the_end = stream::once(async move {
         let _tasks = tasks;
         std::future::pending::<Broker>().await
     });
-    Ok(Broker::new(NAME)
+    Ok(broker
         .live(registry.offerings(), Templates(shared.clone()))
         .authorize(Gate(shared.clone()))
         .validate(Gate(shared))

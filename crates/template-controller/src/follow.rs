@@ -1,4 +1,6 @@
 //! Lists and watches: what changes is told, again and again after interruptions.
+//!
+//! Of objects only the metadata is read, so that it does not matter how large they are, or what secrets they hold.
 
 use std::time::Duration;
 
@@ -46,8 +48,10 @@ struct ListMeta {
 
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
-    /// It is there, or has changed.
+pub enum Seen {
+    /// It stands in the list that everything begins with.
+    Listed,
+    /// It has been made, or has changed.
     There,
     /// It is gone.
     Gone,
@@ -55,9 +59,11 @@ pub(crate) enum Seen {
 
 /// What is followed: the path of a list, and a label that its objects have.
 #[derive(Clone, Debug)]
-pub(crate) struct Scope {
-    pub(crate) path: String,
-    pub(crate) label: Option<&'static str>,
+pub struct Scope {
+    /// The path of the list.
+    pub path: String,
+    /// The name of the label; `None` for all objects.
+    pub label: Option<&'static str>,
 }
 
 impl Scope {
@@ -73,7 +79,7 @@ impl Scope {
 }
 
 /// Tells of everything that is there, and then of each change, until it is dropped.
-pub(crate) async fn follow(client: &Client, scope: &Scope, tell: &(dyn Fn(Seen, &ObjectMeta) + Send + Sync)) {
+pub async fn follow(client: &Client, scope: &Scope, tell: &(dyn Fn(Seen, &ObjectMeta) + Send + Sync)) {
     loop {
         let pause = match list(client, scope, tell).await {
             Ok(version) => {
@@ -102,7 +108,7 @@ async fn list(
             more.push_str(&next.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D"));
         }
         let page: List = client.request(scope.request(METADATA_LIST, &more)?).await?;
-        page.items.iter().for_each(|item| tell(Seen::There, &item.metadata));
+        page.items.iter().for_each(|item| tell(Seen::Listed, &item.metadata));
         next = page.metadata.next.filter(|next| !next.is_empty());
         if next.is_none() {
             return Ok(page.metadata.resource_version);

@@ -1,4 +1,4 @@
-//! Which instances have to be looked at, each by one worker at a time.
+//! What has to be looked at, each thing by one worker at a time.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,16 +7,18 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// An instance.
+/// What is looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Key {
-    pub(crate) namespace: Arc<str>,
-    pub(crate) name: Arc<str>,
+pub struct Key {
+    /// Its namespace; empty where it has none.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
 }
 
-/// When an instance has to be looked at again.
+/// When it has to be looked at again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub enum Next {
     /// When it changes.
     Done,
     /// After this time at the latest.
@@ -27,12 +29,14 @@ pub(crate) enum Next {
 
 /// The pauses of [`Next::Retry`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pauses {
-    pub(crate) first: Duration,
-    pub(crate) longest: Duration,
+pub struct Pauses {
+    /// The first one; it doubles each time.
+    pub first: Duration,
+    /// The longest one.
+    pub longest: Duration,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     ready: VecDeque<Key>,
     /// In `ready`, or to be looked at once more when its worker is done.
@@ -43,14 +47,17 @@ struct State {
     timers: BTreeSet<(Instant, Key)>,
 }
 
-pub(crate) struct Queue {
+/// What has to be looked at. Things that are added again while they wait are looked at once.
+#[derive(Debug)]
+pub struct Queue {
     state: Mutex<State>,
     changed: Notify,
     pauses: Pauses,
 }
 
 impl Queue {
-    pub(crate) fn new(pauses: Pauses) -> Self {
+    /// An empty one.
+    pub fn new(pauses: Pauses) -> Self {
         Self {
             state: Mutex::default(),
             changed: Notify::new(),
@@ -62,14 +69,14 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has an instance looked at soon.
-    pub(crate) fn add(&self, key: Key) {
+    /// Has something looked at soon.
+    pub fn add(&self, key: Key) {
         self.state().add(key);
         self.changed.notify_one();
     }
 
-    /// The next instance to look at. Cancel-safe.
-    pub(crate) async fn next(&self) -> Key {
+    /// The next thing to look at. Cancel-safe.
+    pub async fn next(&self) -> Key {
         loop {
             let first = {
                 let mut state = self.state();
@@ -92,8 +99,8 @@ impl Queue {
         }
     }
 
-    /// An instance has been looked at.
-    pub(crate) fn done(&self, key: &Key, next: Next) {
+    /// It has been looked at.
+    pub fn done(&self, key: &Key, next: Next) {
         let mut state = self.state();
         state.working.remove(key);
         let pause = match next {

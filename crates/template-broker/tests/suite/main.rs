@@ -5,4 +5,5 @@ mod corpus;
 mod life;
 mod mall;
 mod measures;
+mod projection;
 mod rights;

@@ -1,7 +1,7 @@
 //! A template broker in the process of a test, with its API server and the controller of TemplateInstances, and a platform.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apiserver::{Authorization, StartObjects};
@@ -24,6 +24,8 @@ pub(crate) const SHOP: &str = "shop";
 pub(crate) struct Mall {
     pub(crate) broker: TestBroker,
     pub(crate) client: Client,
+    /// The real server that it works on, which ends with it.
+    _oracle: Option<Oracle>,
 }
 
 /// Who may do what.
@@ -49,17 +51,21 @@ impl Mall {
         Self::on(None, templates, users, change).await
     }
 
-    /// As [`open`](Self::open), with the templates and instances in a real cluster; `None` where that is missing and may be.
-    /// One test in a process can have it.
+    /// As [`open`](Self::open), with the templates and instances in a real cluster of its own; `None` where that is missing and
+    /// may be.
     pub(crate) async fn on_kubernetes(templates: &[&str]) -> Option<Self> {
-        let client = cluster().await?;
+        let (oracle, client) = cluster().await?;
         let at_once = |mut options: Options| {
             if let Some(controller) = &mut options.controller {
                 controller.settled = Duration::from_secs(1);
             }
             options
         };
-        Some(Self::on(Some(client), templates, Users::One, at_once).await)
+        let mall = Self::on(Some(client), templates, Users::One, at_once).await;
+        Some(Self {
+            _oracle: Some(oracle),
+            ..mall
+        })
     }
 
     async fn on(
@@ -79,28 +85,53 @@ impl Mall {
         };
         let templates: Vec<String> = templates.iter().map(|text| (*text).to_owned()).collect();
         let (templates, change) = (Arc::new(templates), Arc::new(change));
-        let make = move |client: Client| {
+        let make = move |home: Client| {
             let installed = proof.lock().expect("no test panics here").clone();
             let (client, proof) = match cluster.clone() {
                 Some(cluster) => (cluster, Proof::policy()),
-                None => (client, installed.expect("installed before")),
+                None => (home.clone(), installed.expect("installed before")),
             };
             let (templates, change) = (templates.clone(), change.clone());
             async move {
                 prepare(&client, &templates).await;
                 let options = change(options(users, proof));
-                template_broker::broker(client, options)
+                template_broker::broker(home, client, options)
                     .await
                     .expect("a broker of templates")
             }
         };
         let broker = TestBroker::start_with(configure, make).await;
         let client = own.unwrap_or_else(|| broker.client());
-        Self { broker, client }
+        Self {
+            broker,
+            client,
+            _oracle: None,
+        }
     }
 
     pub(crate) async fn request(&self, method: Method, path: &str, body: Option<Value>) -> Reply {
         self.broker.send(method, path, body).await
+    }
+
+    /// Writes an object whole.
+    pub(crate) async fn put(&self, path: &str, object: &Value) {
+        let request = http::Request::put(path)
+            .header("content-type", "application/json")
+            .body(object.to_string().into_bytes())
+            .expect("a request");
+        let written: Result<Value, _> = self.client.request(request).await;
+        written.unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+
+    /// Waits until an object is so.
+    pub(crate) async fn sees(&self, path: &str, what: &str, is_so: impl Fn(Option<&Value>) -> bool) {
+        for _ in 0..3000 {
+            if is_so(self.get(path).await.as_ref()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{what}: {:?}", self.get(path).await);
     }
 
     /// The services of the catalog by their names.
@@ -202,17 +233,14 @@ impl Mall {
     }
 }
 
-/// The real server with its controllers, which knows whose instances are whose.
-async fn cluster() -> Option<Client> {
-    static ORACLE: OnceLock<Option<Oracle>> = OnceLock::new();
+/// A real server with its controllers, which knows whose instances are whose.
+async fn cluster() -> Option<(Oracle, Client)> {
     let start = || {
         let options = OracleOptions {
             controllers: Controllers::All,
             ..OracleOptions::default()
         };
-        ORACLE
-            .get_or_init(|| testparts::need(Oracle::start_with(&options)))
-            .as_ref()
+        testparts::need(Oracle::start_with(&options))
     };
     let oracle = tokio::task::spawn_blocking(start)
         .await
@@ -229,7 +257,7 @@ async fn cluster() -> Option<Client> {
     }
     // Longer than the controller wants the policy to be older than an instance.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    Some(client)
+    Some((oracle, client))
 }
 
 fn options(users: Users, proof: Proof) -> Options {
