@@ -3,6 +3,7 @@
 mod apiserver;
 mod check;
 mod connect;
+mod image;
 mod lint;
 mod new;
 mod output;
@@ -20,6 +21,7 @@ use osb_host::HostOptions;
 
 use crate::apiserver::ApiServerArgs;
 use crate::check::CheckArgs;
+use crate::image::ImageArgs;
 use crate::lint::LintArgs;
 use crate::new::NewArgs;
 use crate::simulate::SimulateArgs;
@@ -45,6 +47,8 @@ enum Command {
     Serve(Served),
     /// Make a broker of your own: a crate with a service, tests, and the platforms that are tried on it
     New(NewArgs),
+    /// Make a container image of a broker's program
+    Image(ImageArgs),
     /// Serve a Kubernetes API without a broker: kubectl and controllers find one, and nothing runs
     Apiserver(ApiServerArgs),
     /// Show what the broker offers
@@ -126,6 +130,7 @@ fn main() -> ExitCode {
         Command::Serve(Served::Templates(args)) => args.serve(),
         Command::Apiserver(args) => apiserver::serve(args),
         Command::New(args) => client(std::future::ready(new::new(&args))),
+        Command::Image(args) => client(std::future::ready(image::write(&args))),
         Command::Catalog(args) => client(verbs::catalog(args)),
         Command::Provision(args) => client(verbs::provision(args)),
         Command::Update(args) => client(verbs::update(args)),

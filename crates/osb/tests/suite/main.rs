@@ -7,6 +7,7 @@ mod check;
 mod cut_off;
 mod disk;
 mod harness;
+mod image;
 mod kubectl;
 mod life;
 mod lint;
