@@ -27,6 +27,10 @@ pub const IMAGE: &str = "template.osb.internal/image-url";
 pub const PLANS: &str = "template.osb.internal/plans";
 /// Types of parameters, YAML or JSON: see [`crate::parameters`].
 pub const PARAMETERS: &str = "template.osb.internal/parameters";
+/// A template whose objects are made for each binding, YAML or JSON: see [`crate::binding`].
+pub const BINDING_TEMPLATE: &str = "template.osb.internal/binding-template";
+/// A template whose objects are made before those of a binding are removed: see [`crate::binding`].
+pub const UNBINDING_TEMPLATE: &str = "template.osb.internal/unbinding-template";
 /// The semantic version of the template: instances of an older one can be upgraded.
 pub const VERSION: &str = "template.osb.internal/version";
 /// So long platforms poll for an operation, in seconds.

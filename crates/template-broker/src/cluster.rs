@@ -262,19 +262,36 @@ pub(crate) fn life_of(incarnation: &str) -> String {
     format!("{INSTANCE}_{incarnation}")
 }
 
+/// On what is made for a binding: its id on the platform.
+const BINDING_ID: &str = "template.osb.internal/binding-id";
+
 /// For whom something is made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MadeFor<'a> {
-    /// The instance's id on its platform.
-    pub(crate) id: &'a str,
+    /// The annotation with the id.
+    called: &'static str,
+    /// The id of the instance or binding on its platform.
+    id: &'a str,
     /// This life of it.
-    pub(crate) life: &'a str,
+    life: &'a str,
 }
 
-impl MadeFor<'_> {
+impl<'a> MadeFor<'a> {
+    /// For an instance.
+    pub(crate) fn instance(id: &'a str, life: &'a str) -> Self {
+        let called = EXTERNAL_ID;
+        Self { called, id, life }
+    }
+
+    /// For a binding.
+    pub(crate) fn binding(id: &'a str, life: &'a str) -> Self {
+        let called = BINDING_ID;
+        Self { called, id, life }
+    }
+
     fn annotations(&self) -> BTreeMap<String, String> {
         BTreeMap::from([
-            (EXTERNAL_ID.to_owned(), self.id.to_owned()),
+            (self.called.to_owned(), self.id.to_owned()),
             (MADE_FOR.to_owned(), self.life.to_owned()),
         ])
     }
@@ -290,7 +307,8 @@ impl MadeFor<'_> {
         };
         match (annotation(MADE_FOR), annotation(EXTERNAL_ID)) {
             (Some(life), _) if life == self.life => Whose::Ours,
-            (None, Some(id)) if id == self.id => Whose::OfAnotherBroker,
+            // Other brokers make nothing for bindings.
+            (None, Some(id)) if id == self.id && self.called == EXTERNAL_ID => Whose::OfAnotherBroker,
             _ => Whose::Foreign,
         }
     }

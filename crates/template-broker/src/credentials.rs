@@ -11,6 +11,8 @@ use template::expose::{self, ExposeError};
 use template_controller::resources::TemplateInstance;
 use template_controller::segment;
 
+use crate::review::Right;
+
 /// Credentials by their names.
 pub(crate) type Credentials = BTreeMap<String, String>;
 
@@ -49,6 +51,20 @@ pub(crate) struct Exposing {
     pub(crate) name: String,
     /// The object.
     text: String,
+}
+
+impl Exposing {
+    /// What somebody has to be allowed who gets what it exposes.
+    pub(crate) fn reading(&self) -> Right<'_> {
+        Right {
+            verb: "get",
+            group: &self.group,
+            version: &self.version,
+            resource: &self.resource,
+            namespace: &self.namespace,
+            name: &self.name,
+        }
+    }
 }
 
 /// Reads objects of any kind.

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use osb_sdk::{Action, ActionVerb, Authorize, Draft, DraftRequest, Object, Refused, Validate};
+use osb_sdk::{Action, ActionVerb, Authorize, BindRequest, Draft, DraftRequest, Object, Refused, Validate};
 use template_controller::names::{GROUP, VERSION};
 use template_controller::resources::{Outcome, Requester, TemplateInstance};
 
+use crate::annotation::BINDING_TEMPLATE;
+use crate::binding::{BindingError, BindingTemplate};
 use crate::cluster::At;
 use crate::credentials::{CredentialsError, credentials};
 use crate::offering::Key;
-use crate::parameters::Purpose;
-use crate::place::NoPlace;
+use crate::parameters::{Fixed, Purpose};
+use crate::place::{self, NoPlace, Part};
 use crate::review::{Right, may};
+use crate::service::making;
 use crate::shared::Shared;
 
 /// Asks the API server in the name of the user, as the broker in Go does, and looks at parameters.
@@ -37,12 +40,25 @@ impl Authorize for Gate {
         for verb in on_the_secret(action.verb) {
             self.may(&requester, &secret(verb, &at)).await?;
         }
-        if matches!(action.verb, ActionVerb::Bind | ActionVerb::FetchBinding)
-            && let Some(instance) = self.instance(&at).await?
-        {
-            self.may_read_credentials(&requester, &instance).await?;
+        match (action.verb, action.binding) {
+            (ActionVerb::Bind, _) => self.may_bind(&requester, &at).await,
+            (ActionVerb::FetchBinding, Some(binding)) => {
+                let own = At {
+                    namespace: at.namespace.clone(),
+                    name: place::of_binding(action.instance, binding, Part::Binding),
+                };
+                // Of a binding without objects of its own, what the instance exposes is fetched.
+                let instance = match self.instance(&own).await? {
+                    Some(own) => Some(own),
+                    None => self.instance(&at).await?,
+                };
+                match instance {
+                    Some(instance) => self.may_read_credentials(&requester, &instance).await,
+                    None => Ok(()),
+                }
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -71,7 +87,7 @@ impl Validate for Gate {
                     _ => Ok(()),
                 }
             }
-            DraftRequest::Bind(_) => self.can_be_bound(&at).await,
+            DraftRequest::Bind(request) => self.can_be_bound(&at, request).await,
         }
     }
 }
@@ -127,15 +143,25 @@ impl Gate {
             Err(_) => return Ok(()),
         };
         for object in exposing {
-            let right = Right {
-                verb: "get",
-                group: &object.group,
-                version: &object.version,
-                resource: &object.resource,
-                namespace: &object.namespace,
-                name: &object.name,
-            };
-            self.may(requester, &right).await?;
+            self.may(requester, &object.reading()).await?;
+        }
+        Ok(())
+    }
+
+    /// Whoever binds reads what the instance exposes, or has objects made.
+    async fn may_bind(&self, requester: &Requester, at: &At) -> Result<(), Refused> {
+        let Some(instance) = self.instance(at).await? else {
+            return Ok(());
+        };
+        // What is wrong with the template, `validate` says.
+        let own = own_template(&instance).ok().flatten();
+        if own.is_some() {
+            for right in making(at) {
+                self.may(requester, &right).await?;
+            }
+        }
+        if own.is_none_or(|own| own.needs_credentials()) {
+            self.may_read_credentials(requester, &instance).await?;
         }
         Ok(())
     }
@@ -162,14 +188,19 @@ impl Gate {
     }
 
     /// S15: before it is ready, an instance has no credentials.
-    async fn can_be_bound(&self, at: &At) -> Result<(), Refused> {
+    async fn can_be_bound(&self, at: &At, request: &BindRequest) -> Result<(), Refused> {
         let Some(instance) = self.instance(at).await? else {
             return Err(gone());
         };
+        let own = own_template(&instance).map_err(|error| Refused::unready(error.to_string()))?;
+        check_values(own.as_ref(), request)?;
         match instance.outcome() {
             Outcome::Ready => {}
             Outcome::InProgress => return Err(Refused::unready("The instance is not ready yet: bind it later.")),
             Outcome::Failed(why) => return Err(Refused::unready(format!("The instance has failed: {why}"))),
+        }
+        if own.is_some_and(|own| !own.needs_credentials()) {
+            return Ok(());
         }
         let exposing = self.0.reader.exposing(self.0.cluster.client(), &instance).await;
         match exposing.and_then(|objects| Ok(credentials(&objects)?)) {
@@ -178,6 +209,38 @@ impl Gate {
             Err(error) => Err(Refused::unready(error.to_string())),
         }
     }
+}
+
+/// The template for the bindings of an instance, where they have objects of their own.
+fn own_template(instance: &TemplateInstance) -> Result<Option<BindingTemplate>, BindingError> {
+    let body = &instance.spec.template;
+    // Most have none, and need not be read for that.
+    if !body.as_str().contains(BINDING_TEMPLATE) {
+        return Ok(None);
+    }
+    match body.read() {
+        Ok(template) => BindingTemplate::of(&template),
+        Err(_) => Ok(None),
+    }
+}
+
+fn check_values(own: Option<&BindingTemplate>, request: &BindRequest) -> Result<(), Refused> {
+    let none = Object::new();
+    let parameters = match (&request.parameters, &request.predecessor_binding_id) {
+        // A rotation has those of its predecessor.
+        (None, Some(_)) => return Ok(()),
+        (parameters, _) => parameters.as_ref().unwrap_or(&none),
+    };
+    let wrong = match own {
+        Some(own) => own
+            .parameters
+            .given(parameters, &Fixed::default(), Purpose::Create)
+            .err()
+            .map(|wrong| wrong.to_string()),
+        None if parameters.is_empty() => None,
+        None => Some("parameters: a binding of this service takes none".to_owned()),
+    };
+    wrong.map_or(Ok(()), |wrong| Err(Refused::because(wrong)))
 }
 
 fn gone() -> Refused {

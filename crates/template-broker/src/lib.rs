@@ -9,6 +9,7 @@
 //! their own; [`identity`] decides whom a platform may name. These are pure.
 
 pub mod annotation;
+pub mod binding;
 mod cluster;
 pub mod config;
 mod credentials;

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use template::{Template, annotation as shared};
 
+use crate::binding::BindingTemplate;
 use crate::parameters::{Fixed, Parameters, Purpose, Rules, empty_schema};
 use crate::plans::PlanRule;
 use crate::{annotation, ids};
@@ -91,7 +92,8 @@ impl Mapped {
         let plans = notes.plans(template, &parameters);
         let uid = text("uid").to_owned();
         let id = notes.id(template, &key, &uid, ids);
-        let mut offering = offering(template, &key, id, is_bindable(template));
+        let binding = notes.binding(template);
+        let mut offering = offering(template, &key, id, is_bindable(template, &binding));
         let mut fixed = Vec::new();
         let polling = notes.seconds(template);
         let version = notes.version(template);
@@ -105,6 +107,10 @@ impl Mapped {
                 None => ids::plan(&key.namespace, &key.name, &rule.name),
             };
             let mut plan = plan(rule, id, &offering, &parameters, &values);
+            if let (Some(binding), true) = (&binding, plan.bindable.unwrap_or(offering.bindable)) {
+                plan.schemas.binding_create = Some(binding.parameters.schema(&Fixed::default(), Purpose::Create));
+                plan = plan.binding_rotatable(true);
+            }
             plan.maximum_polling_duration = plan.maximum_polling_duration.or(polling);
             if let Some(version) = &version {
                 plan = plan.maintenance_version(version.clone());
@@ -202,12 +208,23 @@ fn tags(text: &str) -> Vec<&str> {
 }
 
 /// Whether a bind gives anything: the annotation says so, or it does not say no and an object exposes something. A
-/// template that exposes nothing had credentials without members in the broker in Go.
-fn is_bindable(template: &Template<'_>) -> bool {
+/// template that exposes nothing had credentials without members in the broker in Go. Where bindings should have credentials of
+/// their own, and cannot, nobody gets those of the instance instead.
+fn is_bindable(template: &Template<'_>, binding: &Option<BindingTemplate>) -> bool {
+    let exposes = match binding {
+        Some(binding) => binding.exposes,
+        None if template.annotation(annotation::BINDING_TEMPLATE).is_some() => return false,
+        None => exposes_anything(template),
+    };
     match template.annotation(shared::BINDABLE) {
         Some(said) if said.eq_ignore_ascii_case("true") => true,
-        _ => template.is_bindable() && template.objects.iter().any(exposes),
+        _ => template.is_bindable() && exposes,
     }
+}
+
+/// Whether an object of the template exposes something.
+pub(crate) fn exposes_anything(template: &Template<'_>) -> bool {
+    template.objects.iter().any(exposes)
 }
 
 fn exposes(object: &template::json::Value<'_>) -> bool {
@@ -285,6 +302,14 @@ impl Notes {
             plans.push(PlanRule::default_plan());
         }
         plans
+    }
+
+    fn binding(&mut self, template: &Template<'_>) -> Option<BindingTemplate> {
+        let undoing = BindingTemplate::undoing(template).err();
+        let binding = BindingTemplate::of(template);
+        let wrong = [binding.as_ref().err(), undoing.as_ref()];
+        self.0.extend(wrong.into_iter().flatten().map(ToString::to_string));
+        binding.ok().flatten()
     }
 
     fn id(&mut self, template: &Template<'_>, key: &Key, uid: &str, ids: Ids) -> String {

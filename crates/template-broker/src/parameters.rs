@@ -143,6 +143,13 @@ impl Parameters {
         Self(parameters.collect())
     }
 
+    /// Those of them that are wanted.
+    #[must_use]
+    pub fn only(mut self, is_wanted: impl Fn(&Parameter) -> bool) -> Self {
+        self.0.retain(is_wanted);
+        self
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Parameter> {
         self.0.iter()

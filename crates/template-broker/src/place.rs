@@ -1,6 +1,6 @@
 //! Where an instance lives, and what its objects are called.
 
-use osb_sdk::{Context, ContextView, InstanceId};
+use osb_sdk::{BindingId, Context, ContextView, InstanceId};
 use ring::digest::{SHA256, digest};
 
 /// The longest name of an instance that stays as it is: it is the value of a label, too.
@@ -64,8 +64,31 @@ pub fn name(instance: &InstanceId) -> String {
     if is_label(id) && !id.starts_with(PREFIX) {
         return id.to_owned();
     }
-    let hash = digest(&SHA256, id.as_bytes());
-    let mut name = PREFIX.to_owned();
+    hashed("", id)
+}
+
+/// What is made for a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// What it is.
+    Binding,
+    /// What takes it back.
+    Unbinding,
+}
+
+/// The name of the TemplateInstance of a binding and of its Secret. No instance has such a name.
+pub(crate) fn of_binding(instance: &InstanceId, binding: &BindingId, part: Part) -> String {
+    let part = match part {
+        Part::Binding => "binding",
+        Part::Unbinding => "unbinding",
+    };
+    let (instance, binding) = (instance.as_str(), binding.as_str());
+    hashed(&format!("{part}-"), &format!("{}/{instance}/{binding}", instance.len()))
+}
+
+fn hashed(after: &str, text: &str) -> String {
+    let hash = digest(&SHA256, text.as_bytes());
+    let mut name = format!("{PREFIX}{after}");
     for byte in &hash.as_ref()[..20] {
         name.push_str(&format!("{byte:02x}"));
     }
@@ -105,6 +128,24 @@ mod tests {
             let context = json!({"platform": "kubernetes", "namespace": wrong});
             assert_eq!(of(context, Some("office")), Err(NoPlace::NoNamespace));
         }
+    }
+
+    #[test]
+    fn bindings_of_instances_do_not_run_into_each_other() {
+        let name_of = |instance: &str, binding: &str, part| {
+            of_binding(
+                &InstanceId::new(instance).unwrap(),
+                &BindingId::new(binding).unwrap(),
+                part,
+            )
+        };
+        let first = name_of("a", "b/c", Part::Binding);
+        assert_ne!(first, name_of("a/b", "c", Part::Binding));
+        assert_ne!(first, name_of("a", "b/c", Part::Unbinding));
+        assert!(
+            is_label(&first) && is_label(&name_of("a", "b", Part::Unbinding)),
+            "{first}"
+        );
     }
 
     #[test]

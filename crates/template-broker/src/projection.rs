@@ -19,11 +19,12 @@ use kube::api::{Api, DeleteParams, ObjectMeta, PostParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use template_controller::follow::{Scope, Seen, follow};
+use template_controller::follow::{Scope, Seen, each, follow};
 use template_controller::names::API_VERSION;
 use template_controller::queue::{Key, Next, Pauses, Queue};
 use template_controller::resources::{BrokerTemplateInstance, TemplateInstance};
 use template_controller::{Served, segment};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::decide::{Bound, Deed, Made, Sold, decide, is_left_over, wanted};
@@ -48,6 +49,9 @@ const AT_ONCE: u32 = 50;
 /// How often it is looked whether the broker's own kinds are served yet, at its very first start.
 const NOT_YET: Duration = Duration::from_millis(200);
 
+/// So long is waited after something could not be listed.
+const NOT_LISTED: Duration = Duration::from_secs(5);
+
 /// Keeps the BrokerTemplateInstances as they should be.
 pub(crate) struct Projection {
     /// The API server with the broker's own objects.
@@ -62,6 +66,8 @@ pub(crate) struct Projection {
     found: Queue,
     /// The namespaces of the platforms.
     namespaces: Mutex<BTreeSet<String>>,
+    /// Something may have gone without being seen: all are looked at again.
+    missed: Notify,
     /// Whether the last look ended in an error: it is said once.
     is_troubled: AtomicBool,
 }
@@ -96,31 +102,54 @@ impl Projection {
             changed: Queue::new(pauses),
             found: Queue::new(pauses),
             namespaces: Mutex::default(),
+            missed: Notify::new(),
             is_troubled: AtomicBool::new(false),
         }
     }
 
     /// Runs for as long as it is polled. It may end at any moment: the next one makes good what is missing.
     pub(crate) async fn run(self) {
-        let projections = Scope {
-            path: format!("/apis/{API_VERSION}/brokertemplateinstances"),
-            label: None,
-        };
-        let look_again = |seen: Seen, metadata: &ObjectMeta| self.add(seen, metadata.name.as_deref());
+        let is_first = AtomicBool::new(true);
+        let tell = |seen: Seen, metadata: &ObjectMeta| self.add(seen, metadata.name.as_deref(), &is_first);
+        let shown = shown();
         tokio::join!(
             self.follow_own("serviceinstances"),
             self.follow_own("servicebindings"),
-            follow(self.shared.cluster.client(), &projections, &look_again),
+            follow(self.shared.cluster.client(), &shown, &tell),
+            self.look_for_missed(),
             self.work(),
         );
     }
 
+    /// Whoever lists again after an interruption has not seen what went meanwhile: an instance whose projection is there, or a
+    /// projection whose instance is.
+    async fn look_for_missed(&self) {
+        let tell = |seen: Seen, metadata: &ObjectMeta| {
+            self.add(seen, metadata.name.as_deref(), &AtomicBool::new(true));
+        };
+        loop {
+            self.missed.notified().await;
+            let own = self.own("serviceinstances");
+            while !(each(&self.home, &own, &tell).await && each(self.shared.cluster.client(), &shown(), &tell).await) {
+                tokio::time::sleep(NOT_LISTED).await;
+            }
+        }
+    }
+
+    fn own(&self, plural: &str) -> Scope {
+        Scope {
+            path: format!("/apis/{}/v1/{plural}", self.group),
+            label: None,
+        }
+    }
+
     async fn follow_own(&self, plural: &str) {
-        let path = format!("/apis/{}/v1/{plural}", self.group);
+        let scope = self.own(plural);
         // The engine makes the kinds known when it starts, after the broker has been made.
-        while self.is_not_served(&path).await {
+        while self.is_not_served(&scope.path).await {
             tokio::time::sleep(NOT_YET).await;
         }
+        let is_first = AtomicBool::new(true);
         let tell = |seen: Seen, metadata: &ObjectMeta| {
             if let Some(namespace) = &metadata.namespace {
                 let mut namespaces = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,9 +158,9 @@ impl Projection {
                 }
             }
             let of = metadata.labels.as_ref().and_then(|labels| labels.get(INSTANCE_LABEL));
-            self.add(seen, of.or(metadata.name.as_ref()).map(String::as_str));
+            self.add(seen, of.or(metadata.name.as_ref()).map(String::as_str), &is_first);
         };
-        follow(&self.home, &Scope { path, label: None }, &tell).await;
+        follow(&self.home, &scope, &tell).await;
     }
 
     async fn is_not_served(&self, path: &str) -> bool {
@@ -141,14 +170,17 @@ impl Projection {
         matches!(self.home.request_text(request).await, Err(kube::Error::Api(status)) if status.code == 404)
     }
 
-    fn add(&self, seen: Seen, name: Option<&str>) {
+    fn add(&self, seen: Seen, name: Option<&str>, is_first: &AtomicBool) {
+        if seen == Seen::AllListed && !is_first.swap(false, Ordering::Relaxed) {
+            self.missed.notify_one();
+        }
         let Some(name) = name else { return };
         let key = Key {
             namespace: "".into(),
             name: name.into(),
         };
         match seen {
-            Seen::Listed => self.found.add(key),
+            Seen::Listed | Seen::AllListed => self.found.add(key),
             Seen::There | Seen::Gone => self.changed.add(key),
         }
     }
@@ -279,6 +311,14 @@ impl Projection {
         let path = format!("{root}/{}", segment(&at.name));
         let read: Option<PartialObjectMeta<K>> = found(get(self.shared.cluster.client(), &path, METADATA).await)?;
         Ok(read.map(|object| object.metadata))
+    }
+}
+
+/// Where the projections are.
+fn shown() -> Scope {
+    Scope {
+        path: format!("/apis/{API_VERSION}/brokertemplateinstances"),
+        label: None,
     }
 }
 

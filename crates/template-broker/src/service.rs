@@ -1,5 +1,7 @@
 //! What an instance and a binding are: a TemplateInstance with its Secret, and what its objects expose.
 
+mod bound;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,6 +16,7 @@ use template_controller::resources::{
     Body, ObjectState, Outcome, Requester, Template, TemplateInstance, TemplateInstanceSpec,
 };
 
+use crate::binding::BindingTemplate;
 use crate::cluster::{At, INSTANCE, MadeFor, Whose, is_made, refused, spec};
 use crate::credentials::{Credentials, CredentialsError, credentials};
 use crate::offering::Key;
@@ -21,6 +24,8 @@ use crate::parameters::Purpose;
 use crate::registry::Sold;
 use crate::shared::Shared;
 use crate::start::Workloads;
+
+pub(crate) use bound::making;
 
 /// So many characters make a value unique.
 const SUFFIX: usize = 6;
@@ -34,11 +39,6 @@ pub(crate) struct Templates(pub(crate) Arc<Shared>);
 #[serde(transparent)]
 pub(crate) struct Values(BTreeMap<String, Value>);
 
-/// A binding takes none.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NoValues {}
-
 /// What is known of an instance.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -50,6 +50,10 @@ pub(crate) struct Instance {
     template: (String, String),
     /// What users have given; what plans add is added again with each change.
     given: Given,
+    /// Of the template as this broker has written it, without a value for one that somebody else has written. Instances of
+    /// older versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    template_digest: Option<String>,
 }
 
 impl Instance {
@@ -58,6 +62,20 @@ impl Instance {
             namespace: self.namespace.clone(),
             name: self.name.clone(),
         }
+    }
+
+    /// Has a template that somebody else may have written used in the name of whoever stands there as its requester only:
+    /// otherwise who may change a TemplateInstance would have objects made with the rights of whoever uses the instance next.
+    fn trust(&self, template: &Body, written_by: Option<&Requester>, requester: &Requester) -> Result<()> {
+        let is_own = self.template_digest.as_deref() == Some(&*digest(template));
+        if is_own || written_by == Some(requester) {
+            return Ok(());
+        }
+        let name = &self.name;
+        Err(Error::failed(format!(
+            "The template of the TemplateInstance {name} is not the one that the broker has written: somebody has changed it, and \
+             nothing is made of it in the name of somebody else. An upgrade of the instance writes that of the catalog again."
+        )))
     }
 }
 
@@ -71,7 +89,7 @@ enum End {
 
 impl Service for Templates {
     type Parameters = Values;
-    type BindParameters = NoValues;
+    type BindParameters = Values;
     type State = Instance;
     type Credentials = Credentials;
 
@@ -87,16 +105,23 @@ impl Service for Templates {
         let given = sold.parameters.given(&parameters, &sold.fixed, Purpose::Create);
         let given = given.map_err(|wrong| Error::failed(wrong.to_string()))?;
         let life = op.instance_name(INSTANCE);
-        let made_for = MadeFor {
-            id: op.instance().as_str(),
-            life: &life,
-        };
-        let found = match self.0.cluster.instance(&at).await? {
+        let made_for = MadeFor::instance(op.instance().as_str(), &life);
+        let (found, template_digest) = match self.0.cluster.instance(&at).await? {
             None => {
-                self.make(op, &at, &sold.key, &values(op, &sold, &given), requester, &made_for)
-                    .await?
+                let template = self.template(&sold.key).await?;
+                let digest = digest(&template);
+                let values = values(op, &sold, &given);
+                (
+                    self.make(op, &at, template, &values, requester, &made_for).await?,
+                    digest,
+                )
             }
-            Some(found) => self.take(&at, &found, &sold.key, &requester, &made_for).await?,
+            Some(found) => {
+                let is_ours = made_for.of(&found.metadata) == Whose::Ours;
+                let found = self.take(&at, &found, &sold.key, &requester, &made_for).await?;
+                let digest = self.digest_of(&found, &sold.key, is_ours).await?;
+                (found, digest)
+            }
         };
         let uid = found.metadata.uid.clone().unwrap_or_default();
         match self.end(op, &at, &uid).await? {
@@ -106,6 +131,7 @@ impl Service for Templates {
                 uid,
                 template: (sold.key.namespace, sold.key.name),
                 given,
+                template_digest: Some(template_digest),
             }),
             other => Err(unsuccessful(other)),
         }
@@ -121,37 +147,29 @@ impl Service for Templates {
             },
         };
         let life = op.instance_name(INSTANCE);
-        let made_for = MadeFor {
-            id: op.instance().as_str(),
-            life: &life,
-        };
-        if let Some(found) = self.0.cluster.instance(&at).await?
-            && made_for.of(&found.metadata) == Whose::Ours
-        {
-            self.remove(op, &at, found.metadata.uid.as_deref().unwrap_or_default())
-                .await?;
-        }
-        if let Some(secret) = self.0.cluster.secret(&at).await?
-            && made_for.of(&secret.metadata) == Whose::Ours
-        {
-            let uid = secret.metadata.uid.unwrap_or_default();
-            self.0.cluster.delete_secret(&at, &uid).await?;
-        }
-        Ok(())
+        let made_for = MadeFor::instance(op.instance().as_str(), &life);
+        self.remove_made(op, &at, &made_for).await
     }
 
-    async fn bind(&self, _: &Operation, state: &Instance, _: NoValues) -> Result<Binding<Credentials>> {
+    async fn bind(&self, op: &Operation, state: &Instance, values: Values) -> Result<Binding<Credentials>> {
         let found = self.0.cluster.instance(&state.at()).await?;
         let found = found.filter(|found| found.metadata.uid.as_deref() == Some(&*state.uid));
         let found = found.ok_or_else(|| Error::failed("The TemplateInstance is gone: somebody has deleted it."))?;
+        if let Some(own) = bound::read(&found, BindingTemplate::of)? {
+            let values = values.0.into_iter().collect();
+            return Ok(Binding::new(self.bind_own(op, state, &found, own, values).await?));
+        }
+        if !values.0.is_empty() {
+            return Err(Error::failed("A binding of this service takes no parameters."));
+        }
         let exposing = self.0.reader.exposing(self.0.cluster.client(), &found).await;
         let found = exposing.and_then(|objects| Ok(credentials(&objects)?));
         Ok(Binding::new(found.map_err(no_credentials)?))
     }
 
-    async fn unbind(&self, _: &Operation, _: &Instance, _: Option<Credentials>) -> Result<()> {
-        // All bindings have the credentials of the instance.
-        Ok(())
+    async fn unbind(&self, op: &Operation, state: &Instance, _: Option<Credentials>) -> Result<()> {
+        // Whether there is anything of a binding is seen in the cluster: the template may be another one by now.
+        self.unbind_own(op, state).await
     }
 }
 
@@ -178,8 +196,18 @@ impl Updatable for Templates {
         let before = op.step("before", || async { Before::of(&found) }).await?;
         let template = match change.maintenance {
             Some(_) => self.template(&sold.key).await?,
-            None => before.body()?,
+            None => {
+                let template = before.body()?;
+                if state.template_digest.is_some() {
+                    let trusted = state.trust(&template, Some(&before.requester), &requester);
+                    trusted.map_err(Error::not_repeatable)?;
+                }
+                template
+            }
         };
+        if state.template_digest.is_some() || change.maintenance.is_some() {
+            state.template_digest = Some(digest(&template));
+        }
         let spec = spec(template, &at, requester, op.key());
         self.change(op, &state, &values(op, &sold, &state.given), &spec).await?;
         Ok(state)
@@ -245,17 +273,28 @@ impl Templates {
         })
     }
 
+    /// The digest of the template that an instance has which is there already.
+    async fn digest_of(&self, found: &TemplateInstance, template: &Key, is_ours: bool) -> Result<String> {
+        let digest = digest(&found.spec.template);
+        // Since it was made it may have been changed: it is believed when it is still that of the catalog.
+        let is_known = !is_ours
+            || self
+                .template(template)
+                .await
+                .is_ok_and(|template| self::digest(&template) == digest);
+        Ok(if is_known { digest } else { String::new() })
+    }
+
     /// Makes Secret and TemplateInstance, in this order: an instance without its parameters would be made with other ones.
     async fn make(
         &self,
         op: &Operation,
         at: &At,
-        template: &Key,
+        template: Body,
         values: &Given,
         requester: Requester,
         made_for: &MadeFor<'_>,
     ) -> Result<TemplateInstance> {
-        let template = self.template(template).await?;
         let secret = self.0.cluster.secret(at).await?;
         if secret
             .as_ref()
@@ -340,10 +379,7 @@ impl Templates {
     ) -> Result<()> {
         let at = state.at();
         let life = op.instance_name(INSTANCE);
-        let made_for = MadeFor {
-            id: op.instance().as_str(),
-            life: &life,
-        };
+        let made_for = MadeFor::instance(op.instance().as_str(), &life);
         let found = self.own(state).await?;
         if found.spec.revision != spec.revision {
             let secret = self.0.cluster.secret(&at).await?;
@@ -391,6 +427,23 @@ impl Templates {
         }
     }
 
+    /// Removes what was made for an instance or binding: the TemplateInstance with all that was made of it, and the Secret.
+    async fn remove_made(&self, op: &Operation, at: &At, made_for: &MadeFor<'_>) -> Result<()> {
+        if let Some(found) = self.0.cluster.instance(at).await?
+            && made_for.of(&found.metadata) == Whose::Ours
+        {
+            self.remove(op, at, found.metadata.uid.as_deref().unwrap_or_default())
+                .await?;
+        }
+        if let Some(secret) = self.0.cluster.secret(at).await?
+            && made_for.of(&secret.metadata) == Whose::Ours
+        {
+            let uid = secret.metadata.uid.unwrap_or_default();
+            self.0.cluster.delete_secret(at, &uid).await?;
+        }
+        Ok(())
+    }
+
     /// Deletes an instance, and waits until it is gone with all that was made of it.
     async fn remove(&self, op: &Operation, at: &At, uid: &str) -> Result<()> {
         let deleted = self.0.cluster.delete(at, uid).await;
@@ -428,6 +481,33 @@ fn without_waiting(template: &Template) -> Result<Body> {
         }
     }
     Ok(template.body()?)
+}
+
+/// A digest of what a template says: an API server may write it in other words.
+fn digest(template: &Body) -> String {
+    let value: Value = serde_json::from_str(template.as_str()).unwrap_or_default();
+    let digest = ring::digest::digest(&ring::digest::SHA256, lean(value).to_string().as_bytes());
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Without members that are `null`, and with numbers in one form; members are sorted.
+fn lean(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members = members.into_iter().filter(|(_, value)| !value.is_null());
+            let members: BTreeMap<String, Value> = members.map(|(name, value)| (name, lean(value))).collect();
+            members.into_iter().collect()
+        }
+        Value::Array(values) => values.into_iter().map(lean).collect(),
+        Value::Number(number) if number.is_f64() => integer(&number).map_or(Value::Number(number), Value::from),
+        other => other,
+    }
+}
+
+/// `1.0` as `1`.
+fn integer(number: &serde_json::Number) -> Option<i64> {
+    let text = number.as_f64().filter(|number| number.fract() == 0.0)?.to_string();
+    text.parse().ok()
 }
 
 /// What the template is to be processed with: the plan's values, over what is given, over the plan's defaults, over what is

@@ -49,8 +49,10 @@ struct ListMeta {
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// It stands in the list that everything begins with.
+    /// It stands in the list that everything begins with, also after an interruption.
     Listed,
+    /// The list has ended: what was there before and did not stand in it is gone. Told without an object.
+    AllListed,
     /// It has been made, or has changed.
     There,
     /// It is gone.
@@ -83,6 +85,7 @@ pub async fn follow(client: &Client, scope: &Scope, tell: &(dyn Fn(Seen, &Object
     loop {
         let pause = match list(client, scope, tell).await {
             Ok(version) => {
+                tell(Seen::AllListed, &ObjectMeta::default());
                 watch(client, scope, version, tell).await;
                 PAUSE
             }
@@ -93,6 +96,11 @@ pub async fn follow(client: &Client, scope: &Scope, tell: &(dyn Fn(Seen, &Object
         };
         tokio::time::sleep(pause).await;
     }
+}
+
+/// Tells of everything that is there, once; whether that was possible.
+pub async fn each(client: &Client, scope: &Scope, tell: &(dyn Fn(Seen, &ObjectMeta) + Send + Sync)) -> bool {
+    list(client, scope, tell).await.is_ok()
 }
 
 async fn list(
