@@ -2,6 +2,7 @@
 
 mod check;
 mod fuzz;
+mod images;
 mod kinds;
 mod kube_rs;
 mod long;
@@ -25,7 +26,8 @@ Tasks of the project: cargo xtask TASK
   test               every test with real servers, obtained where possible, then the long runs of CI
   test --quick       the same without the long runs
   test ARGS          what ARGS of cargo test choose (-p CRATE NAME), with real servers
-  oracle             build etcd, kube-apiserver, kube-controller-manager and kubectl; print their folder
+  images             build the container image of osb, without a daemon
+  oracle             build etcd, kube-apiserver, kube-controller-manager, kubectl and Helm; print their folder
   kinds              write the facts about the built-in kinds (crates/kinds/data) anew from the oracle
   kube-rs            kube-rs's own tests for a cluster (its ignored ones), on our server and on a real one
   python             make the virtual environment with Python's client of Kubernetes; print its folder
@@ -68,6 +70,7 @@ fn run_task(task: &str, args: &[String]) -> Result<()> {
             println!("{}", oracle::ensure()?.display());
             Ok(())
         }
+        "images" => images::images(args),
         "kinds" => kinds::kinds(),
         "kube-rs" => kube_rs::kube_rs(args),
         "python" => {

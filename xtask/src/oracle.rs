@@ -1,4 +1,4 @@
-//! `cargo xtask oracle`: builds etcd, kube-apiserver, kube-controller-manager, kubectl and our Go clients into the cache folder, once.
+//! `cargo xtask oracle`: builds etcd, kube-apiserver, kube-controller-manager, kubectl, Helm and our Go clients into the cache folder, once.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,8 @@ const HALF_BUILT: &str = "building-";
 /// The folder with the programs, built if they are not there.
 pub(crate) fn ensure() -> Result<PathBuf> {
     let recipe = Recipe::of_checkout()?;
-    if recipe.is_built() && recipe.clients()?.is_file() {
+    let (clients, helm) = (recipe.clients()?, recipe.helm()?);
+    if recipe.is_built() && clients.is_file() && helm.is_file() {
         return Ok(recipe.folder);
     }
     let place = recipe.folder.parent().context("the cache folder has no parent")?;
@@ -26,8 +27,12 @@ pub(crate) fn ensure() -> Result<PathBuf> {
     if !recipe.is_built() {
         build(&recipe)?;
     }
-    if !recipe.clients()?.is_file() {
-        build_clients(&recipe)?;
+    // Most of its parts are those of kubectl.
+    if !clients.is_file() {
+        build_beside(&recipe.module, "./clients", &clients)?;
+    }
+    if !helm.is_file() {
+        build_beside(&recipe.helm_module(), "helm.sh/helm/v3/cmd/helm", &helm)?;
     }
     Ok(recipe.folder)
 }
@@ -66,9 +71,8 @@ fn build(recipe: &Recipe) -> Result<()> {
     Ok(())
 }
 
-/// Builds the program of `oracle/clients`, which has most of its parts in common with kubectl.
-fn build_clients(recipe: &Recipe) -> Result<()> {
-    let program = recipe.clients()?;
+/// Builds a program that is not one of the oracle's servers, from its own module.
+fn build_beside(module: &Path, package: &str, program: &Path) -> Result<()> {
     let half = program.with_extension(format!("{HALF_BUILT}{}", std::process::id()));
     let mut command = Command::new("nice");
     command
@@ -76,11 +80,11 @@ fn build_clients(recipe: &Recipe) -> Result<()> {
         .args(BUILD_FLAGS)
         .args(["-ldflags", "-s -w", "-o"])
         .arg(&half)
-        .arg("./clients")
+        .arg(package)
         .envs(GO_ENV)
-        .current_dir(&recipe.module);
+        .current_dir(module);
     run::run(&mut command)?;
-    fs::rename(&half, &program).with_context(|| format!("cannot rename {}", half.display()))
+    fs::rename(&half, program).with_context(|| format!("cannot rename {}", half.display()))
 }
 
 /// Removes what killed builds of this recipe have left; the caller holds the lock.

@@ -34,8 +34,7 @@ use std::io::Write as _;
 
 pub use disk::SmallDisk;
 pub use error::Error;
-pub use locate::go_clients;
-pub use locate::{kubectl, oracle_bin, postgres_bin};
+pub use locate::{go_clients, helm, kubectl, oracle_bin, postgres_bin};
 pub use oracle::{ControllerManager, Controllers, Oracle, OracleOptions};
 pub use postgres::Postgres;
 pub use python::{PYTHON_CLIENT, python, python_folder, system_python};

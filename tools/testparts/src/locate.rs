@@ -49,6 +49,20 @@ pub fn go_clients() -> Result<PathBuf, Error> {
     Err(Error::missing("the Go clients", reason, HINT_ORACLE))
 }
 
+/// The program `helm` of `oracle/helm`.
+///
+/// # Errors
+///
+/// [`Error::Missing`] when it has not been built.
+pub fn helm() -> Result<PathBuf, Error> {
+    let program = Recipe::of_checkout()?.helm()?;
+    if program.is_file() {
+        return Ok(program);
+    }
+    let reason = format!("there is no {}", program.display());
+    Err(Error::missing("helm", reason, HINT_ORACLE))
+}
+
 /// The program `kubectl`: the oracle's, else the first in `PATH`.
 ///
 /// # Errors

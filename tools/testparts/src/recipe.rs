@@ -6,6 +6,7 @@
 //! ```text
 //! oracle/<key>/etcd, kube-apiserver, kube-controller-manager, kubectl
 //! oracle/<key>-clients-<key of their sources>
+//! oracle/helm-<key>
 //! ```
 //!
 //! `<key>` is a hash of everything that decides the bytes: go.mod, go.sum, [`Program`]s and flags, Go's version and target.
@@ -125,6 +126,27 @@ impl Recipe {
         let texts: Vec<&str> = sources.iter().map(String::as_str).collect();
         let name = self.folder.file_name().unwrap_or_default().to_string_lossy();
         Ok(self.folder.with_file_name(format!("{name}-clients-{}", key(&texts))))
+    }
+
+    /// Folder of the Go module of Helm.
+    pub fn helm_module(&self) -> PathBuf {
+        self.module.join("helm")
+    }
+
+    /// Where Helm is, or will be once it is built: a module of its own, so that neither has the other built again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Start`] when its go.mod or go.sum cannot be read, [`Error::Missing`] without Go.
+    pub fn helm(&self) -> Result<PathBuf, Error> {
+        let module = self.helm_module();
+        let read = |name: &str| {
+            let path = module.join(name);
+            std::fs::read_to_string(&path)
+                .map_err(|error| Error::start(PART, format_args!("{}: {error}", path.display())))
+        };
+        let key = key(&[&read("go.mod")?, &read("go.sum")?, &settings(), &go_target(&module)?]);
+        Ok(self.folder.with_file_name(format!("helm-{key}")))
     }
 
     /// The value of `-ldflags` for a program; `date` is the time of the Kubernetes version, RFC 3339.

@@ -5,6 +5,7 @@ mod audit;
 mod bad_input;
 mod check;
 mod cut_off;
+mod deploy;
 mod disk;
 mod harness;
 mod image;

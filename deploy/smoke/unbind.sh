@@ -1,0 +1,13 @@
+#!/bin/sh
+# Removes the binding.
+. "$(dirname "$0")/common.sh"
+
+choose
+path="/v2/service_instances/$instance/service_bindings/$binding"
+call DELETE "$path?service_id=$service_id&plan_id=$plan_id&accepts_incomplete=true"
+case $code in
+200 | 410) ;;
+202) wait_for "$path" ;;
+*) fail "the binding stays" ;;
+esac
+echo "binding $binding is gone"
