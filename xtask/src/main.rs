@@ -33,7 +33,7 @@ Tasks of the project: cargo xtask TASK
   python             make the virtual environment with Python's client of Kubernetes; print its folder
   bench [ARGS]       the load generator (tools/loadgen), release build
   bench apiserver    our API server and a real one, side by side
-  bench templates    how long the corpus of templates beside the checkout takes
+  bench templates    the corpus of templates beside the checkout, and the template broker
   torture [ARGS]     kill and restart a broker under load (tools/torture), release build; --power: take its power
   upgrade [ARGS]     leave data folders with an older commit's broker (--from REV), and go on with this one
   long [NAME]        play tests longer than CI does, from a seed; without NAME: which there are

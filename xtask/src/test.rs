@@ -10,6 +10,7 @@ use crate::{oracle, python, run, tools};
 /// What CI runs after the tests: name of the task and its arguments.
 const LONG_RUNS: &[&[&str]] = &[
     &["torture", "--kills", "50"],
+    &["torture", "--broker", "templates", "--kills", "25"],
     &["torture", "--power", "--moments", "50"],
 ];
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use template::{Template, annotation as shared};
 
 use crate::binding::BindingTemplate;
-use crate::parameters::{Fixed, Parameters, Purpose, Rules, empty_schema};
+use crate::parameters::{Fixed, Parameters, Purpose, Rules, empty_schema, pattern_of};
 use crate::plans::PlanRule;
 use crate::{annotation, ids};
 
@@ -88,6 +88,12 @@ impl Mapped {
                 annotation::PARAMETERS,
                 format!("names {unknown:?}, which is no parameter"),
             );
+        }
+        for (name, rule) in &rules {
+            if let Some(pattern) = rule.pattern.as_ref().filter(|pattern| pattern_of(pattern).is_none()) {
+                let what = format!("the pattern of {name:?} is not checked here, only by platforms: {pattern}");
+                notes.say(annotation::PARAMETERS, what);
+            }
         }
         let plans = notes.plans(template, &parameters);
         let uid = text("uid").to_owned();

@@ -27,6 +27,9 @@ const DRAFT_4: &str = "http://json-schema.org/draft-04/schema#";
 /// The most bytes of all values of a request together: what a Secret takes.
 pub const MAX_VALUES_BYTES: usize = 1 << 20;
 
+/// The most memory that a pattern takes, in bytes.
+const MAX_PATTERN_BYTES: usize = 1 << 20;
+
 /// The most problems that one answer names.
 const MAX_PROBLEMS: usize = 10;
 
@@ -48,7 +51,8 @@ pub struct Rule {
     pub min_length: Option<u64>,
     /// The most characters of a text.
     pub max_length: Option<u64>,
-    /// A regular expression for a text. Platforms and forms check it; this broker does not.
+    /// A regular expression that a text has to match somewhere, as in JSON Schema. One that looks ahead or back, or refers to a
+    /// group, is checked by platforms and forms only.
     pub pattern: Option<String>,
     /// Whether it is a secret: its default is not published. Unless it is said, the name decides.
     pub sensitive: Option<bool>,
@@ -340,6 +344,13 @@ impl Parameter {
             if rule.max_length.is_some_and(|most| length > most) {
                 return Err("is too long".to_owned());
             }
+            let is_nothing = text.is_empty() && self.is_generated;
+            if let Some(pattern) = &rule.pattern
+                && !is_nothing
+                && pattern_of(pattern).is_some_and(|pattern| !pattern.is_match(text))
+            {
+                return Err(format!("does not match the pattern {pattern}"));
+            }
         }
         Ok(())
     }
@@ -393,6 +404,13 @@ impl Kind {
 pub fn empty_schema() -> Object {
     let schema = json!({"$schema": DRAFT_4, "type": "object", "additionalProperties": false});
     schema.as_object().cloned().unwrap_or_default()
+}
+
+/// A pattern that can be checked here. It is read for each value, which costs less than to keep those of thousands of templates.
+pub(crate) fn pattern_of(text: &str) -> Option<regex::Regex> {
+    let mut pattern = regex::RegexBuilder::new(text);
+    pattern.size_limit(MAX_PATTERN_BYTES).dfa_size_limit(MAX_PATTERN_BYTES);
+    pattern.build().ok()
 }
 
 /// The type of a default that is no text.

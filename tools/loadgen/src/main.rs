@@ -3,6 +3,7 @@
 //! ```text
 //! cargo xtask bench [--quick] [--million] [--no-write] [--peer FOLDER] [--only NAME]...
 //! cargo xtask bench apiserver [--quick] [--no-write]
+//! cargo xtask bench templates [--quick]
 //! ```
 
 mod apiserver;
@@ -12,6 +13,7 @@ mod process;
 mod report;
 mod scenarios;
 mod server;
+mod templates;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +29,8 @@ const HELP: &str = "\
 cargo xtask bench [ARGS]: load on the reference broker, and the figures into BENCHMARKS.md and proofs/bench.json
 cargo xtask bench apiserver [ARGS]: load on our API server and on a real one, and the figures into BENCHMARKS.md and
 proofs/bench-apiserver.json; of the options only --quick, --no-write and --program
+cargo xtask bench templates [ARGS]: the corpus of templates beside the checkout, and the template broker; prints only; of
+the options only --quick and --program
 
   --quick          fewer operations, one run each; writes no file
   --million        instead of all else: what a million finished instances change; takes about ten minutes and 10 GB
@@ -52,6 +56,7 @@ struct Options {
     size: Size,
     million: bool,
     apiserver: bool,
+    templates: bool,
     quick: bool,
     write: bool,
     only: Vec<String>,
@@ -67,6 +72,15 @@ fn run(args: impl Iterator<Item = String>) -> Result<()> {
     let root = testparts::recipe::checkout();
     if options.apiserver {
         return run_apiserver(options, &root);
+    }
+    if options.templates {
+        let program = options.program.context("where is the program osb? set OSB_PROGRAM")?;
+        let size = if options.quick {
+            templates::Size::QUICK
+        } else {
+            templates::Size::FULL
+        };
+        return templates::run(&program, &root.join("target/bench"), size);
     }
     let program = options
         .program
@@ -137,6 +151,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
         size: Size::FULL,
         million: false,
         apiserver: false,
+        templates: false,
         quick: false,
         write: true,
         only: Vec::new(),
@@ -147,6 +162,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
         let mut value = || args.next().with_context(|| format!("{arg} needs a value\n\n{HELP}"));
         match arg.as_str() {
             "apiserver" => options.apiserver = true,
+            "templates" => options.templates = true,
             "--quick" => (options.size, options.write, options.quick) = (Size::QUICK, false, true),
             "--million" => options.million = true,
             "--no-write" => options.write = false,
@@ -162,6 +178,9 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>> {
     }
     if options.apiserver && (options.million || !options.only.is_empty() || options.peer.is_some()) {
         bail!("apiserver takes --quick, --no-write and --program only\n\n{HELP}");
+    }
+    if options.templates && (options.apiserver || options.million || !options.only.is_empty()) {
+        bail!("templates takes --quick and --program only\n\n{HELP}");
     }
     for group in &options.only {
         if !scenarios::GROUPS.contains(&group.as_str()) {

@@ -47,6 +47,18 @@ impl Server {
         Self::plain(command, addr, "/readyz")
     }
 
+    /// Starts `osb serve templates` on a folder, with the templates of another one and its Kubernetes API at an address.
+    pub(crate) fn templates(program: &Path, folder: &Path, templates: &Path, kubernetes: SocketAddr) -> Result<Self> {
+        let addr = free_address()?;
+        let mut command = Command::new(program);
+        command.args(["serve", "templates", "--templates"]).arg(templates);
+        command.arg("--listen").arg(addr.to_string());
+        command.arg("--kube-listen").arg(kubernetes.to_string());
+        command.arg("--data-dir").arg(folder);
+        command.env("OSB_USERNAME", USER).env("OSB_PASSWORD", PASSWORD);
+        Self::plain(command, addr, "/readyz")
+    }
+
     /// Starts the peer, with a catalog of its own or with that of a file.
     pub(crate) fn peer(program: &Path, catalog: Option<&Path>) -> Result<Self> {
         let addr = free_address()?;

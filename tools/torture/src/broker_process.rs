@@ -342,7 +342,7 @@ impl Drop for BrokerProcess {
     }
 }
 
-fn is_ready(addr: SocketAddr, request: &[u8]) -> bool {
+pub(crate) fn is_ready(addr: SocketAddr, request: &[u8]) -> bool {
     let Ok(mut connection) = Connection::open(addr, Duration::from_secs(5)) else {
         return false;
     };

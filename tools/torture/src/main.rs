@@ -11,6 +11,8 @@
 //! The run goes in rounds, each with ids of its own on the same data folder. At the end of a round the broker is left
 //! alone until everything has ended; then all is deleted, and nothing may be left in the backend.
 //!
+//! [`templates`] does the same to the template broker, whose witnesses are the objects of its Kubernetes API.
+//!
 //! Two further plays leave a data folder behind, and have a broker go on with it under the eyes of the same checker:
 //! [`power`] as of a moment at which the power failed, and [`upgrade`] as an older program has left it.
 
@@ -25,6 +27,7 @@ mod power;
 mod random;
 mod round;
 mod story;
+mod templates;
 mod upgrade;
 mod wire;
 
@@ -77,6 +80,7 @@ fn run(options: &Options) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("run-").tempdir_in(&work)?;
     let result = match &options.play {
         Play::Kills(kills) => rounds(*kills, options, folder.path()),
+        Play::Templates(kills) => templates::run(*kills, options, folder.path()),
         Play::Power { moments, without_syncs } => power::run(*moments, *without_syncs, options, folder.path()),
         Play::Upgrade { rounds, from, .. } => upgrade::run(*rounds, from, options, folder.path()),
         Play::Fixtures => upgrade::fixtures(folder.path()),

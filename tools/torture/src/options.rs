@@ -9,6 +9,7 @@ pub(crate) const HELP: &str = "\
 cargo xtask torture [ARGS]: kill and restart a broker under load, and check what it has lost
 
   --kills N            how often it is killed (default 50)
+  --broker templates   kill the template broker (the program osb) instead of one made for this
   --power              take the power from the machine instead: what was not synced is lost or torn (needs strace)
   --moments N          at how many moments the power fails (default 100)
   --without-syncs      with --power: as if the broker never synced, which must be found
@@ -27,6 +28,8 @@ cargo xtask torture [ARGS]: kill and restart a broker under load, and check what
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Play {
     Kills(u64),
+    /// The template broker is killed so often.
+    Templates(u64),
     Power {
         moments: u64,
         without_syncs: bool,
@@ -57,6 +60,7 @@ impl Options {
     pub(crate) fn name(&self) -> &'static str {
         match self.play {
             Play::Kills(_) => "torture",
+            Play::Templates(_) => "torture-templates",
             Play::Power { .. } => "power",
             Play::Upgrade { .. } | Play::Fixtures | Play::MakeFixture { .. } => "upgrade",
         }
@@ -67,6 +71,10 @@ impl Options {
         let mut words = vec!["torture".to_owned()];
         match &self.play {
             Play::Kills(kills) => words.extend(["--kills".to_owned(), kills.to_string()]),
+            Play::Templates(kills) => {
+                words.extend(["--broker".to_owned(), "templates".to_owned()]);
+                words.extend(["--kills".to_owned(), kills.to_string()]);
+            }
             Play::Power { moments, without_syncs } => {
                 words.extend(["--power".to_owned(), "--moments".to_owned(), moments.to_string()]);
                 words.extend(without_syncs.then(|| "--without-syncs".to_owned()));
@@ -93,7 +101,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Opt
     let drawn = RandomState::new().hash_one(0) % 1_000_000;
     let (mut seed, mut clients, mut proof, mut keep) = (drawn, None, false, false);
     let (mut kills, mut moments, mut rounds) = (50, 100, 10);
-    let (mut power, mut without_syncs, mut fixtures) = (false, false, false);
+    let (mut power, mut without_syncs, mut fixtures, mut templates) = (false, false, false, false);
     let (mut from, mut revision, mut name) = (None, None, None);
     while let Some(arg) = args.next() {
         let mut text = || args.next().with_context(|| format!("{arg} needs a value\n\n{HELP}"));
@@ -110,6 +118,10 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Opt
             "--seed" => seed = number(text())?,
             "--clients" => clients = Some(usize::try_from(number(text())?)?.clamp(1, 200)),
             "--power" => power = true,
+            "--broker" => match text()?.as_str() {
+                "templates" => templates = true,
+                other => bail!("--broker knows templates only, not {other:?}"),
+            },
             "--without-syncs" => without_syncs = true,
             "--fixtures" => fixtures = true,
             "--from-program" => from = Some(PathBuf::from(text()?)),
@@ -125,10 +137,14 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Opt
         (Some(name), from) => Play::MakeFixture { name, from },
         (None, Some(from)) => Play::Upgrade { rounds, from, revision },
         _ if fixtures => Play::Fixtures,
+        _ if templates => Play::Templates(kills),
         _ if power => Play::Power { moments, without_syncs },
         _ => Play::Kills(kills),
     };
-    let usual = if matches!(play, Play::Kills(_)) { 12 } else { 6 };
+    let usual = match play {
+        Play::Kills(_) => 12,
+        _ => 6,
+    };
     Ok(Some(Options {
         play,
         seed,
@@ -161,6 +177,7 @@ mod tests {
                 "6",
             ],
             &["--fixtures", "--seed", "9", "--clients", "6"],
+            &["--broker", "templates", "--kills", "4", "--seed", "9", "--clients", "6"],
         ] {
             let options = parsed(args).unwrap().unwrap();
             assert_eq!(options.words()[1..], *args);

@@ -214,3 +214,22 @@ fn values_together_fit_into_a_secret() {
             .contains("1 MiB")
     );
 }
+
+#[test]
+fn a_pattern_is_checked_as_json_schema_has_it() {
+    let anchored = parameters("{EXTRA: {pattern: '^[a-z]+$'}, PASSWORD: {pattern: '[0-9]'}}");
+    assert!(created(&anchored, json!({"EXTRA": "abc"})).is_ok());
+    assert_eq!(
+        created(&anchored, json!({"EXTRA": "abc1"})),
+        Err("parameters.EXTRA: does not match the pattern ^[a-z]+$".to_owned())
+    );
+    assert!(created(&anchored, json!({"PASSWORD": "a1b"})).is_ok(), "anywhere");
+    assert!(created(&anchored, json!({"PASSWORD": "abc"})).is_err());
+    // It is generated then.
+    assert!(created(&anchored, json!({"PASSWORD": ""})).is_ok());
+    // What cannot be checked here is left to platforms, and nothing takes long or much.
+    for pattern in ["(?=x)", "(a)\\\\1", "((((a{100}){100}){100}){100})"] {
+        let unchecked = parameters(&format!("{{EXTRA: {{pattern: \"{pattern}\"}}}}"));
+        assert!(created(&unchecked, json!({"EXTRA": "aaaa"})).is_ok(), "{pattern}");
+    }
+}

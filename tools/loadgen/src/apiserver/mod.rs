@@ -1,8 +1,8 @@
 //! `cargo xtask bench apiserver`: our API server and a real one, the same load on both, in one run.
 
 mod framing;
-mod https;
-mod sides;
+pub(crate) mod https;
+pub(crate) mod sides;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

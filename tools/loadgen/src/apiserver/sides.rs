@@ -109,7 +109,7 @@ async fn is_ready(addr: SocketAddr, kubeconfig: &Path) -> bool {
 }
 
 /// What the kubeconfig says of our server.
-fn place_of(addr: SocketAddr, kubeconfig: &Path) -> Result<Place> {
+pub(crate) fn place_of(addr: SocketAddr, kubeconfig: &Path) -> Result<Place> {
     let text = fs::read_to_string(kubeconfig).with_context(|| format!("cannot read {}", kubeconfig.display()))?;
     let member = |name: &str| {
         let found = text.lines().find_map(|line| line.trim().strip_prefix(name));
