@@ -28,6 +28,7 @@ use crate::seal::Keys;
 use crate::served::{self, Before, CatalogChange};
 use crate::services::Services;
 use crate::shards::Shards;
+use crate::stored_version::{self, STORED_VERSION};
 use crate::waiters::Waiters;
 
 /// Which platform's resources live in which namespace.
@@ -122,6 +123,16 @@ pub enum StartError {
         "the resource {0}, and what is stored may have it so: keep that field as it was, and give the new one another name"
     )]
     NotAdditive(String),
+    /// What is stored is newer than this program.
+    #[error(
+        "what is stored has the version {0}, and this program knows none newer than {STORED_VERSION}: start the version that wrote it, or a newer one"
+    )]
+    Newer(String),
+    /// An archive is being restored.
+    #[error(
+        "an archive is being restored into the broker's home: wait for its end, or restore the same archive again if that was interrupted"
+    )]
+    Restoring,
     /// The home does not let the engine work.
     #[error("the home of the broker's state cannot be used, while {doing}: {error}")]
     Home {
@@ -171,12 +182,14 @@ impl Engine {
         let additions = broker.additions()?;
         let name = broker.name().to_owned();
         let mut services = broker.check()?;
+        let noted = stored_version::check(&home, &config.system_namespace).await?;
         let shards = Shards::take(&home, &config.system_namespace)
             .await
             .map_err(|error| StartError::Home {
                 doing: "taking the shards",
                 error,
             })?;
+        stored_version::note(&home, &config.system_namespace, noted).await;
         let metrics = Metrics::new(config.clock);
         let kinds = additions.kinds.clone();
         let before = served::read(&home, &keys, &config.system_namespace).await;

@@ -241,6 +241,19 @@ impl Home {
         .await
     }
 
+    /// As [`patch`](Self::patch), for a patch of the metadata alone, which names the version that it changes.
+    pub(crate) async fn patch_labels(
+        &self,
+        kind: Kind,
+        meta: &Meta,
+        patch: &serde_json::Value,
+    ) -> Result<Meta, HomeError> {
+        let path = format!("{}?{WRITE}", self.object(kind, &meta.namespace, &meta.name));
+        let body = serde_json::to_vec(patch).map_err(|_| HomeError::Refused(0))?;
+        let request = json(Method::PATCH, &path, METADATA, "application/merge-patch+json", body);
+        Ok(self.call::<MetaOnly>(request).await?.metadata)
+    }
+
     async fn send_patch(&self, kind: Kind, meta: &Meta, patch: &Fenced<'_, impl Serialize>) -> Result<Meta, HomeError> {
         let path = format!("{}?{WRITE}", self.object(kind, &meta.namespace, &meta.name));
         let body = serde_json::to_vec(patch).map_err(|_| HomeError::Refused(0))?;

@@ -37,6 +37,7 @@ mod served;
 mod service;
 mod services;
 mod shards;
+mod stored_version;
 mod transport;
 mod waiters;
 
@@ -53,9 +54,11 @@ pub use hooks::{Action, ActionVerb, Authorize, Draft, DraftRequest, Refused, Val
 pub use live::{LiveOffering, LiveOfferings};
 pub use operation::Operation;
 pub use schema::SchemaError;
-pub use seal::{KEY_BYTES, Keys, SealError};
+pub use seal::{KEY_BYTES, Keys, SealError, sealed_with};
 pub use served::CatalogChange;
 pub use service::{
     Binding, BindingMetadata, Change, Endpoint, Error, InstanceMetadata, NoParameters, Result, Service, Undone,
     Updatable, VolumeMount,
 };
+pub use shards::SHARDS;
+pub use stored_version::{RESTORING_LABEL, STORED_VERSION, STORED_VERSION_LABEL};

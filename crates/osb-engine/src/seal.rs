@@ -148,6 +148,21 @@ impl Keys {
         Ok(body)
     }
 
+    /// Opens a sealed field of a stored object, for looking at what is stored without a broker: `object` and `incarnation`
+    /// are those of the object, `field` is where it stands (`parameters`, `request`, `data`, `outputs`, or a step's key
+    /// with `step/` before it).
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn open_field(&self, object: &str, incarnation: &str, field: &str, sealed: &str) -> Result<Vec<u8>, SealError> {
+        let place = Place {
+            object,
+            incarnation,
+            field,
+        };
+        self.open(place, sealed)
+    }
+
     /// The keyed digest by which a repeated request is recognised; it names its key.
     pub(crate) fn digest(&self, canonical: &Canonical) -> String {
         self.first().digest_of(canonical)
@@ -174,6 +189,14 @@ impl Keys {
     fn first(&self) -> &MasterKey {
         self.keys.first().expect("there is always a first key")
     }
+}
+
+/// The public id of the key that a value was sealed with; `None` when it is no sealed value.
+pub fn sealed_with(sealed: &str) -> Option<String> {
+    // Four digits of base 64 are three bytes.
+    let digits = HEADER_BYTES.div_ceil(3) * 4;
+    let header = base64::decode(sealed.get(..digits)?)?;
+    (header.first() == Some(&FORMAT)).then(|| hex(&header[1..=KEY_ID_BYTES]))
 }
 
 impl MasterKey {
@@ -254,6 +277,22 @@ mod tests {
             Place { field: "data", ..HERE },
         ] {
             assert_eq!(keys.open(elsewhere, &sealed), Err(SealError::Damaged));
+        }
+    }
+
+    #[test]
+    fn a_sealed_value_names_its_key() {
+        let keys = Keys::new([1; 32], []);
+        let sealed = keys.seal(HERE, b"").expect("sealed");
+        assert_eq!(sealed_with(&sealed), keys.ids().pop());
+        for wrong in [
+            "",
+            "AQ==",
+            "not base 64 at all, and long enough to be one",
+            &"é".repeat(40),
+            &"A".repeat(80),
+        ] {
+            assert_eq!(sealed_with(wrong), None, "{wrong:?}");
         }
     }
 

@@ -10,7 +10,7 @@ use crate::names;
 use crate::resource::{Kind, Meta, Shard, ShardTable, ShardTableSpec};
 
 /// The number of shards.
-pub(crate) const SHARDS: usize = 64;
+pub const SHARDS: usize = 64;
 
 const NAME: &str = "shards";
 

@@ -118,6 +118,11 @@ impl DataDir {
         self.path.join("key")
     }
 
+    /// Whether a broker has kept its state here.
+    pub fn has_state(&self) -> bool {
+        self.store().exists()
+    }
+
     pub(crate) fn store(&self) -> PathBuf {
         self.path.join("store")
     }

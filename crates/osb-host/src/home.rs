@@ -20,7 +20,7 @@ use crate::error::HostError;
 use crate::host::bind;
 use crate::options::HostOptions;
 
-mod cluster;
+pub(crate) mod cluster;
 mod embedded;
 
 use cluster::Cluster;

@@ -47,10 +47,10 @@ pub(crate) fn load(folder: &DataDir, elsewhere: Option<&Path>) -> Result<Loaded,
     Ok(Loaded { keys, made })
 }
 
-const HOW_TO_MAKE: &str = "A key is a line of 64 hexadecimal digits, as `openssl rand -hex 32` prints";
+pub(crate) const HOW_TO_MAKE: &str = "A key is a line of 64 hexadecimal digits, as `openssl rand -hex 32` prints";
 
 /// One key per line; the first seals, all open.
-fn parse(bytes: &[u8]) -> Result<Vec<[u8; KEY_BYTES]>, String> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<[u8; KEY_BYTES]>, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| format!("is not text. {HOW_TO_MAKE}"))?;
     let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
@@ -90,6 +90,23 @@ fn read_ids(folder: &DataDir) -> Result<Vec<String>, HostError> {
         .filter(|id| !id.is_empty())
         .map(str::to_owned)
         .collect())
+}
+
+/// Notes keys that have sealed what came into the folder.
+pub(crate) fn note_all(folder: &DataDir, ids: impl IntoIterator<Item = String>) -> Result<(), HostError> {
+    let mut noted = read_ids(folder)?;
+    let before = noted.len();
+    for id in ids {
+        if !noted.contains(&id) {
+            noted.push(id);
+        }
+    }
+    if noted.len() == before {
+        return Ok(());
+    }
+    let path = folder.sealed_with();
+    let text = noted.join("\n") + "\n";
+    files::write(&path, text.as_bytes()).map_err(|source| HostError::file("write", path, source))
 }
 
 /// Notes the key that seals from now on, before it has sealed anything.

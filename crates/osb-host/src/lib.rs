@@ -8,6 +8,7 @@
 
 mod access;
 mod auth_file;
+mod bare;
 mod catalog;
 mod client_certificate;
 mod credentials;
@@ -28,6 +29,7 @@ mod run;
 mod test_broker;
 mod tls;
 
+pub use bare::{BareHome, key_bytes_in, keys_in, note_keys, sealing_keys};
 pub use credentials::{Credentials, DEFAULT_PLATFORM};
 pub use data_dir::{DataDir, DataDirOption, Login, ServerInfo};
 pub use error::{HostError, explain};

@@ -5,6 +5,7 @@ mod check;
 mod connect;
 mod image;
 mod lint;
+mod moving;
 mod new;
 mod output;
 mod progress;
@@ -23,6 +24,7 @@ use crate::apiserver::ApiServerArgs;
 use crate::check::CheckArgs;
 use crate::image::ImageArgs;
 use crate::lint::LintArgs;
+use crate::moving::{BackupArgs, RestoreArgs};
 use crate::new::NewArgs;
 use crate::simulate::SimulateArgs;
 use crate::template::TemplateCommand;
@@ -65,6 +67,10 @@ enum Command {
     Deprovision(DeprovisionArgs),
     /// List the instances of the broker on this machine
     Instances(InstancesArgs),
+    /// Write the state of a broker into a file, while it serves
+    Backup(BackupArgs),
+    /// Make the state of a broker anew of such a file, in a home of any kind
+    Restore(RestoreArgs),
     /// Check a broker against the specification, requirement by requirement
     Check(Box<CheckArgs>),
     /// Tell what platforms refuse in a catalog, and what a change of it breaks
@@ -138,6 +144,8 @@ fn main() -> ExitCode {
         Command::Unbind(args) => client(verbs::unbind(args)),
         Command::Deprovision(args) => client(verbs::deprovision(args)),
         Command::Instances(args) => client(verbs::instances(args)),
+        Command::Backup(args) => client(moving::backup(args)),
+        Command::Restore(args) => on_all_cores(moving::restore(args)),
         Command::Check(args) => client(check::check(*args)),
         Command::Lint(args) => client(lint::lint(args)),
         Command::Simulate(args) => client(simulate::simulate(*args)),
@@ -147,7 +155,18 @@ fn main() -> ExitCode {
 
 /// Runs a client verb: 0 when it has succeeded, 1 when the broker did not, 2 when the command line is wrong.
 fn client(verb: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    finish(tokio::runtime::Builder::new_current_thread().enable_all().build(), verb)
+}
+
+/// As [`client`], for a verb that has much to do.
+fn on_all_cores(verb: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    finish(tokio::runtime::Builder::new_multi_thread().enable_all().build(), verb)
+}
+
+fn finish(
+    runtime: std::io::Result<tokio::runtime::Runtime>,
+    verb: impl Future<Output = anyhow::Result<()>>,
+) -> ExitCode {
     let done = runtime
         .map_err(anyhow::Error::from)
         .and_then(|runtime| runtime.block_on(Box::pin(verb)));

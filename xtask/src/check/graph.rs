@@ -23,10 +23,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("osb-conformance", &[]),
     ("osb-simulate", &["osb-client", "osb-lint", "osb-api"]),
     ("osb-engine", &["osb-api", "osb-server"]),
+    ("osb-move", &["osb-engine"]),
     (
         "osb-host",
         &[
             "osb-engine",
+            "osb-move",
             "osb-server",
             "osb-lint",
             "osb-api",
@@ -51,6 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "osb-client",
             "osb-conformance",
             "osb-lint",
+            "osb-move",
             "osb-simulate",
             "osb-api",
             "reference-broker",

@@ -79,6 +79,9 @@ pub struct Options {
     pub cache_bytes: u64,
     /// How many bytes of the disk are never used. What is in memory must find room there. Default 64 MiB.
     pub reserve_bytes: u64,
+    /// A store that is made now counts its transactions from behind this revision, so that what it takes the place of had
+    /// lower ones; one that is there goes on where it is. Default 0.
+    pub first_revision: Revision,
     /// The disk; default the real one.
     pub disk: Arc<dyn Disk>,
     /// What to do when the store must not go on; it gets a message for people, which has been logged. Default:
@@ -98,6 +101,7 @@ impl Default for Options {
             memory_bytes: 16 << 20,
             cache_bytes: 2 << 20,
             reserve_bytes: 64 << 20,
+            first_revision: Revision(0),
             disk: Arc::new(OsDisk),
             on_fatal: Arc::new(|_| std::process::abort()),
         }
@@ -214,7 +218,10 @@ pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Store, OpenError
     let tables = Tables::open(&path, options.cache_bytes);
     let tables = tables.map_err(|error| OpenError::tables(&path, error))?;
     let checkpoint = tables.checkpoint().map_err(|error| OpenError::read(&path, &error))?;
-    let (next_segment, state) = recover(&folder, &tables, checkpoint, acked, &options)?;
+    let (next_segment, mut state) = recover(&folder, &tables, checkpoint, acked, &options)?;
+    if state.applied == Revision(0) && options.first_revision > Revision(0) {
+        state = jump(&folder, &tables, options.first_revision)?;
+    }
 
     let log = Writer::new(
         folder.log(),
@@ -293,6 +300,19 @@ fn recover(
         disk::sync_folder(&path).map_err(|source| OpenError::io(&path, source))?;
     }
     Ok((replayed.next_number, state))
+}
+
+/// Has an empty store begin behind a revision. The tables say so before anything else does: a crash in between leaves a
+/// store that has jumped.
+fn jump(folder: &Folder, tables: &Tables, behind: Revision) -> Result<Checkpoint, OpenError> {
+    let state = Checkpoint {
+        applied: behind,
+        oldest: behind,
+    };
+    write_out(folder, tables, state)?;
+    let noted = folder.set_acked(behind);
+    noted.map_err(|source| OpenError::io(&folder.path, source))?;
+    Ok(state)
 }
 
 /// Writes what is in memory, which is everything up to a checkpoint, to a table.

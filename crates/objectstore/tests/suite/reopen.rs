@@ -178,3 +178,30 @@ async fn forgotten_history_leaves_the_disk() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_new_store_begins_behind_the_revision_that_it_is_told_and_an_old_one_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let live = folder.path().join("live");
+    let behind = |revision| embedded::Options {
+        first_revision: Revision(revision),
+        ..small()
+    };
+    let store = embedded::open(&live, behind(1_000)).unwrap();
+    assert_eq!(store.revision(), Revision(1_000));
+    assert_eq!(put(&store, "a", "1").await, Revision(1_001));
+    let early = store.get("a".into(), Some(Revision(999))).await;
+    assert!(matches!(early, Err(Error::Compacted { .. })), "{early:?}");
+    snapshot(&live, &folder.path().join("crashed"));
+    store.close().await.unwrap();
+
+    for copy in ["live", "crashed"] {
+        let store = embedded::open(folder.path().join(copy), behind(5_000)).unwrap();
+        assert_eq!(
+            get(&store, "a", None).await,
+            Some(entry("a", "1", 1_001, 1_001)),
+            "{copy}"
+        );
+        assert_eq!(put(&store, "a", "2").await, Revision(1_002), "{copy}");
+    }
+}

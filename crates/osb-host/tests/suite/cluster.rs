@@ -25,7 +25,7 @@ fn broker() -> Broker {
 }
 
 /// Flags for that kubeconfig, with a key of its own.
-fn options(folder: &tempfile::TempDir, kubeconfig: PathBuf) -> HostOptions {
+pub(crate) fn options(folder: &tempfile::TempDir, kubeconfig: PathBuf) -> HostOptions {
     let key = folder.path().join("key");
     fs::write(&key, format!("{}\n", "5e".repeat(32))).unwrap();
     HostOptions {
@@ -46,7 +46,7 @@ fn text(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn apply(oracle: &Oracle, manifests: &str) {
+pub(crate) fn apply(oracle: &Oracle, manifests: &str) {
     let mut kubectl = oracle.kubectl();
     let mut child = kubectl
         .args(["apply", "-f", "-"])

@@ -3,6 +3,7 @@
 mod auth;
 mod cluster;
 mod issuer;
+mod moving;
 mod raw;
 mod test_broker;
 

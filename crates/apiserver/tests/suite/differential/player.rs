@@ -72,7 +72,11 @@ impl<'s> Player<'s> {
             .into_iter()
             .filter_map(|(name, value)| Some((name, value?)))
             .collect();
-        let answer = self.answer(template, &path, &headers, body).await;
+        let method = Method::from_bytes(template.method.as_bytes()).unwrap();
+        let sending = self.server.send(method, &path, &headers, body);
+        let answer = tokio::time::timeout(PATIENCE, sending)
+            .await
+            .unwrap_or_else(|_| panic!("no answer to {template}"));
         let mut exchange = Exchange::of(template.clone(), &answer);
         if template.collection().starts_with("definition") {
             self.settle(&mut exchange).await;
@@ -81,26 +85,6 @@ impl<'s> Player<'s> {
             self.learn(value);
         }
         Some(exchange)
-    }
-
-    /// The answer to a request. For a moment after a definition changed, a real server may give a request to the storage that it takes
-    /// down, which refuses it whole; such a request is sent again.
-    async fn answer(&self, template: &Template, path: &str, headers: &[(&str, &str)], body: String) -> Answer {
-        const TIMES: usize = 50;
-        for _ in 0..TIMES {
-            let method = Method::from_bytes(template.method.as_bytes()).unwrap();
-            let sending = self.server.send(method, path, headers, body.clone());
-            let answer = tokio::time::timeout(PATIENCE, sending)
-                .await
-                .unwrap_or_else(|_| panic!("no answer to {template}"));
-            let is_torn_down =
-                answer.code == 503 && String::from_utf8_lossy(&answer.body).contains("apiserver is shutting down");
-            if !is_torn_down {
-                return answer;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("{template}: refused {TIMES} times by a storage that is taken down");
     }
 
     /// Waits until a changed definition is served, and leaves of it what does not depend on how fast that was.

@@ -1,0 +1,5 @@
+//! Archives made of one home and restored into another.
+
+mod objects;
+mod refusals;
+mod support;
