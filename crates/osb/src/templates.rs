@@ -11,8 +11,8 @@ use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use osb_host::{DEFAULT_PLATFORM, HomeKind, HostOptions};
 use template_broker::folder::{self, Found};
 use template_broker::{Allowed, Identities, Ids, Namespaces, Options, Places, Policy, Workloads, config, local};
-use template_controller::Admission;
 use template_controller::proof::Proof;
+use template_controller::{Admission, Served};
 
 /// Where templates and instances are in a home of the broker's own.
 const NAMESPACE: &str = "templates";
@@ -83,6 +83,10 @@ pub(crate) struct TemplatesArgs {
     #[arg(long)]
     uid_as_id: bool,
 
+    /// Leaves out of what --manifests prints what OpenShift has: the kinds of templates and who may use them
+    #[arg(long, requires = "manifests")]
+    on_openshift: bool,
+
     #[command(flatten)]
     host: HostOptions,
 }
@@ -90,6 +94,9 @@ pub(crate) struct TemplatesArgs {
 impl TemplatesArgs {
     /// Serves until a signal ends it.
     pub(crate) fn serve(self) -> ExitCode {
+        if self.host.manifests {
+            return self.print_manifests();
+        }
         let prepared = self.prepared();
         let prepared = match prepared {
             Ok(prepared) => prepared,
@@ -114,6 +121,34 @@ impl TemplatesArgs {
             prepared.broker(home, proof).await
         };
         osb_host::serve_with(template_broker::NAME, configure, make, &self.host)
+    }
+
+    /// What a cluster needs for the home, and for what the broker does there.
+    fn print_manifests(&self) -> ExitCode {
+        let kinds = if self.on_openshift {
+            Served::ByCluster
+        } else {
+            Served::AsCustomResources
+        };
+        match self.manifests(kinds) {
+            Ok(text) => {
+                print!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("error: {}", osb_host::explain(error.as_ref()));
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn manifests(&self, kinds: Served) -> Result<String, BoxError> {
+        let broker = osb_sdk::Broker::new(template_broker::NAME);
+        let mut all = osb_host::manifests(&broker, &self.host)?;
+        let namespace = &self.host.home.home_namespace;
+        all.extend(template_broker::manifests(kinds, broker.name(), namespace));
+        let document = |object| Ok(format!("---\n{}", serde_saphyr::to_string(object)?));
+        all.iter().map(document).collect()
     }
 
     fn prepared(&self) -> Result<Prepared, String> {

@@ -18,6 +18,7 @@ mod gate;
 pub mod identity;
 pub mod ids;
 pub mod local;
+mod manifests;
 pub mod naming;
 pub mod offering;
 pub mod parameters;
@@ -32,6 +33,7 @@ mod start;
 mod watching;
 
 pub use identity::{Allowed, Identities, Policy};
+pub use manifests::manifests;
 pub use offering::{Ids, Key, Mapped};
 pub use place::Places;
 pub use start::{NAME, Options, StartError, Workloads, broker};

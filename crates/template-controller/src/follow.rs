@@ -33,8 +33,8 @@ struct Meta {
 #[serde(rename_all = "camelCase")]
 struct List {
     metadata: ListMeta,
-    #[serde(default)]
-    items: Vec<Meta>,
+    /// `null` where a real server has none.
+    items: Option<Vec<Meta>>,
 }
 
 #[derive(Deserialize)]
@@ -116,7 +116,10 @@ async fn list(
             more.push_str(&next.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D"));
         }
         let page: List = client.request(scope.request(METADATA_LIST, &more)?).await?;
-        page.items.iter().for_each(|item| tell(Seen::Listed, &item.metadata));
+        page.items
+            .iter()
+            .flatten()
+            .for_each(|item| tell(Seen::Listed, &item.metadata));
         next = page.metadata.next.filter(|next| !next.is_empty());
         if next.is_none() {
             return Ok(page.metadata.resource_version);

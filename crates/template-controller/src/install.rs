@@ -112,14 +112,25 @@ pub async fn install(client: &Client) -> Result<Served, InstallError> {
         wait_until_served(&api, plural).await?;
     }
     for role in roles() {
-        match api.text(Method::POST, ROLES, JSON, role.to_string().into_bytes()).await {
-            Ok(_) => {}
-            Err(error) if error.already_exists() => {}
+        if let Err(error) = add(&api, &role).await {
             // An administrator may give rights in another way.
-            Err(error) => tracing::info!(%error, "the kinds are not added to the roles of users"),
+            tracing::info!(%error, "the kinds are not added to the roles of users");
         }
     }
     Ok(Served::AsCustomResources)
+}
+
+/// Creates a role that is not there. It is looked for first, since who may not create roles may well read them.
+async fn add(api: &Api<'_>, role: &Value) -> Result<(), ApiError> {
+    let name = role["metadata"]["name"].as_str().unwrap_or_default();
+    match api.get::<Value>(&format!("{ROLES}/{name}")).await {
+        Err(error) if error.is_not_found() => {}
+        found => return found.map(drop),
+    }
+    match api.text(Method::POST, ROLES, JSON, role.to_string().into_bytes()).await {
+        Err(error) if !error.already_exists() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Who serves the kinds now; `None` when nobody does.

@@ -32,7 +32,7 @@ mod watches;
 
 pub use api::segment;
 pub use controller::{Controller, Options, RunError};
-pub use install::{InstallError, Served, install};
+pub use install::{InstallError, Served, definitions, install, roles};
 pub use plan::CrossNamespace;
-pub use proof::{Admission, Proof};
+pub use proof::{Admission, Proof, policy};
 pub use requester::ServiceAccounts;

@@ -19,4 +19,5 @@ mod secrets;
 mod simulate;
 mod template;
 mod templates;
+mod templates_in_cluster;
 mod verbs;
