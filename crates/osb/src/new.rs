@@ -3,6 +3,8 @@
 //! It is made from the example `starter`, which is built, tested and linted with everything else; only names and ids
 //! are others.
 
+mod chart;
+
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -81,6 +83,9 @@ pub(crate) fn new(args: &NewArgs) -> Result<()> {
     }
     for (name, text, program) in FILES {
         write(&folder.join(name), &filled(text, &args.name, &sdk, &ids), program)?;
+    }
+    for (path, text) in chart::files(&args.name) {
+        write(&folder.join(path), &text, false)?;
     }
     println!(
         "The broker `{name}` is in the folder {name}.\n\n  cd {name}\n  cargo run      # serves it\n  cargo test     # its life, and all platforms against it\n\n\

@@ -56,6 +56,36 @@ fn what_is_there_stays() {
     assert!(!folder.path().join("q").exists(), "nothing is left");
 }
 
+#[test]
+fn its_chart_installs_its_image_under_its_name() {
+    let Some(helm) = testparts::need(testparts::helm()) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    new(folder.path(), &["message-queues"]).ok();
+    let output = Command::new(helm)
+        .args(["template", "queues", "message-queues/chart", "--kube-version", "1.36.3"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let objects: Vec<serde_json::Value> =
+        serde_saphyr::from_multiple(&String::from_utf8(output.stdout).unwrap()).unwrap();
+    let workload = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+    let container = &workload["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["image"], "message-queues:0.1.0");
+    assert_eq!(
+        container["args"][0], "--listen=0.0.0.0:8080",
+        "the image has one broker only"
+    );
+    let definitions = objects
+        .iter()
+        .filter(|object| object["kind"] == "CustomResourceDefinition");
+    for definition in definitions {
+        assert_eq!(definition["spec"]["group"], "message-queues.osb.internal");
+    }
+}
+
 /// Its own `ci.sh`: tests with all platforms, then the program, `osb lint` and `osb check`.
 #[test]
 #[ignore = "builds the SDK once more, which takes minutes: cargo xtask long new-broker"]
