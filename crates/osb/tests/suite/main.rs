@@ -3,6 +3,7 @@
 mod apiserver;
 mod audit;
 mod bad_input;
+mod book;
 mod check;
 mod cut_off;
 mod deploy;
