@@ -135,6 +135,16 @@ impl Buffer {
         }
     }
 
+    /// Its reader cannot go on with what follows.
+    #[cfg(feature = "etcd")]
+    fn cut_off(&self) {
+        *self.lock() = Waiting {
+            end: Some(End::Lagged),
+            ..Waiting::default()
+        };
+        self.news.notify_one();
+    }
+
     /// Nothing follows on what is there.
     fn close(&self) {
         self.lock().end.get_or_insert(End::Closed);
@@ -143,7 +153,7 @@ impl Buffer {
 }
 
 /// About how much memory a transaction holds, in bytes.
-fn weight(transaction: &[Event]) -> usize {
+pub(crate) fn weight(transaction: &[Event]) -> usize {
     let event = |event: &Event| {
         let value = event.value.as_ref().map_or(0, Bytes::len);
         let previous = event.previous.as_ref().map_or(0, |previous| previous.value.len());
@@ -223,18 +233,31 @@ impl Hub {
         }
     }
 
+    /// What has happened up to a revision cannot be handed on: all watchers are told that they did not keep up.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn cut_off(&self, upto: Revision) {
+        let mut watchers = self.lock();
+        watchers.dispatched = upto;
+        watchers.all.values().for_each(|watcher| watcher.buffer.cut_off());
+        watchers.clear();
+    }
+
     /// Ends all watches.
     pub(crate) fn close(&self) {
         let mut watchers = self.lock();
         watchers.closed = true;
         watchers.all.values().for_each(|watcher| watcher.buffer.close());
-        watchers.all.clear();
-        watchers.by_prefix.clear();
-        watchers.lengths.clear();
+        watchers.clear();
     }
 }
 
 impl Watchers {
+    fn clear(&mut self) {
+        self.all.clear();
+        self.by_prefix.clear();
+        self.lengths.clear();
+    }
+
     fn add(&mut self, watcher: Watcher) -> u64 {
         let id = self.next;
         self.next += 1;

@@ -7,7 +7,8 @@
 //! The store knows no Kubernetes: keys and values are bytes. An index is ordinary keys written in the same
 //! transaction as the object it points to.
 //!
-//! Two engines: [`memory`] for tests and for what may be forgotten, [`embedded`] for one durable folder.
+//! Engines: [`memory`] for tests and for what may be forgotten, [`embedded`] for one durable folder, and with the feature
+//! `etcd` the module of that name for a cluster that several processes share.
 //!
 //! ```
 //! use futures::StreamExt as _;
@@ -39,6 +40,8 @@
 
 mod decide;
 pub mod embedded;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod hub;
 mod keys;
 pub mod memory;
@@ -125,7 +128,7 @@ impl Transaction {
     }
 }
 
-/// The most writes of one transaction.
+/// The most writes of one transaction, on any engine; see [`Engine::most_writes`].
 pub const MAX_WRITES: usize = 1000;
 
 /// The longest key, in bytes.
@@ -213,6 +216,9 @@ pub enum Error {
     /// Nothing can be written now, for instance because the disk is full; nothing was written.
     #[error("the store takes no writes: {0}")]
     Unavailable(String),
+    /// Nobody has said in time whether the transaction was carried out: whole or not at all; read it back to learn which.
+    #[error("what became of the transaction is not known: {0}")]
+    Unknown(String),
     /// Stored data cannot be read; what is damaged is named. Nothing was written. Other keys may well be readable.
     #[error("stored data is damaged: {0}")]
     Damaged(String),
@@ -234,8 +240,20 @@ pub type Watch = BoxStream<'static, Result<Delivery, Error>>;
 /// - An event is delivered only after its transaction is durable.
 /// - Dropping a future never leaves a transaction half done: it is carried out whole or not at all.
 pub trait Engine: Send + Sync + 'static {
-    /// The newest committed revision.
+    /// The newest committed revision that this process has heard of: of its own transactions all, and of those of other
+    /// processes on the same store soon.
     fn revision(&self) -> Revision;
+
+    /// A revision that is not older than anything that was acknowledged until now, whichever process did it.
+    fn latest(&self) -> BoxFuture<'_, Result<Revision, Error>> {
+        let now = self.revision();
+        Box::pin(std::future::ready(Ok(now)))
+    }
+
+    /// The most writes of one transaction, and the most compares; no more than [`MAX_WRITES`].
+    fn most_writes(&self) -> usize {
+        MAX_WRITES
+    }
 
     /// The entry of a key at a revision, `None` for now.
     fn get(&self, key: Bytes, at: Option<Revision>) -> BoxFuture<'_, Result<Option<Entry>, Error>>;

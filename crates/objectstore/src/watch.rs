@@ -136,38 +136,43 @@ impl<S: Source> State<S> {
 
     /// The next live delivery.
     async fn follow(mut self) -> Option<(Result<Delivery, Error>, Self)> {
-        loop {
-            let live = self.live.as_ref()?;
-            let next = match tokio::time::timeout(IDLE, live.next()).await {
-                Ok(next) => next,
-                Err(_elapsed) => {
-                    // All up to this revision has been put into the buffer, so that an empty one proves progress.
-                    let dispatched = self.source.hub().dispatched();
-                    match live.at_hand() {
-                        Some(next) => next,
-                        None if dispatched > self.cursor => {
-                            self.cursor = dispatched;
-                            return Some((Ok(Delivery::Progress(dispatched)), self));
-                        }
-                        None => continue,
+        let live = self.live.as_ref()?;
+        let next = follow(self.source.hub(), live, &mut self.cursor).await;
+        self.ended = !matches!(next, Some(Ok(_)));
+        next.map(|next| (next, self))
+    }
+}
+
+/// The next live delivery behind a cursor, `None` when the store has been closed; after an error nothing follows.
+pub(crate) async fn follow(hub: &Hub, live: &Subscription, cursor: &mut Revision) -> Option<Result<Delivery, Error>> {
+    loop {
+        let next = match tokio::time::timeout(IDLE, live.next()).await {
+            Ok(next) => next,
+            Err(_elapsed) => {
+                // All up to this revision has been put into the buffer, so that an empty one proves progress.
+                let dispatched = hub.dispatched();
+                match live.at_hand() {
+                    Some(next) => next,
+                    None if dispatched > *cursor => {
+                        *cursor = dispatched;
+                        return Some(Ok(Delivery::Progress(dispatched)));
                     }
-                }
-            };
-            match next {
-                Ok(events) => {
-                    let revision = events.first().map_or(self.cursor, |event| event.revision);
-                    if revision <= self.cursor {
-                        // History had it already.
-                        continue;
-                    }
-                    self.cursor = revision;
-                    return Some((Ok(Delivery::Events(events)), self));
-                }
-                Err(end) => {
-                    self.ended = true;
-                    return (end == End::Lagged).then_some((Err(Error::Lagged), self));
+                    None => continue,
                 }
             }
+        };
+        match next {
+            Ok(events) => {
+                let revision = events.first().map_or(*cursor, |event| event.revision);
+                if revision <= *cursor {
+                    // History had it already.
+                    continue;
+                }
+                *cursor = revision;
+                return Some(Ok(Delivery::Events(events)));
+            }
+            Err(End::Lagged) => return Some(Err(Error::Lagged)),
+            Err(End::Closed) => return None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Real servers as parts of tests, and the record of a long run.
 //!
 //! A test that needs a server beside itself asks for it here: [`Oracle`] (etcd and kube-apiserver, the model that the project's
-//! own API server is measured with), [`Postgres`], [`kubectl`], [`SmallDisk`]. A server listens on a free port of the loopback interface,
+//! own API server is measured with), [`Etcd`], [`Postgres`], [`kubectl`], [`SmallDisk`]. A server listens on a free port of the loopback interface,
 //! keeps its files in a temporary folder of its own, and ends with the value that stands for it. It also ends when the test
 //! program is killed: nothing is left behind.
 //!
@@ -18,6 +18,7 @@
 
 mod disk;
 mod error;
+mod etcd;
 mod folder;
 mod locate;
 pub mod long_run;
@@ -34,6 +35,7 @@ use std::io::Write as _;
 
 pub use disk::SmallDisk;
 pub use error::Error;
+pub use etcd::{Etcd, EtcdOptions, EtcdTls};
 pub use locate::{go_clients, helm, kubectl, oracle_bin, postgres_bin};
 pub use oracle::{ControllerManager, Controllers, Oracle, OracleOptions};
 pub use postgres::Postgres;

@@ -1,12 +1,10 @@
 //! A real Kubernetes API server as a part of a test.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
+use crate::etcd::has_member;
 use crate::folder::{Folder, secret};
 use crate::process::{Process, Spec, Stop};
 use crate::{Error, locate, ports};
@@ -160,19 +158,6 @@ fn start_etcd(bin: &Path, options: &OracleOptions) -> Result<(Process, u16), Err
     let mut process = Process::start(&spec, folder.map_err(failed)?)?;
     process.wait_until(|_| has_member(port, &name).unwrap_or(false))?;
     Ok((process, port))
-}
-
-/// Whether the etcd on this port has a member of this name: ours has a random one, so no other etcd is taken for it. The answer
-/// needs a leader.
-fn has_member(port: u16, name: &str) -> std::io::Result<bool> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    stream.write_all(
-        b"POST /v3/cluster/member/list HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
-    )?;
-    let mut answer = String::new();
-    stream.take(64 << 10).read_to_string(&mut answer)?;
-    Ok(answer.starts_with("HTTP/1.1 200") && answer.contains(&format!("\"name\":\"{name}\"")))
 }
 
 fn start_apiserver(bin: &Path, etcd_port: u16, options: &OracleOptions) -> Result<(Process, u16, String), Error> {

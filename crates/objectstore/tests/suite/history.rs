@@ -8,7 +8,7 @@ use crate::support::*;
 
 #[tokio::test]
 async fn every_kept_revision_shows_what_it_was() {
-    for case in engines() {
+    for case in engines().await {
         put(&case.store, "a", "1").await;
         put(&case.store, "b", "1").await;
         put(&case.store, "a", "2").await;
@@ -40,7 +40,7 @@ async fn every_kept_revision_shows_what_it_was() {
 
 #[tokio::test]
 async fn a_revision_in_the_future_cannot_be_read() {
-    for case in engines() {
+    for case in engines().await {
         put(&case.store, "a", "1").await;
         let error = case.store.get(b("a"), Some(Revision(2))).await.unwrap_err();
         let expected = Error::Future {
@@ -55,7 +55,7 @@ async fn a_revision_in_the_future_cannot_be_read() {
 
 #[tokio::test]
 async fn pages_go_on_where_the_last_one_ended_at_its_revision() {
-    for case in engines() {
+    for case in engines().await {
         for n in 0..10 {
             put(&case.store, &format!("k{n}"), "old").await;
         }
@@ -86,7 +86,7 @@ async fn pages_go_on_where_the_last_one_ended_at_its_revision() {
 
 #[tokio::test]
 async fn a_range_ends_before_its_end_and_an_empty_end_is_unbounded() {
-    for case in engines() {
+    for case in engines().await {
         let keys: [&[u8]; 5] = [b"\0", b"a", b"a\0", b"b", b"\xff\xff"];
         let all = keys.iter().fold(Transaction::default(), |t, key| t.put(b(key), "v"));
         commit(&case.store, all).await;
@@ -108,7 +108,7 @@ async fn a_range_ends_before_its_end_and_an_empty_end_is_unbounded() {
 
 #[tokio::test]
 async fn compacted_revisions_are_gone_and_all_others_stay() {
-    for case in engines() {
+    for case in engines().await {
         for n in 1..=6 {
             put(&case.store, "a", &n.to_string()).await;
         }
@@ -147,7 +147,7 @@ async fn compacted_revisions_are_gone_and_all_others_stay() {
 /// Readers beside writers, while tables are written and merged: each page shows exactly one revision, again and again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn reads_under_load_show_one_revision_each() {
-    for case in engines() {
+    for case in engines().await {
         let writers: Vec<_> = (0..4)
             .map(|writer| {
                 let store = case.store.clone();
@@ -193,7 +193,7 @@ async fn history_is_forgotten_by_age() {
         age: Duration::from_millis(200),
         bytes: 1 << 30,
     };
-    for case in engines_with(window, 16) {
+    for case in engines_with(window, 16).await {
         put(&case.store, "a", "1").await;
         put(&case.store, "a", "2").await;
         eventually("forgotten", async || {
@@ -216,17 +216,14 @@ async fn history_is_forgotten_by_size() {
         age: Duration::from_secs(600),
         bytes: 20_000,
     };
-    for case in engines_with(window, 16) {
+    for case in engines_with(window, 16).await {
         let value = "v".repeat(1000);
         for _ in 0..50 {
             put(&case.store, "a", &value).await;
         }
-        let oldest = case.store.oldest();
-        assert!(
-            oldest > Revision(20) && oldest < Revision(50),
-            "{} {oldest:?}",
-            case.name
-        );
+        // An engine may look after it a little later.
+        eventually("forgotten", async || case.store.oldest() > Revision(20)).await;
+        assert!(case.store.oldest() < Revision(50), "{}", case.name);
         // The last write is answered before what it pushes out of the window is forgotten.
         let kept = loop {
             match case.store.get(b("a"), Some(case.store.oldest())).await {

@@ -1,5 +1,7 @@
 //! What the store promises, on every engine, and what only the durable one can be asked.
 
+#[cfg(feature = "etcd")]
+mod clusters;
 mod crash;
 mod damage;
 mod disk;

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
-use objectstore::{
-    Compare, Entry, Error, Event, Outcome, Revision, Store, Transaction, Window, Write, embedded, memory,
-};
+use objectstore::{Compare, Entry, Error, Event, Outcome, Revision, Store, Transaction, Write, memory};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use testparts::long_run::{count, number};
@@ -169,15 +167,46 @@ fn step() -> impl Strategy<Value = Step> {
 struct Run {
     store: Store,
     model: Model,
-    folder: Option<tempfile::TempDir>,
+    place: Place,
+}
+
+/// What a store is opened from again.
+enum Place {
+    Memory,
+    Folder(tempfile::TempDir),
+    #[cfg(feature = "etcd")]
+    Etcd(Box<crate::clusters::Lease>),
+}
+
+impl Place {
+    async fn open(&self) -> Store {
+        match self {
+            Self::Memory => memory::open(memory::Options {
+                window: window(),
+                ..memory::Options::default()
+            }),
+            Self::Folder(folder) => open(folder.path()),
+            #[cfg(feature = "etcd")]
+            Self::Etcd(lease) => objectstore::etcd::open(lease.options()).await.unwrap(),
+        }
+    }
+
+    fn keeps(&self) -> bool {
+        !matches!(self, Self::Memory)
+    }
+
+    /// Whether transactions that are sent at the same time are carried out in that order.
+    fn keeps_order(&self) -> bool {
+        matches!(self, Self::Memory | Self::Folder(_))
+    }
 }
 
 impl Run {
-    fn reopen(&mut self) {
-        if let Some(folder) = &self.folder {
+    async fn reopen(&mut self) {
+        if self.place.keeps() {
             // The old one first: one process, one store.
             self.store = memory::open(memory::Options::default());
-            self.store = embedded::open(folder.path(), small()).unwrap();
+            self.store = self.place.open().await;
         }
     }
 
@@ -198,7 +227,7 @@ impl Run {
                 assert_eq!(self.store.oldest(), Revision(self.model.oldest));
             }
             Step::Reopen => {
-                self.reopen();
+                self.reopen().await;
                 assert_eq!(self.store.oldest(), Revision(self.model.oldest));
             }
         }
@@ -206,6 +235,13 @@ impl Run {
     }
 
     async fn transact(&mut self, transactions: Vec<Transaction>) {
+        if !self.place.keeps_order() {
+            for transaction in &transactions {
+                let outcome = self.store.transact(transaction.clone()).await.unwrap();
+                assert_eq!(outcome, self.model.transact(transaction), "{transaction:?}");
+            }
+            return;
+        }
         let outcomes = transactions
             .iter()
             .map(|transaction| self.store.transact(transaction.clone()));
@@ -258,39 +294,22 @@ impl Run {
     }
 }
 
-fn run(case: usize, steps: Vec<Step>) {
+fn run(place: Place, steps: Vec<Step>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
-        let window = Window { ..window() };
-        let mut run = match case {
-            0 => {
-                let options = memory::Options {
-                    window,
-                    ..memory::Options::default()
-                };
-                Run {
-                    store: memory::open(options),
-                    model: Model::new(),
-                    folder: None,
-                }
-            }
-            _ => {
-                let folder = tempfile::tempdir().unwrap();
-                Run {
-                    store: open(folder.path()),
-                    model: Model::new(),
-                    folder: Some(folder),
-                }
-            }
+        let mut run = Run {
+            store: place.open().await,
+            model: Model::new(),
+            place,
         };
         let mut live = run.store.watch(objectstore::prefix(b""), None).await.unwrap();
         let mut watched_from = 0;
         let mut seen = Vec::new();
         for step in steps {
-            let reopens = matches!(step, Step::Reopen) && run.folder.is_some();
+            let reopens = matches!(step, Step::Reopen) && run.place.keeps();
             if reopens {
                 seen.extend(events_until(&mut live, run.model.revision()).await);
                 watched_from = run.model.revision().0;
@@ -330,11 +349,23 @@ proptest! {
 
     #[test]
     fn the_memory_engine_does_what_the_model_does(steps in prop::collection::vec(step(), 1..60)) {
-        run(0, steps);
+        run(Place::Memory, steps);
     }
 
     #[test]
     fn the_embedded_engine_does_what_the_model_does(steps in prop::collection::vec(step(), 1..60)) {
-        run(1, steps);
+        run(Place::Folder(tempfile::tempdir().unwrap()), steps);
+    }
+}
+
+#[cfg(feature = "etcd")]
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn the_etcd_engine_does_what_the_model_does(steps in prop::collection::vec(step(), 1..60)) {
+        if let Some(lease) = crate::clusters::lease() {
+            run(Place::Etcd(Box::new(lease)), steps);
+        }
     }
 }

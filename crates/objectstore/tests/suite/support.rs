@@ -9,11 +9,28 @@ use futures::{FutureExt as _, StreamExt as _};
 use objectstore::{Delivery, Entry, Error, Event, Outcome, Revision, Store, Transaction, Watch, Window};
 use objectstore::{embedded, memory};
 
+#[cfg(feature = "etcd")]
+use crate::clusters;
+
 /// An engine under test, with what must outlive it.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) store: Store,
-    _folder: Option<tempfile::TempDir>,
+    /// Whether transactions that are sent at the same time are carried out in that order.
+    pub(crate) in_order: bool,
+    _place: Place,
+}
+
+/// Where a store lies.
+enum Place {
+    Memory,
+    Folder {
+        _folder: tempfile::TempDir,
+    },
+    #[cfg(feature = "etcd")]
+    Etcd {
+        _lease: clusters::Lease,
+    },
 }
 
 /// A durable store that writes tables early, so that small tests meet them; a failure ends the test's process.
@@ -25,8 +42,8 @@ pub(crate) fn small() -> embedded::Options {
     }
 }
 
-/// Both engines, empty, with so many deliveries buffered for each watcher.
-pub(crate) fn engines_with(window: Window, watch_buffer: usize) -> Vec<Case> {
+/// All engines, empty, with so many deliveries buffered for each watcher.
+pub(crate) async fn engines_with(window: Window, watch_buffer: usize) -> Vec<Case> {
     let folder = tempfile::tempdir().unwrap();
     let options = embedded::Options {
         window,
@@ -35,18 +52,32 @@ pub(crate) fn engines_with(window: Window, watch_buffer: usize) -> Vec<Case> {
     };
     let durable = embedded::open(folder.path().join("data"), options).unwrap();
     let memory = memory::open(memory::Options { window, watch_buffer });
-    vec![
-        Case {
-            name: "memory",
-            store: memory,
-            _folder: None,
-        },
-        Case {
-            name: "embedded",
-            store: durable,
-            _folder: Some(folder),
-        },
-    ]
+    let case = |name, store, place| Case {
+        name,
+        store,
+        in_order: true,
+        _place: place,
+    };
+    #[cfg_attr(not(feature = "etcd"), expect(unused_mut, reason = "there is no third one"))]
+    let mut cases = vec![
+        case("memory", memory, Place::Memory),
+        case("embedded", durable, Place::Folder { _folder: folder }),
+    ];
+    #[cfg(feature = "etcd")]
+    if let Some(lease) = clusters::lease() {
+        let options = objectstore::etcd::Options {
+            window,
+            watch_buffer,
+            ..lease.options()
+        };
+        cases.push(Case {
+            name: "etcd",
+            store: objectstore::etcd::open(options).await.unwrap(),
+            in_order: false,
+            _place: Place::Etcd { _lease: lease },
+        });
+    }
+    cases
 }
 
 pub(crate) fn window() -> Window {
@@ -56,9 +87,9 @@ pub(crate) fn window() -> Window {
     }
 }
 
-/// Both engines, empty.
-pub(crate) fn engines() -> Vec<Case> {
-    engines_with(window(), 4096)
+/// All engines, empty.
+pub(crate) async fn engines() -> Vec<Case> {
+    engines_with(window(), 4096).await
 }
 
 pub(crate) fn open(path: &Path) -> Store {

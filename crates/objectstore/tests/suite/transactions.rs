@@ -6,7 +6,7 @@ use crate::support::*;
 
 #[tokio::test]
 async fn a_new_store_is_empty() {
-    for case in engines() {
+    for case in engines().await {
         assert_eq!(case.store.revision(), Revision(0), "{}", case.name);
         assert_eq!(case.store.oldest(), Revision(0));
         assert_eq!(get(&case.store, "a", None).await, None);
@@ -17,7 +17,7 @@ async fn a_new_store_is_empty() {
 
 #[tokio::test]
 async fn each_transaction_that_changes_something_takes_the_next_revision() {
-    for case in engines() {
+    for case in engines().await {
         assert_eq!(put(&case.store, "a", "1").await, Revision(1), "{}", case.name);
         assert_eq!(put(&case.store, "a", "1").await, Revision(2));
         assert_eq!(delete(&case.store, "a").await, Revision(3));
@@ -30,7 +30,7 @@ async fn each_transaction_that_changes_something_takes_the_next_revision() {
 
 #[tokio::test]
 async fn an_entry_knows_who_created_and_who_modified_it() {
-    for case in engines() {
+    for case in engines().await {
         put(&case.store, "a", "1").await;
         put(&case.store, "a", "2").await;
         assert_eq!(
@@ -48,7 +48,7 @@ async fn an_entry_knows_who_created_and_who_modified_it() {
 
 #[tokio::test]
 async fn all_writes_of_a_transaction_come_under_one_revision() {
-    for case in engines() {
+    for case in engines().await {
         put(&case.store, "old", "x").await;
         commit(
             &case.store,
@@ -62,7 +62,7 @@ async fn all_writes_of_a_transaction_come_under_one_revision() {
 
 #[tokio::test]
 async fn a_compare_that_does_not_hold_stops_the_transaction_and_says_what_stands_there() {
-    for case in engines() {
+    for case in engines().await {
         put(&case.store, "a", "1").await;
         put(&case.store, "p/x", "2").await;
         let tom = entry("a", "1", 1, 1);
@@ -94,7 +94,7 @@ async fn a_compare_that_does_not_hold_stops_the_transaction_and_says_what_stands
 
 #[tokio::test]
 async fn a_transaction_whose_compares_all_hold_is_committed() {
-    for case in engines() {
+    for case in engines().await {
         put(&case.store, "a", "1").await;
         let transaction = Transaction::default()
             .when(Compare::Exists(b("a")))
@@ -109,7 +109,7 @@ async fn a_transaction_whose_compares_all_hold_is_committed() {
 
 #[tokio::test]
 async fn of_many_that_create_one_key_at_once_one_succeeds() {
-    for case in engines() {
+    for case in engines().await {
         let create = |n: usize| {
             let transaction = Transaction::default()
                 .when(Compare::Absent(b("key")))
@@ -128,7 +128,7 @@ async fn of_many_that_create_one_key_at_once_one_succeeds() {
 
 #[tokio::test]
 async fn a_group_sees_its_own_deletions_and_creations_in_ranges() {
-    for case in engines() {
+    for case in engines().await.into_iter().filter(|case| case.in_order) {
         put(&case.store, "p/a", "1").await;
         put(&case.store, "p/b", "1").await;
         let empty = || Transaction::default().when(Compare::Empty(prefix(b"p/"))).put("q", "1");
@@ -150,7 +150,7 @@ async fn a_group_sees_its_own_deletions_and_creations_in_ranges() {
 
 #[tokio::test]
 async fn what_can_never_be_carried_out_is_refused() {
-    for case in engines() {
+    for case in engines().await {
         let many = (0..=MAX_WRITES).fold(Transaction::default(), |t, n| t.put(format!("k{n}"), "v"));
         let table = [
             many,
@@ -175,7 +175,7 @@ async fn what_can_never_be_carried_out_is_refused() {
 
 #[tokio::test]
 async fn a_closed_store_answers_nothing() {
-    for case in engines() {
+    for case in engines().await {
         put(&case.store, "a", "1").await;
         case.store.close().await.unwrap();
         case.store.close().await.unwrap();

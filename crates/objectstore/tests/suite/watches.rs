@@ -18,7 +18,7 @@ fn event(revision: u64, key: &str, value: Option<&str>, previous: Option<objects
 
 #[tokio::test]
 async fn a_watch_from_now_brings_what_comes() {
-    for case in engines() {
+    for case in engines().await {
         put(&case.store, "a", "1").await;
         let mut watch = case.store.watch(prefix(b""), None).await.unwrap();
         put(&case.store, "a", "2").await;
@@ -43,7 +43,7 @@ async fn a_watch_from_now_brings_what_comes() {
 
 #[tokio::test]
 async fn a_watch_from_the_past_brings_what_came_and_what_comes() {
-    for case in engines() {
+    for case in engines().await {
         put(&case.store, "a", "1").await;
         put(&case.store, "a", "2").await;
         delete(&case.store, "a").await;
@@ -63,7 +63,7 @@ async fn a_watch_from_the_past_brings_what_came_and_what_comes() {
 
 #[tokio::test]
 async fn a_revision_in_the_future_is_waited_for() {
-    for case in engines() {
+    for case in engines().await {
         let mut watch = case.store.watch(prefix(b""), Some(Revision(2))).await.unwrap();
         for n in 1..=3 {
             put(&case.store, "a", &n.to_string()).await;
@@ -75,7 +75,7 @@ async fn a_revision_in_the_future_is_waited_for() {
 
 #[tokio::test]
 async fn only_the_range_is_watched_and_a_transaction_stays_together() {
-    for case in engines() {
+    for case in engines().await {
         let mut inner = case.store.watch(prefix(b"p/"), None).await.unwrap();
         let mut all = case.store.watch(prefix(b""), None).await.unwrap();
         let mut part = case.store.watch(b("p/b")..b("q/b"), None).await.unwrap();
@@ -109,7 +109,7 @@ async fn only_the_range_is_watched_and_a_transaction_stays_together() {
 
 #[tokio::test]
 async fn watchers_that_watch_the_same_share_the_events() {
-    for case in engines() {
+    for case in engines().await {
         let mut one = case.store.watch(prefix(b""), None).await.unwrap();
         let mut two = case.store.watch(prefix(b"a"), None).await.unwrap();
         put(&case.store, "a", "1").await;
@@ -120,7 +120,7 @@ async fn watchers_that_watch_the_same_share_the_events() {
 
 #[tokio::test]
 async fn a_watcher_that_has_caught_up_is_told_so() {
-    for case in engines() {
+    for case in engines().await {
         put(&case.store, "a", "1").await;
         put(&case.store, "b", "1").await;
         let mut watch = case.store.watch(prefix(b"a"), Some(Revision(0))).await.unwrap();
@@ -140,7 +140,7 @@ async fn a_watcher_that_has_caught_up_is_told_so() {
 
 #[tokio::test]
 async fn progress_elsewhere_is_told_in_the_end() {
-    for case in engines() {
+    for case in engines().await {
         let mut watch = case.store.watch(prefix(b"a"), None).await.unwrap();
         assert_eq!(next(&mut watch).await.unwrap(), Delivery::Progress(Revision(0)));
         put(&case.store, "b", "1").await;
@@ -155,7 +155,7 @@ async fn progress_elsewhere_is_told_in_the_end() {
 
 #[tokio::test]
 async fn a_slow_watcher_is_cut_off_and_can_go_on_where_it_was() {
-    for case in engines_with(window(), 4) {
+    for case in engines_with(window(), 4).await {
         let mut watch = case.store.watch(prefix(b""), None).await.unwrap();
         for n in 0..20 {
             put(&case.store, "a", &n.to_string()).await;
@@ -178,7 +178,7 @@ async fn a_slow_watcher_is_cut_off_and_can_go_on_where_it_was() {
 
 #[tokio::test]
 async fn a_watcher_that_is_overtaken_by_compaction_is_told_so() {
-    for case in engines() {
+    for case in engines().await {
         for n in 0..600 {
             put(&case.store, "a", &n.to_string()).await;
         }
@@ -206,7 +206,7 @@ async fn a_watcher_that_is_overtaken_by_compaction_is_told_so() {
 
 #[tokio::test]
 async fn watches_end_with_the_store() {
-    for case in engines() {
+    for case in engines().await {
         put(&case.store, "a", "1").await;
         let mut live = case.store.watch(prefix(b""), Some(Revision(0))).await.unwrap();
         next_events(&mut live).await;
@@ -221,7 +221,7 @@ async fn watches_end_with_the_store() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watchers_that_join_under_load_miss_and_repeat_nothing() {
     const WRITES: u64 = 400;
-    for case in engines() {
+    for case in engines().await {
         let writers: Vec<_> = (0..4)
             .map(|writer| {
                 let store = case.store.clone();
