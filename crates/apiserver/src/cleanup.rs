@@ -362,7 +362,10 @@ pub(crate) async fn remove_range(
     condition: Option<&Compare>,
 ) -> Result<(), Failure> {
     loop {
-        let page = server.store.range(range.clone(), objectstore::MAX_WRITES, None).await?;
+        let page = server
+            .store
+            .range(range.clone(), server.store.most_writes(), None)
+            .await?;
         if page.entries.is_empty() {
             return Ok(());
         }

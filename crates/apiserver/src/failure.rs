@@ -1,6 +1,6 @@
 //! Why a request is refused, as the answer says it.
 
-use apimachinery::status::{Reason, Status};
+use apimachinery::status::{Details, Reason, Status};
 use objectstore::Error;
 
 use crate::codec::Damaged;
@@ -37,12 +37,25 @@ impl From<Damaged> for Failure {
     }
 }
 
+/// 503, and when to try again.
+fn passing(message: &str) -> Status {
+    Status::unavailable(message).with_details(Details {
+        retry_after_seconds: 1,
+        ..Details::default()
+    })
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match error {
             Error::Compacted { .. } => Status::expired_list(None),
             Error::Future { requested, current } => Status::too_large_resource_version(requested.0, current.0),
-            Error::Unavailable(_) => Status::unavailable("the store takes no writes now"),
+            Error::Unavailable(_) => passing("the store does not answer or takes no writes now"),
+            // Not 503, which says that nothing was done.
+            Error::Unknown(_) => Status::failure(
+                Reason::InternalError,
+                "the store has not said whether the request was carried out",
+            ),
             Error::Closed => Status::unavailable("the server is shutting down"),
             Error::Lagged => Status::unavailable("the watch did not keep up"),
             Error::Invalid(_) | Error::Damaged(_) => {

@@ -1,5 +1,7 @@
 //! `/livez`, `/readyz` and `/healthz`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use objectstore::Error;
@@ -10,6 +12,9 @@ use crate::namespaces::INITIAL;
 use crate::query::Query;
 use crate::render;
 use crate::server::Server;
+
+/// So long a store that is not in this process may take to answer.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The checks of a root.
 pub(crate) fn checks(root: &str) -> &'static [&'static str] {
@@ -77,10 +82,14 @@ pub(crate) async fn answer(
 
 pub(crate) async fn passes(server: &Server, check: &str) -> bool {
     match check {
-        "store" => !matches!(
-            server.store.get(server.namespaces.key(INITIAL[0]), None).await,
-            Err(Error::Closed | Error::Damaged(_))
-        ),
+        "store" => {
+            let read = server.store.get(server.namespaces.key(INITIAL[0]), None);
+            let read = tokio::time::timeout(STORE_PATIENCE, read).await;
+            !matches!(
+                read,
+                Err(_) | Ok(Err(Error::Closed | Error::Damaged(_) | Error::Unavailable(_)))
+            )
+        }
         // Roles and bindings that other processes write are seen.
         "informer-sync" => server.access.rbac.as_ref().is_none_or(|rbac| rbac.is_followed()),
         "shutdown" => !*server.closing.borrow(),

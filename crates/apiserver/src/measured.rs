@@ -38,6 +38,14 @@ impl Engine for Measured {
         self.store.revision()
     }
 
+    fn latest(&self) -> BoxFuture<'_, Result<Revision, Error>> {
+        self.store.latest()
+    }
+
+    fn most_writes(&self) -> usize {
+        self.store.most_writes()
+    }
+
     fn get(&self, key: Bytes, at: Option<Revision>) -> BoxFuture<'_, Result<Option<Entry>, Error>> {
         self.timed(Operation::Get, self.store.get(key, at))
     }

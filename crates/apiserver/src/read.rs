@@ -241,11 +241,11 @@ pub(crate) async fn collect(
         Plan::Scan => scan(server, target, namespace, filter, start, limit).await,
         Plan::Name(name) => {
             let keys = vec![target.resource.keys.object(namespace.unwrap_or_default(), &name)];
-            let revision = start.at.unwrap_or_else(|| server.store.revision());
+            let revision = shown(server, start).await?;
             pick(server, target, filter, keys, revision, limit).await
         }
         Plan::Index { field, value, .. } => {
-            let revision = start.at.unwrap_or_else(|| server.store.revision());
+            let revision = shown(server, start).await?;
             let mut keys = indexed(server, target, namespace, &field, value.as_deref(), revision).await?;
             keys.sort_unstable();
             keys.dedup();
@@ -255,6 +255,14 @@ pub(crate) async fn collect(
             }
             pick(server, target, filter, keys, revision, limit).await
         }
+    }
+}
+
+/// The state to show: the one that the first page has shown, or the newest.
+async fn shown(server: &Server, start: &Start) -> Result<Revision, Failure> {
+    match start.at {
+        Some(at) => Ok(at),
+        None => Ok(server.store.latest().await?),
     }
 }
 
@@ -411,7 +419,7 @@ fn start_key(target: &Target, relative: &str) -> Bytes {
 /// Waits until the store has reached a revision that a client has seen elsewhere.
 pub(crate) async fn wait_for(server: &Server, revision: Revision) -> Result<(), Failure> {
     let deadline = tokio::time::Instant::now() + FUTURE_PATIENCE;
-    while server.store.revision() < revision {
+    while server.store.revision() < revision && server.store.latest().await? < revision {
         if tokio::time::Instant::now() >= deadline {
             return Err(Error::Future {
                 requested: revision,

@@ -70,7 +70,7 @@ pub(crate) async fn watch(
         wait_for(server, revision).await?;
     }
     let start = if initial || since.is_none() {
-        server.store.revision()
+        server.store.latest().await?
     } else {
         since.unwrap_or_default()
     };

@@ -120,9 +120,22 @@ pub enum HostError {
         /// What is wrong.
         what: String,
     },
-    /// The home `kubernetes` without keys of its own.
+    /// The store in etcd cannot be opened.
+    #[error(transparent)]
+    Etcd(#[from] objectstore::etcd::OpenError),
+    /// The home `etcd` without a cluster.
     #[error(
-        "--home kubernetes needs --key-file (OSB_KEY_FILE): the key that seals secrets must outlive this process and is never kept with what it seals. `openssl rand -hex 32` makes one"
+        "--home etcd needs --etcd-endpoints (OSB_ETCD_ENDPOINTS): where the members of the cluster are, such as https://10.0.0.5:2379"
+    )]
+    NoEtcd,
+    /// A user of etcd without a password.
+    #[error(
+        "there is no password for --etcd-username: set OSB_ETCD_PASSWORD, or name a file with --etcd-password-file"
+    )]
+    NoEtcdPassword,
+    /// A home that is shared, without keys of its own.
+    #[error(
+        "a home outside of the data folder needs --key-file (OSB_KEY_FILE): the key that seals secrets must outlive this process and is never kept with what it seals. `openssl rand -hex 32` makes one"
     )]
     NoKeyFile,
     /// Something that the broker needs is not in the cluster.

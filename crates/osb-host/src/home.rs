@@ -1,4 +1,4 @@
-//! Where a broker's state lives, as its flags say: in the data folder, or in a Kubernetes cluster.
+//! Where a broker's state lives, as its flags say: in the data folder, in an etcd cluster, or in a Kubernetes cluster.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,9 +22,11 @@ use crate::options::HostOptions;
 
 pub(crate) mod cluster;
 mod embedded;
+mod etcd;
 
 use cluster::Cluster;
 use embedded::Embedded;
+pub use etcd::EtcdOptions;
 
 /// The namespace of the broker's own objects, unless a flag says otherwise.
 pub(crate) const SYSTEM_NAMESPACE: &str = "osb-system";
@@ -58,6 +60,10 @@ pub struct HomeOptions {
     /// NAMESPACE-PLATFORM
     #[arg(long, value_name = "NAMESPACE", default_value = SYSTEM_NAMESPACE, env = "OSB_HOME_NAMESPACE")]
     pub home_namespace: String,
+
+    /// Where the cluster of the home `etcd` is.
+    #[command(flatten)]
+    pub etcd: EtcdOptions,
 }
 
 /// Where the state of instances and bindings lives.
@@ -72,8 +78,17 @@ pub enum HomeKind {
     /// In the data folder, behind the process's own Kubernetes API
     #[default]
     Embedded,
+    /// In an etcd cluster, behind the process's own Kubernetes API; it needs --etcd-endpoints and --key-file
+    Etcd,
     /// As custom resources in a Kubernetes cluster, which --manifests prepares; it needs --key-file
     Kubernetes,
+}
+
+impl HomeKind {
+    /// Whether the Kubernetes API is this process's own, which has it to itself.
+    pub fn is_own(self) -> bool {
+        matches!(self, Self::Embedded | Self::Etcd)
+    }
 }
 
 impl Default for HomeOptions {
@@ -83,6 +98,7 @@ impl Default for HomeOptions {
             home_kubeconfig: None,
             home_context: None,
             home_namespace: SYSTEM_NAMESPACE.to_owned(),
+            etcd: EtcdOptions::default(),
         }
     }
 }
@@ -91,7 +107,7 @@ impl HomeOptions {
     /// The namespace of the broker's own objects.
     pub(crate) fn system_namespace(&self) -> &str {
         match self.home {
-            HomeKind::Embedded => SYSTEM_NAMESPACE,
+            HomeKind::Embedded | HomeKind::Etcd => SYSTEM_NAMESPACE,
             HomeKind::Kubernetes => &self.home_namespace,
         }
     }
@@ -99,7 +115,7 @@ impl HomeOptions {
     /// The namespace of a platform's objects. In a cluster there are others beside it.
     pub(crate) fn namespace_of(&self, platform: &str) -> String {
         match self.home {
-            HomeKind::Embedded => platform.to_owned(),
+            HomeKind::Embedded | HomeKind::Etcd => platform.to_owned(),
             HomeKind::Kubernetes => format!("{}-{platform}", self.home_namespace),
         }
     }
@@ -116,20 +132,23 @@ pub(crate) enum Opened {
 }
 
 impl Opened {
-    /// Opens the store, which no other process can from then on, or finds the cluster.
-    pub(crate) async fn open(options: &HostOptions, folder: &DataDir) -> Result<Self, HostError> {
+    /// Opens the store, which no other process can from then on if it is a folder, or finds the cluster.
+    pub(crate) async fn open(options: &HostOptions, folder: &DataDir, broker: &str) -> Result<Self, HostError> {
+        if options.home.home != HomeKind::Embedded && options.key_file.is_none() {
+            return Err(HostError::NoKeyFile);
+        }
         match options.home.home {
             HomeKind::Embedded => {
                 let store = Embedded::open_store(folder)?;
                 let (socket, address) = bind(options.kube_listen, "--kube-listen").await?;
                 Ok(Self::Embedded { store, socket, address })
             }
-            HomeKind::Kubernetes => {
-                if options.key_file.is_none() {
-                    return Err(HostError::NoKeyFile);
-                }
-                Ok(Self::Cluster(Cluster::find(&options.home).await?))
+            HomeKind::Etcd => {
+                let store = etcd::open_store(&options.home.etcd, broker).await?;
+                let (socket, address) = bind(options.kube_listen, "--kube-listen").await?;
+                Ok(Self::Embedded { store, socket, address })
             }
+            HomeKind::Kubernetes => Ok(Self::Cluster(Cluster::find(&options.home).await?)),
         }
     }
 

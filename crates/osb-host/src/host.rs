@@ -139,7 +139,7 @@ impl Host {
         access::named(options, &mut Vec::new())?;
         let folder = options.data_dir.resolve()?;
         folder.prepare()?;
-        let opened = Opened::open(options, &folder).await?;
+        let opened = Opened::open(options, &folder, name).await?;
         phases.done("home opened");
 
         let (socket, address) = bind(options.listen, "--listen").await?;

@@ -33,7 +33,7 @@ pub use bare::{BareHome, key_bytes_in, keys_in, note_keys, sealing_keys};
 pub use credentials::{Credentials, DEFAULT_PLATFORM};
 pub use data_dir::{DataDir, DataDirOption, Login, ServerInfo};
 pub use error::{HostError, explain};
-pub use home::{HomeKind, HomeOptions};
+pub use home::{EtcdOptions, HomeKind, HomeOptions};
 pub use host::Host;
 pub use log::start_log;
 pub use manifests::{manifests, manifests_yaml};

@@ -236,7 +236,7 @@ fn welcome(host: &Host, default_folder: bool) -> String {
         format!(" --data-dir {}", folder.path().display())
     };
     let (kubeconfig, kubectl) = match info.home {
-        HomeKind::Embedded => {
+        HomeKind::Embedded | HomeKind::Etcd => {
             let kubeconfig = folder.kubeconfig().display().to_string();
             let kubectl = format!("kubectl --kubeconfig {kubeconfig} get osb");
             (format!("\x20 kubeconfig   {kubeconfig}\n"), kubectl)

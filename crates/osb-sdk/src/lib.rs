@@ -119,8 +119,8 @@ pub use osb_engine::{Action, ActionVerb, Authorize, Draft, DraftRequest, Refused
 // A broker as a program, and inside one.
 #[doc(inline)]
 pub use osb_host::{
-    Credentials, DataDir, DataDirOption, HomeKind, HomeOptions, Host, HostError, HostOptions, LogFormat, ServerInfo,
-    manifests, manifests_yaml, run, serve, serve_with,
+    Credentials, DataDir, DataDirOption, EtcdOptions, HomeKind, HomeOptions, Host, HostError, HostOptions, LogFormat,
+    ServerInfo, manifests, manifests_yaml, run, serve, serve_with,
 };
 
 // A broker in a test.

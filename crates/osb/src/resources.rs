@@ -95,14 +95,14 @@ impl Resources {
     pub(crate) async fn open(folder: &DataDir, info: &ServerInfo) -> Result<Self> {
         let path = folder.kubeconfig();
         let read = || match info.home {
-            HomeKind::Embedded => format!("cannot use the kubeconfig {}", path.display()),
+            HomeKind::Embedded | HomeKind::Etcd => format!("cannot use the kubeconfig {}", path.display()),
             HomeKind::Kubernetes => format!(
                 "the broker keeps its state in the cluster {}, and there is no kubeconfig that could be used (KUBECONFIG)",
                 info.kubernetes_url
             ),
         };
         let mut config = match info.home {
-            HomeKind::Embedded => {
+            HomeKind::Embedded | HomeKind::Etcd => {
                 let kubeconfig = Kubeconfig::read_from(&path).with_context(read)?;
                 Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
                     .await

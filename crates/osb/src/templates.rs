@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use apiserver::{Authorization, StartObjects};
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
-use osb_host::{DEFAULT_PLATFORM, HomeKind, HostOptions};
+use osb_host::{DEFAULT_PLATFORM, HostOptions};
 use template_broker::folder::{self, Found};
 use template_broker::{Allowed, Identities, Ids, Namespaces, Options, Places, Policy, Workloads, config, local};
 use template_controller::proof::Proof;
@@ -152,7 +152,7 @@ impl TemplatesArgs {
     }
 
     fn prepared(&self) -> Result<Prepared, String> {
-        let is_own = self.kubeconfig.is_none() && self.host.home.home == HomeKind::Embedded;
+        let is_own = self.kubeconfig.is_none() && self.host.home.home.is_own();
         let namespaces = self.namespaces(is_own)?;
         let first = match &namespaces {
             Namespaces::Named(names) => names.first().cloned(),

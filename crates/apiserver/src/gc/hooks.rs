@@ -21,6 +21,8 @@ pub(crate) const FOREGROUND: &str = "foregroundDeletion";
 
 /// More owners than this are refused: each one is a key or two in the transaction of its object.
 const MOST_OWNERS: usize = 256;
+/// So many writes of a transaction are for all else.
+const KEPT_FREE: usize = 8;
 /// Of an object with more owners than this the collector looks for them.
 const MOST_SPARED: usize = 4;
 
@@ -81,8 +83,9 @@ pub(crate) async fn along(server: &Server, target: &Target, change: &Change) -> 
         return Ok(Vec::new());
     }
     let all = owned().count();
-    if all > MOST_OWNERS {
-        let message = format!("metadata.ownerReferences: {all} owners, at most {MOST_OWNERS} are supported");
+    let most = MOST_OWNERS.min((server.store.most_writes() / 2).saturating_sub(KEPT_FREE));
+    if all > most {
+        let message = format!("metadata.ownerReferences: {all} owners, at most {most} are supported");
         return Err(Status::bad_request(message).into());
     }
     let mut looked_at = Along::default();

@@ -10,7 +10,7 @@ use apimachinery::meta;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
-use objectstore::{Compare, Entry, MAX_WRITES, Outcome, Transaction, Write};
+use objectstore::{Compare, Entry, Outcome, Transaction, Write};
 
 use super::hooks::{FOREGROUND, ORPHAN, references};
 use super::judge::{self, Standing, Verdict, judge};
@@ -160,7 +160,7 @@ async fn looked_at(server: &Arc<Server>, entries: Vec<Entry>, heard: Instant) ->
 
 /// Writes something and then takes entries of the queue away, if nothing has asked for another look meanwhile.
 async fn done(server: &Server, entries: Vec<Entry>, first: Vec<Write>) -> Result<(), Failure> {
-    for writes in first.chunks(MAX_WRITES) {
+    for writes in first.chunks(server.store.most_writes()) {
         let writes = writes.to_vec();
         server
             .store
@@ -170,7 +170,7 @@ async fn done(server: &Server, entries: Vec<Entry>, first: Vec<Write>) -> Result
             })
             .await?;
     }
-    for chunk in entries.chunks(MAX_WRITES) {
+    for chunk in entries.chunks(server.store.most_writes()) {
         let mut chunk = chunk.to_vec();
         while !chunk.is_empty() {
             let compares = chunk

@@ -413,6 +413,10 @@ impl objectstore::Engine for Dies {
         self.store.compact(revision)
     }
 
+    fn latest(&self) -> BoxFuture<'_, Result<Revision, Error>> {
+        self.store.latest()
+    }
+
     fn oldest(&self) -> Revision {
         self.store.oldest()
     }

@@ -46,6 +46,13 @@ macro_rules! on_each_server {
             }
 
             #[tokio::test]
+            async fn etcd() {
+                if let Some(server) = TestServer::etcd().await {
+                    on(server).await;
+                }
+            }
+
+            #[tokio::test]
             async fn kubernetes() {
                 if let Some(server) = TestServer::kubernetes().await {
                     on(server).await;
@@ -73,6 +80,13 @@ macro_rules! on_each_engine {
             #[tokio::test]
             async fn embedded() {
                 on(TestServer::embedded().await).await;
+            }
+
+            #[tokio::test]
+            async fn etcd() {
+                if let Some(server) = TestServer::etcd().await {
+                    on(server).await;
+                }
             }
         })*
     };

@@ -228,6 +228,15 @@ proptest! {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #[test]
+    fn the_server_on_etcd_does_as_the_model_and_a_watch_tells_all((steps, look) in scripts()) {
+        on_runtime(async {
+            if let Some(server) = TestServer::etcd().await {
+                run(server, steps, look).await;
+            }
+        });
+    }
+
     /// It is the model that is tested here.
     #[test]
     fn a_real_server_does_as_the_model_and_a_watch_tells_all((steps, look) in scripts()) {

@@ -1,7 +1,7 @@
 //! A server for each test, and one way to talk to it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use apiserver::{ApiServer, Options, UserInfo};
@@ -10,6 +10,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
+use testparts::{Etcd, need};
 use tower::ServiceExt as _;
 
 use super::kubernetes::{self, Kubernetes};
@@ -25,7 +26,15 @@ pub(crate) const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresour
 #[derive(Clone)]
 pub(crate) struct TestStore {
     pub(crate) store: objectstore::Store,
-    _folder: Option<Arc<tempfile::TempDir>>,
+    place: Place,
+}
+
+/// Where a store lies.
+#[derive(Clone)]
+enum Place {
+    Memory,
+    Folder { _folder: Arc<tempfile::TempDir> },
+    Etcd(objectstore::etcd::Options),
 }
 
 impl std::ops::Deref for TestStore {
@@ -40,7 +49,10 @@ impl TestStore {
     /// A store that ends with its value.
     pub(crate) fn memory() -> TestStore {
         let store = objectstore::memory::open(objectstore::memory::Options::default());
-        TestStore { store, _folder: None }
+        TestStore {
+            store,
+            place: Place::Memory,
+        }
     }
 
     /// A store in a temporary folder.
@@ -54,7 +66,37 @@ impl TestStore {
         let store = objectstore::embedded::open(folder.path(), options).unwrap();
         TestStore {
             store,
-            _folder: Some(Arc::new(folder)),
+            place: Place::Folder {
+                _folder: Arc::new(folder),
+            },
+        }
+    }
+
+    /// A store at a prefix of its own in a real etcd, which the tests of this program share; `None` where that is missing
+    /// and may be.
+    pub(crate) async fn etcd() -> Option<TestStore> {
+        static CLUSTER: OnceLock<Option<Etcd>> = OnceLock::new();
+        let cluster = CLUSTER.get_or_init(|| need(Etcd::start())).as_ref()?;
+        let options = objectstore::etcd::Options {
+            endpoints: cluster.endpoints(),
+            prefix: format!("/{}", unique_name()),
+            ..Default::default()
+        };
+        Some(TestStore::at(options).await)
+    }
+
+    async fn at(options: objectstore::etcd::Options) -> TestStore {
+        TestStore {
+            store: objectstore::etcd::open(options.clone()).await.unwrap(),
+            place: Place::Etcd(options),
+        }
+    }
+
+    /// The same store as another process sees it, where another process could.
+    async fn elsewhere(&self) -> TestStore {
+        match &self.place {
+            Place::Etcd(options) => TestStore::at(options.clone()).await,
+            _ => self.clone(),
         }
     }
 }
@@ -65,14 +107,14 @@ pub(crate) struct Ours {
     pub(crate) store: TestStore,
 }
 
-enum Place {
+enum Server {
     Ours(Ours),
     Kubernetes { server: Kubernetes, client: kube::Client },
 }
 
 /// A server, with a namespace and an API group that the test has for itself.
 pub(crate) struct TestServer {
-    place: Place,
+    place: Server,
     /// Unique to the test in this program.
     pub(crate) namespace: String,
     /// The group of the custom resources; tests that only use the definitions share it on a real server.
@@ -141,6 +183,11 @@ impl TestServer {
         TestServer::on(TestStore::embedded()).await
     }
 
+    /// `None` where etcd is missing and may be.
+    pub(crate) async fn etcd() -> Option<TestServer> {
+        Some(TestServer::on(TestStore::etcd().await?).await)
+    }
+
     /// A server of ours on a store that may hold something already.
     pub(crate) async fn on(store: TestStore) -> TestServer {
         TestServer::with(store, Options::default()).await
@@ -149,12 +196,12 @@ impl TestServer {
     /// A server of ours with options.
     pub(crate) async fn with(store: TestStore, options: Options) -> TestServer {
         let api = ApiServer::open(store.store.clone(), options).await.unwrap();
-        TestServer::at(Place::Ours(Ours { api, store }), unique_name()).await
+        TestServer::at(Server::Ours(Ours { api, store }), unique_name()).await
     }
 
     /// A server of ours with other options.
     pub(crate) async fn of(api: ApiServer, store: TestStore, namespace: &str) -> TestServer {
-        TestServer::at(Place::Ours(Ours { api, store }), namespace.to_owned()).await
+        TestServer::at(Server::Ours(Ours { api, store }), namespace.to_owned()).await
     }
 
     /// A second server of ours on the same store, for the same test.
@@ -164,10 +211,10 @@ impl TestServer {
 
     /// A second server of ours on the same store, with options.
     pub(crate) async fn beside_with(&self, options: Options) -> TestServer {
-        let store = self.ours().store.clone();
+        let store = self.ours().store.elsewhere().await;
         let api = ApiServer::open(store.store.clone(), options).await.unwrap();
         TestServer {
-            place: Place::Ours(Ours { api, store }),
+            place: Server::Ours(Ours { api, store }),
             namespace: self.namespace.clone(),
             group: self.group.clone(),
         }
@@ -185,10 +232,10 @@ impl TestServer {
 
     async fn real(server: Kubernetes) -> TestServer {
         let client = server.client();
-        TestServer::at(Place::Kubernetes { server, client }, unique_name()).await
+        TestServer::at(Server::Kubernetes { server, client }, unique_name()).await
     }
 
-    async fn at(place: Place, name: String) -> TestServer {
+    async fn at(place: Server, name: String) -> TestServer {
         let server = TestServer {
             place,
             namespace: name,
@@ -201,11 +248,11 @@ impl TestServer {
     /// The same server with another namespace, which is made.
     pub(crate) async fn in_namespace(&self, name: &str) -> TestServer {
         let place = match &self.place {
-            Place::Ours(ours) => Place::Ours(Ours {
+            Server::Ours(ours) => Server::Ours(Ours {
                 api: ours.api.clone(),
                 store: ours.store.clone(),
             }),
-            Place::Kubernetes { server, client } => Place::Kubernetes {
+            Server::Kubernetes { server, client } => Server::Kubernetes {
                 server: server.clone(),
                 client: client.clone(),
             },
@@ -228,19 +275,19 @@ impl TestServer {
     /// The server in this process.
     pub(crate) fn ours(&self) -> &Ours {
         match &self.place {
-            Place::Ours(ours) => ours,
-            Place::Kubernetes { .. } => panic!("a test of what only our server has"),
+            Server::Ours(ours) => ours,
+            Server::Kubernetes { .. } => panic!("a test of what only our server has"),
         }
     }
 
     pub(crate) fn is_ours(&self) -> bool {
-        matches!(self.place, Place::Ours(_))
+        matches!(self.place, Server::Ours(_))
     }
 
     pub(crate) fn client(&self) -> kube::Client {
         match &self.place {
-            Place::Ours(ours) => kube::Client::new(ours.api.service_as(UserInfo::admin()), &self.namespace),
-            Place::Kubernetes { server, .. } => server.client(),
+            Server::Ours(ours) => kube::Client::new(ours.api.service_as(UserInfo::admin()), &self.namespace),
+            Server::Kubernetes { server, .. } => server.client(),
         }
     }
 }
@@ -370,7 +417,7 @@ impl TestServer {
         }
         let request = request.body(body.into()).unwrap();
         match &self.place {
-            Place::Ours(ours) => {
+            Server::Ours(ours) => {
                 let answer = ours
                     .api
                     .service_as(UserInfo::admin())
@@ -379,7 +426,7 @@ impl TestServer {
                     .unwrap();
                 answer.map(|body| body.map_err(|never| match never {}).boxed_unsync())
             }
-            Place::Kubernetes { client, .. } => {
+            Server::Kubernetes { client, .. } => {
                 let answer = client.send(request.map(kube::client::Body::from)).await.unwrap();
                 answer.map(|body| body.map_err(Into::into).boxed_unsync())
             }
@@ -420,7 +467,7 @@ impl TestServer {
         }
         let request = request.body(body.into()).unwrap();
         match &self.place {
-            Place::Ours(ours) => {
+            Server::Ours(ours) => {
                 let mut request = request.map(Full::new);
                 if let Some(token) = token {
                     let value = format!("Bearer {token}").parse().unwrap();
@@ -428,7 +475,7 @@ impl TestServer {
                 }
                 read(ours.api.service().oneshot(request).await.unwrap()).await
             }
-            Place::Kubernetes { server, .. } => {
+            Server::Kubernetes { server, .. } => {
                 let answer = server
                     .client_with(token)
                     .send(request.map(kube::client::Body::from))
