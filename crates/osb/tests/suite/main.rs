@@ -8,6 +8,7 @@ mod check;
 mod cut_off;
 mod deploy;
 mod disk;
+mod etcd;
 mod harness;
 mod image;
 mod kubectl;
