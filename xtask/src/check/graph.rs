@@ -116,7 +116,7 @@ const UNKNOWN_TO: &[(&str, &[&str], &str)] = &[
     ),
     (
         "objectstore",
-        &["hyper", "kube-client", "k8s-openapi"],
+        &["kube-client", "k8s-openapi"],
         "the store knows no Kubernetes",
     ),
     (

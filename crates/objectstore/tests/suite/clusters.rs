@@ -20,7 +20,7 @@ pub(crate) struct Lease {
 
 /// An etcd for the caller alone; `None` where there is none.
 pub(crate) fn lease() -> Option<Lease> {
-    if !FOUND.get_or_init(|| need(oracle_bin()).is_some()) {
+    if !*FOUND.get_or_init(|| need(oracle_bin()).is_some()) {
         return None;
     }
     let free = FREE.lock().unwrap().pop();

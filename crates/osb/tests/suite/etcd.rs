@@ -61,7 +61,10 @@ fn path(id: &str) -> String {
 
 fn is_stored(place: &Place, id: &str) -> bool {
     let all = place.verb(&["instances", "-o", "json"]).json();
-    all.as_array().unwrap().iter().any(|instance| instance["instance_id"] == id)
+    all.as_array()
+        .unwrap()
+        .iter()
+        .any(|instance| instance["instance_id"] == id)
 }
 
 #[test]
