@@ -266,7 +266,7 @@ impl Cluster {
         let answer = sender.send_request(request);
         Ok(WatchStream {
             asks,
-            state: StreamState::Opening(Box::pin(async move { answer.await })),
+            state: StreamState::Opening(Box::pin(answer)),
             frames: Frames::default(),
             _connection: sender,
         })
