@@ -11,6 +11,7 @@ use crate::data_dir::{DataDir, ServerInfo};
 use crate::error::HostError;
 use crate::files;
 use crate::home::cluster::Cluster;
+use crate::home::etcd;
 use crate::home::{HomeKind, HomeOptions};
 use crate::keys;
 use crate::options::HostOptions;
@@ -50,12 +51,17 @@ impl BareHome {
                 own: None,
             });
         }
-        folder.prepare()?;
-        let store = embedded::Options {
-            first_revision: Revision(after.map_or(0, |after| after.saturating_add(JUMP))),
-            ..embedded::Options::default()
+        let first_revision = Revision(after.map_or(0, |after| after.saturating_add(JUMP)));
+        let store = if options.home.home == HomeKind::Etcd {
+            etcd::open_store(&options.home.etcd, None, first_revision).await?
+        } else {
+            folder.prepare()?;
+            let store = embedded::Options {
+                first_revision,
+                ..embedded::Options::default()
+            };
+            embedded::open(folder.store(), store)?
         };
-        let store = embedded::open(folder.store(), store)?;
         let server = ApiServer::open(store.clone(), apiserver::Options::default()).await;
         let server = server.map_err(|error| HostError::Api {
             folder: folder.path().to_owned(),
@@ -64,7 +70,7 @@ impl BareHome {
         Ok(Self {
             api: Api::in_process(server.service_as(UserInfo::admin()).untracked()),
             layout,
-            kind: HomeKind::Embedded,
+            kind: options.home.home,
             own: Some(Own { store, server }),
         })
     }

@@ -128,6 +128,11 @@ pub enum HostError {
         "--home etcd needs --etcd-endpoints (OSB_ETCD_ENDPOINTS): where the members of the cluster are, such as https://10.0.0.5:2379"
     )]
     NoEtcd,
+    /// A store in etcd whose broker is not known.
+    #[error(
+        "name the keys of the broker with --etcd-prefix (OSB_ETCD_PREFIX): /osb/BROKER, unless it was given another one"
+    )]
+    NoEtcdPrefix,
     /// A user of etcd without a password.
     #[error(
         "there is no password for --etcd-username: set OSB_ETCD_PASSWORD, or name a file with --etcd-password-file"

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiserver_host::{Limits, Listener, Pki, Serving, Tls, Versions, kubernetes_status, reachable};
-use objectstore::Store;
+use objectstore::{Revision, Store};
 use osb_engine::{Broker, Home};
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
@@ -22,7 +22,7 @@ use crate::options::HostOptions;
 
 pub(crate) mod cluster;
 mod embedded;
-mod etcd;
+pub(crate) mod etcd;
 
 use cluster::Cluster;
 use embedded::Embedded;
@@ -144,7 +144,7 @@ impl Opened {
                 Ok(Self::Embedded { store, socket, address })
             }
             HomeKind::Etcd => {
-                let store = etcd::open_store(&options.home.etcd, broker).await?;
+                let store = etcd::open_store(&options.home.etcd, Some(broker), Revision(0)).await?;
                 let (socket, address) = bind(options.kube_listen, "--kube-listen").await?;
                 Ok(Self::Embedded { store, socket, address })
             }

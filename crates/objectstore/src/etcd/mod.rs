@@ -75,7 +75,7 @@ pub struct Options {
     pub most_operations: usize,
     /// The first revision of a new store: zero, or the newest one of another store that this one takes over from. A store
     /// that is there keeps its own.
-    pub first: Revision,
+    pub first_revision: Revision,
 }
 
 impl Default for Options {
@@ -94,7 +94,7 @@ impl Default for Options {
             attempt: Duration::from_secs(2),
             deadline: Duration::from_secs(10),
             most_operations: 128,
-            first: Revision(0),
+            first_revision: Revision(0),
         }
     }
 }
@@ -270,7 +270,7 @@ pub async fn open(options: Options) -> Result<Store, OpenError> {
     let places = Places::new(prefix);
     let cluster = Cluster::new(&options)?;
     check_versions(&cluster, &options).await?;
-    let (epoch, now) = claim(&cluster, &places, options.first, prefix).await?;
+    let (epoch, now) = claim(&cluster, &places, options.first_revision, prefix).await?;
     let fence = read(&cluster, &places.fence).await?;
     let fence = fence.kvs.first().map_or(0, |kv| kv.mod_revision);
     let now = epoch.revision(now);

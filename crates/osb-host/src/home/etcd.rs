@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use objectstore::Store;
 use objectstore::etcd::{self, Login};
+use objectstore::{Revision, Store};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -66,8 +66,12 @@ pub struct EtcdOptions {
     pub etcd_password_file: Option<PathBuf>,
 }
 
-/// Opens the store of a broker.
-pub(crate) async fn open_store(options: &EtcdOptions, broker: &str) -> Result<Store, HostError> {
+/// Opens the store of a broker, which has to be named where no prefix is. A new one begins at a revision.
+pub(crate) async fn open_store(
+    options: &EtcdOptions,
+    broker: Option<&str>,
+    first_revision: Revision,
+) -> Result<Store, HostError> {
     let endpoints = options.etcd_endpoints.iter().map(|endpoint| endpoint.trim());
     let endpoints: Vec<String> = endpoints
         .filter(|endpoint| !endpoint.is_empty())
@@ -77,11 +81,13 @@ pub(crate) async fn open_store(options: &EtcdOptions, broker: &str) -> Result<St
         return Err(HostError::NoEtcd);
     }
     let prefix = options.etcd_prefix.clone();
+    let prefix = prefix.or_else(|| broker.map(|broker| format!("/osb/{broker}")));
     let secure = options.etcd_ca.is_some()
         || options.etcd_certificate.is_some()
         || endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
     let options = etcd::Options {
-        prefix: prefix.unwrap_or_else(|| format!("/osb/{broker}")),
+        prefix: prefix.ok_or(HostError::NoEtcdPrefix)?,
+        first_revision,
         tls: if secure { Some(tls(options)?) } else { None },
         login: login(options)?,
         endpoints,
