@@ -53,7 +53,7 @@ impl BareHome {
         }
         let first_revision = Revision(after.map_or(0, |after| after.saturating_add(JUMP)));
         let store = if options.home.home == HomeKind::Etcd {
-            etcd::open_store(&options.home.etcd, None, first_revision).await?
+            Box::pin(etcd::open_store(&options.home.etcd, None, first_revision)).await?
         } else {
             folder.prepare()?;
             let store = embedded::Options {

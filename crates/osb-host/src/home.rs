@@ -144,7 +144,7 @@ impl Opened {
                 Ok(Self::Embedded { store, socket, address })
             }
             HomeKind::Etcd => {
-                let store = etcd::open_store(&options.home.etcd, Some(broker), Revision(0)).await?;
+                let store = Box::pin(etcd::open_store(&options.home.etcd, Some(broker), Revision(0))).await?;
                 let (socket, address) = bind(options.kube_listen, "--kube-listen").await?;
                 Ok(Self::Embedded { store, socket, address })
             }
