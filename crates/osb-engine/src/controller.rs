@@ -3,6 +3,7 @@
 //! An operation comes here from the request that accepted it, from the watch when somebody else wrote, and from the
 //! look for work at the start. Each is done in the lane of its instance.
 
+mod admin;
 mod bindings;
 mod call;
 mod instances;

@@ -241,8 +241,8 @@ impl Home {
         .await
     }
 
-    /// As [`patch`](Self::patch), for a patch of the metadata alone, which names the version that it changes.
-    pub(crate) async fn patch_labels(
+    /// As [`patch`](Self::patch), for a patch with metadata in it, which name the version that it changes.
+    pub(crate) async fn patch_all(
         &self,
         kind: Kind,
         meta: &Meta,

@@ -7,6 +7,7 @@
 //!
 //! The engine knows no HTTP and no storage: below it is the Kubernetes API, behind a `kube::Client` or in this process.
 
+mod admin;
 mod canonical;
 mod clock;
 mod controller;
@@ -41,6 +42,7 @@ mod stored_version;
 mod transport;
 mod waiters;
 
+pub use admin::{ADMIN_ANNOTATION, ADMIN_ANSWER_ANNOTATION, AdminAnswer, AdminOrder, AdminVerb, MAX_REASON_CHARS};
 pub use clock::Clock;
 pub use controller::{Orphan, OrphanError};
 pub use custom::{

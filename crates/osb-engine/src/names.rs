@@ -30,7 +30,7 @@ pub fn binding(instance: &InstanceId, id: &BindingId) -> String {
 ///
 /// # Errors
 /// When the system gives no randomness.
-pub(crate) fn incarnation() -> Result<String, ring::error::Unspecified> {
+pub fn incarnation() -> Result<String, ring::error::Unspecified> {
     let mut bytes = [0; 16];
     SystemRandom::new().fill(&mut bytes)?;
     Ok(base32(&bytes))

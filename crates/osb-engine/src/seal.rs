@@ -148,6 +148,19 @@ impl Keys {
         Ok(body)
     }
 
+    /// Seals a field of an object that is to be stored; the names are those of [`Self::open_field`].
+    ///
+    /// # Errors
+    /// [`SealError::NoRandomness`].
+    pub fn seal_field(&self, object: &str, incarnation: &str, field: &str, plain: &[u8]) -> Result<String, SealError> {
+        let place = Place {
+            object,
+            incarnation,
+            field,
+        };
+        self.seal(place, plain)
+    }
+
     /// Opens a sealed field of a stored object, for looking at what is stored without a broker: `object` and `incarnation`
     /// are those of the object, `field` is where it stands (`parameters`, `request`, `data`, `outputs`, or a step's key
     /// with `step/` before it).

@@ -75,7 +75,7 @@ pub(crate) async fn note(home: &Home, namespace: &str, noted: Noted) {
             "resourceVersion": table.metadata.resource_version,
             "labels": {STORED_VERSION_LABEL: STORED_VERSION.to_string()},
         }});
-        match home.patch_labels(Kind::ShardTable, &table.metadata, &patch).await {
+        match home.patch_all(Kind::ShardTable, &table.metadata, &patch).await {
             Ok(_) => return,
             Err(HomeError::Conflict) => {}
             Err(_) => break,

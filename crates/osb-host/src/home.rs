@@ -228,6 +228,14 @@ impl Running {
         }
     }
 
+    /// Ends a home that nobody outside has called.
+    pub(crate) async fn close(self) {
+        if let Self::Embedded(own) = self {
+            own.embedded.shut_down().await;
+            own.embedded.close().await;
+        }
+    }
+
     /// From here on others can call the Kubernetes API, if it is our own.
     pub(crate) fn listen(self, limits: Limits) -> Served {
         let Self::Embedded(own) = self else {

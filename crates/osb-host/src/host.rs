@@ -155,7 +155,12 @@ impl Host {
         phases.done("broker made");
         let engine = match start_engine(broker, &running, keys.keys, &access, &options.home, &mut phases).await {
             Ok(engine) => engine,
-            Err(error) => return Err(running.explain(&folder, error).await),
+            Err(error) => {
+                let error = running.explain(&folder, error).await;
+                // In a larger program the folder is free then.
+                running.close().await;
+                return Err(error);
+            }
         };
         let front = Server::new(Arc::new(engine.clone()), &front_config(&access, options))?;
 

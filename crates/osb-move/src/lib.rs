@@ -18,6 +18,7 @@
 mod api;
 pub mod archive;
 mod backup;
+mod fsck;
 mod inventory;
 mod layout;
 mod needs;
@@ -26,6 +27,7 @@ mod restore;
 
 pub use api::{Api, ApiError};
 pub use backup::{Backup, BackupError, Extent, Made, Secrets};
+pub use fsck::{Finding, Fsck, FsckError, Looked, Mending, Repair, Weight};
 pub use inventory::broker_groups;
 pub use layout::{Layout, Owner};
 pub use restore::{Existing, Restore, RestoreError, Restored, Target};

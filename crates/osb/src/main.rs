@@ -1,8 +1,10 @@
 //! `osb`: serves a broker, and talks to any.
 
+mod admin;
 mod apiserver;
 mod check;
 mod connect;
+mod fsck;
 mod image;
 mod lint;
 mod moving;
@@ -20,8 +22,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use osb_host::HostOptions;
 
+use crate::admin::AdminCommand;
 use crate::apiserver::ApiServerArgs;
 use crate::check::CheckArgs;
+use crate::fsck::FsckArgs;
 use crate::image::ImageArgs;
 use crate::lint::LintArgs;
 use crate::moving::{BackupArgs, RestoreArgs};
@@ -71,6 +75,11 @@ enum Command {
     Backup(BackupArgs),
     /// Make the state of a broker anew of such a file, in a home of any kind
     Restore(RestoreArgs),
+    /// Look over what a broker has stored, and say what is not as it should be
+    Fsck(FsckArgs),
+    /// Step in by hand, on the record: try again, end, forget, adopt, export
+    #[command(subcommand)]
+    Admin(AdminCommand),
     /// Check a broker against the specification, requirement by requirement
     Check(Box<CheckArgs>),
     /// Tell what platforms refuse in a catalog, and what a change of it breaks
@@ -146,6 +155,8 @@ fn main() -> ExitCode {
         Command::Instances(args) => client(verbs::instances(args)),
         Command::Backup(args) => client(moving::backup(args)),
         Command::Restore(args) => on_all_cores(moving::restore(args)),
+        Command::Fsck(args) => client(fsck::fsck(args)),
+        Command::Admin(command) => client(admin::admin(command)),
         Command::Check(args) => client(check::check(*args)),
         Command::Lint(args) => client(lint::lint(args)),
         Command::Simulate(args) => client(simulate::simulate(*args)),

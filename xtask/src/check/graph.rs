@@ -48,6 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "apiserver",
             "apiserver-host",
+            "osb-engine",
             "osb-host",
             "osb-sdk",
             "osb-client",

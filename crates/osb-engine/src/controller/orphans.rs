@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::engine::Inner;
 use crate::home::{HomeError, Selection};
 use crate::names;
@@ -21,7 +23,7 @@ const PAGE: u32 = 500;
 const NAMED: usize = 20;
 
 /// Something in the backend that belongs to no instance and no binding.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Orphan {
     /// The id of the offering.
     pub offering: String,

@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 
 use super::bindings::is_of;
 use super::ready::Turn;
+use crate::admin;
 use crate::decide::{self, Work};
 use crate::engine::Inner;
 use crate::home::HomeError;
@@ -71,6 +72,17 @@ impl Inner {
                 return Ok(());
             };
             let stored = &accepted.stored;
+            if let Some(order) = admin::order(&stored.metadata.annotations) {
+                match self.administer(key, stored, epoch, order).await {
+                    Ok(()) | Err(HomeError::Conflict | HomeError::NotFound) => {}
+                    Err(error) => return Err(error),
+                }
+                match self.home.get::<Stored>(kind, &key.namespace, name).await? {
+                    Some(found) => accepted = found.into(),
+                    None => return Ok(()),
+                }
+                continue;
+            }
             let changed = match decide::work(stored, epoch, FINALIZER) {
                 Work::Nothing => {
                     self.metrics.ages.idle(&key.namespace, kind, name);

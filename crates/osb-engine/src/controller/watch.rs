@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use tokio::time::Instant;
 
+use crate::admin::{self, ADMIN_ANNOTATION};
 use crate::engine::Inner;
 use crate::home::{HomeError, Selection, WatchKind};
 use crate::lanes::{Job, LaneKey, Target};
@@ -45,6 +46,7 @@ pub(crate) async fn start(inner: &Arc<Inner>) -> Result<(), HomeError> {
     }
     inner.tasks.spawn(expire(inner.clone()));
     inner.tasks.spawn(super::orphans::look_for_orphans(inner.clone()));
+    inner.tasks.spawn(super::admin::follow_orders(inner.clone()));
     Ok(())
 }
 
@@ -178,10 +180,10 @@ impl Inner {
             kind,
             name: meta.name.as_str().into(),
         };
-        let deleted = meta.deletion_timestamp.is_some();
+        let stop = meta.deletion_timestamp.is_some() || admin::stops(&meta.annotations);
         self.push(
             key,
-            if deleted {
+            if stop {
                 Job::look_at_deleted(target)
             } else {
                 Job::look_at(target, 1)
@@ -208,7 +210,9 @@ async fn sweep(inner: Arc<Inner>, kind: Kind) {
             Ok(page) => {
                 for object in page.items.unwrap_or_default() {
                     let meta = object.metadata;
-                    if meta.deletion_timestamp.is_some() || !meta.finalizers.iter().any(|name| name == FINALIZER) {
+                    let ordered = meta.annotations.contains_key(ADMIN_ANNOTATION);
+                    let bare = !meta.finalizers.iter().any(|name| name == FINALIZER);
+                    if meta.deletion_timestamp.is_some() || ordered || bare {
                         inner.look_at(kind, &meta);
                     }
                 }

@@ -376,3 +376,34 @@ async fn a_broker_goes_on_in_a_cluster_and_comes_back_from_there() {
     crate::cluster::apply(&oracle, &manifests_yaml(&broker(&Backend::new()), &second).unwrap());
     moves_on(root.path(), &key, &second).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_newer_or_being_restored_is_not_started() {
+    let root = tempfile::tempdir().unwrap();
+    let options = HostOptions::on(root.path().join("data"));
+    let backend = Backend::new();
+    let group = broker(&backend).group();
+    let start = async || Host::start(broker(&backend), &options).await;
+    start().await.unwrap().stop().await;
+    let table = format!("/apis/{group}/v1/namespaces/osb-system/shardtables/shards");
+    let label = async |labels: Value| {
+        let home = BareHome::open(&options, None).await.unwrap();
+        let before: Value = home.api().find(&table).await.unwrap().unwrap();
+        let patch = json!({"metadata": {"labels": labels}});
+        home.api().patch(&table, &patch).await.unwrap();
+        home.close().await;
+        before["metadata"]["labels"].clone()
+    };
+    let before = label(json!({"osb.internal/restoring": "abc"})).await;
+    assert_eq!(before, json!({"osb.internal/stored-version": "1"}));
+    let refused = start().await.err().unwrap().to_string();
+    assert!(refused.contains("being restored"), "{refused}");
+    label(json!({"osb.internal/restoring": null, "osb.internal/stored-version": "2"})).await;
+    let refused = start().await.err().unwrap().to_string();
+    assert!(
+        refused.contains("the version 2") && refused.contains("newer"),
+        "{refused}"
+    );
+    label(json!({"osb.internal/stored-version": null})).await;
+    start().await.unwrap().stop().await;
+}

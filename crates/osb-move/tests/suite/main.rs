@@ -1,5 +1,6 @@
 //! Archives made of one home and restored into another.
 
+mod fsck;
 mod objects;
 mod refusals;
 mod support;
