@@ -1,5 +1,6 @@
 //! The program as a person uses it: real processes, real sockets, a real folder.
 
+mod admin;
 mod apiserver;
 mod audit;
 mod bad_input;
@@ -14,6 +15,7 @@ mod image;
 mod kubectl;
 mod life;
 mod lint;
+mod moving;
 mod new;
 mod promises;
 mod refusals;
