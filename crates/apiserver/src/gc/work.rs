@@ -241,6 +241,8 @@ async fn deleting_owner(server: &Arc<Server>, uid: &str, key: &Bytes, note: &Byt
         for _ in 0..ATTEMPTS {
             orphan(server, uid).await?;
             if release(server, uid, key, ORPHAN, Which::All).await? {
+                // Another process may have let the owner go while a child that came after that was taken from it here.
+                forget_named(server, uid).await?;
                 return gone_waiting(server, uid).await;
             }
         }
