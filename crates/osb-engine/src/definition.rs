@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::stream::{BoxStream, Stream, StreamExt as _};
 use osb_api::Object;
 use osb_api::catalog::{Catalog, CatalogProblem, CheckedCatalog, Offering, Plan};
+use prometheus_client::collector::Collector;
 
 use crate::custom::definitions::Additions;
 use crate::custom::{Controller, CustomKind, ErasedController, Fields, FieldsType, KindType, Kinds};
@@ -150,6 +151,7 @@ pub struct Broker {
     pub(crate) hooks: Hooks,
     changes: Option<BoxStream<'static, Broker>>,
     live: Option<(LiveOfferings, Result<Registration, SchemaError>)>,
+    collectors: Vec<Arc<dyn Collector>>,
 }
 
 /// An offering's service with its types erased.
@@ -235,6 +237,7 @@ impl Broker {
             hooks: Hooks::default(),
             changes: None,
             live: None,
+            collectors: Vec::new(),
         }
     }
 
@@ -315,6 +318,19 @@ impl Broker {
     pub fn changing(mut self, definitions: impl Stream<Item = Broker> + Send + 'static) -> Self {
         self.changes = Some(definitions.boxed());
         self
+    }
+
+    /// Shows metrics of the author's own at `/metrics`, beside those of the broker: what counts is that they are told again at
+    /// each look. Names of the broker's own begin with `osb_`.
+    #[must_use]
+    pub fn collector(mut self, collector: impl Collector) -> Self {
+        self.collectors.push(Arc::new(collector));
+        self
+    }
+
+    /// Metrics of the author's own.
+    pub(crate) fn take_collectors(&mut self) -> Vec<Arc<dyn Collector>> {
+        std::mem::take(&mut self.collectors)
     }
 
     /// What is to be offered later.

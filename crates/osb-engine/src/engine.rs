@@ -179,6 +179,7 @@ impl Engine {
     pub async fn start(mut broker: Broker, home: Home, keys: Keys, config: Config) -> Result<Self, StartError> {
         let changes = broker.take_changes();
         let controllers = broker.take_controllers();
+        let collectors = broker.take_collectors();
         let additions = broker.additions()?;
         let name = broker.name().to_owned();
         let mut services = broker.check()?;
@@ -190,7 +191,7 @@ impl Engine {
                 error,
             })?;
         stored_version::note(&home, &config.system_namespace, noted).await;
-        let metrics = Metrics::new(config.clock);
+        let metrics = Metrics::new(config.clock, collectors);
         let kinds = additions.kinds.clone();
         let before = served::read(&home, &keys, &config.system_namespace).await;
         let before = before.map_err(|error| StartError::Home {

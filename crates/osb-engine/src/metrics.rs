@@ -72,11 +72,24 @@ pub(crate) struct Metrics {
     orphans: Family<ServiceLabels, Gauge>,
     pub(crate) running: Gauge,
     pub(crate) ages: Arc<Ages>,
+    /// The author's own.
+    collectors: Vec<Arc<dyn Collector>>,
+}
+
+/// Metrics that others have, too.
+#[derive(Debug)]
+struct Shared(Arc<dyn Collector>);
+
+impl Collector for Shared {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        self.0.encode(encoder)
+    }
 }
 
 impl Metrics {
-    pub(crate) fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock, collectors: Vec<Arc<dyn Collector>>) -> Self {
         Self {
+            collectors,
             operations: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             repeats: Family::default(),
@@ -109,6 +122,9 @@ impl Metrics {
     }
 
     pub(crate) fn register(&self, registry: &mut Registry) {
+        for collector in &self.collectors {
+            registry.register_collector(Box::new(Shared(collector.clone())));
+        }
         registry.register("osb_operations", "Operations that have ended", self.operations.clone());
         registry.register(
             "osb_operation_duration_seconds",

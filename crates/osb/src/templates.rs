@@ -20,6 +20,9 @@ const NAMESPACE: &str = "templates";
 /// In whose name everything is done in a home of the broker's own.
 const USER: &str = "developer";
 
+/// How many instances are worked on at once where the API server is in the same process: each waits for the disk most of the time.
+const WORKERS: usize = 32;
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(clap::Args)]
@@ -270,9 +273,11 @@ impl Prepared {
         if let Some((namespace, found)) = &self.templates {
             folder::load(&client, namespace, found).await?;
         }
+        let usual = template_controller::Options::default();
         let controller = template_controller::Options {
             proof: proof.filter(|_| is_own).unwrap_or_default(),
-            ..template_controller::Options::default()
+            workers: if is_own { WORKERS } else { usual.workers },
+            ..usual
         };
         let options = Options {
             namespaces: self.namespaces,

@@ -114,6 +114,7 @@ pub async fn broker(home: Client, client: Client, options: Options) -> Result<Br
         ids: options.ids,
     });
     let mut tasks = Tasks(vec![tokio::spawn(following.run(options.namespaces))]);
+    let metrics = options.controller.as_ref().map(|controller| controller.metrics.clone());
     if let Some(controller) = options.controller {
         let controller = template_controller::Controller::new(client, controller);
         tasks.0.push(tokio::spawn(async move {
@@ -130,6 +131,10 @@ pub async fn broker(home: Client, client: Client, options: Options) -> Result<Br
         let _tasks = tasks;
         std::future::pending::<Broker>().await
     });
+    let broker = match metrics {
+        Some(metrics) => broker.collector(metrics),
+        None => broker,
+    };
     Ok(broker
         .live(registry.offerings(), Templates(shared.clone()))
         .authorize(Gate(shared.clone()))

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::discovery::Discovery;
 use crate::follow::{Scope, Seen, follow};
 use crate::install::{InstallError, Served, served};
+use crate::metrics::Metrics;
 use crate::names::{ABANDON, API_VERSION, FINALIZER, TIMEOUT};
 use crate::plan::CrossNamespace;
 use crate::proof::{Proof, SETTLED};
@@ -44,6 +45,8 @@ pub struct Options {
     pub longest_retry: Duration,
     /// How often objects that are waited for are looked at, beside being watched. Default: ten seconds.
     pub poll: Duration,
+    /// What is counted. Default: counted, and shown to nobody.
+    pub metrics: Metrics,
     /// How much younger than the policy that proves requesters an instance has to be. Default: 30 seconds.
     pub settled: Duration,
 }
@@ -60,6 +63,7 @@ impl Default for Options {
             first_retry: Duration::from_millis(500),
             longest_retry: Duration::from_secs(60),
             poll: Duration::from_secs(10),
+            metrics: Metrics::default(),
             settled: SETTLED,
         }
     }

@@ -16,6 +16,7 @@ use crate::api::{Api, ApiError};
 use crate::blot::Blot;
 use crate::controller::Context;
 use crate::events::{Level, tell};
+use crate::metrics::Ended;
 use crate::names::{FAILED_MESSAGE, TIMEOUT, WAITING_MESSAGE, condition, reason};
 use crate::objects::{Hands, ObjectError};
 use crate::plan::{Owner, duration};
@@ -80,10 +81,12 @@ pub(crate) async fn look_at(context: &Context, key: &Key) -> Next {
     let mut run = Run::new(context, key, instance);
     let looked = if run.instance.metadata.deletion_timestamp.is_some() {
         if !status::has_finalizer(&run.instance) {
+            context.options.metrics.forget(&run.uid);
             return Next::Done;
         }
         run.remove().await
     } else if run.instance.outcome() != Outcome::InProgress {
+        context.options.metrics.forget(&run.uid);
         return Next::Done;
     } else {
         run.make().await
@@ -156,6 +159,7 @@ impl<'c> Run<'c> {
     /// Makes the objects, or changes them.
     async fn make(&mut self) -> Result<Next, Stop> {
         self.begin();
+        self.count_running();
         let accounts = self.context.options.service_accounts;
         let refused = |error: &dyn std::fmt::Display| Stop::Making(vec![error.to_string()]);
         let checked = requester::check(self.instance.spec.requester.as_ref(), accounts);
@@ -198,6 +202,30 @@ impl<'c> Run<'c> {
             ended_at: None,
         });
         status::set_waiting(status, WAITING_MESSAGE, generation);
+    }
+
+    /// Counts that an operation runs, from when on.
+    fn count_running(&self) {
+        let operation = self
+            .instance
+            .status
+            .as_ref()
+            .and_then(|status| status.operation.as_ref());
+        if let Some(operation) = operation {
+            self.context.options.metrics.runs(&self.uid, operation.started_at.0);
+        }
+    }
+
+    /// Counts how the operation has ended.
+    fn count(&self, how: Ended) {
+        let operation = self
+            .instance
+            .status
+            .as_ref()
+            .and_then(|status| status.operation.as_ref());
+        if let Some(operation) = operation {
+            self.context.options.metrics.ended(&self.uid, operation.kind, how);
+        }
     }
 
     /// Whether the list of objects for this generation is stored, and their values with it.
@@ -298,6 +326,7 @@ impl<'c> Run<'c> {
         self.context.watches.forget(&self.uid);
         match status::write(&self.api, &mut self.instance).await {
             Ok(()) => {
+                self.count(Ended::Failed);
                 tell(&self.api, &self.instance, Level::Warning, "Failed", &message).await;
                 Next::Done
             }

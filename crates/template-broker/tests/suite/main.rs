@@ -3,6 +3,7 @@
 mod bindings;
 mod catalog;
 mod corpus;
+mod fronts;
 mod life;
 mod mall;
 mod measures;

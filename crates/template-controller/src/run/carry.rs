@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{Run, Stop, end};
 use crate::discovery::Resource;
 use crate::events::{Level, tell};
+use crate::metrics::Ended;
 use crate::names::{ON_DELETE, READY_WHEN, TIMEOUT, WAITING_MESSAGE};
 use crate::objects::{self, ObjectError, Removal, at_once};
 use crate::plan::{Planned, Stage, called, duration};
@@ -308,6 +309,7 @@ impl Run<'_> {
         end(status);
         status::write(&self.api, &mut self.instance).await.map_err(super::own)?;
         self.context.watches.forget(&self.uid);
+        self.count(Ended::Ready);
         let (reason, message) = match kind {
             Some(OperationKind::Update) => ("Updated", "all objects are as the template has them"),
             _ => ("Created", "all objects are there"),

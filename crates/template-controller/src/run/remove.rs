@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::carry::describe;
 use super::{Run, Stop, own};
 use crate::events::{Level, tell};
+use crate::metrics::Ended;
 use crate::names::{ABANDON, condition};
 use crate::objects::{self, Removal};
 use crate::plan::Stage;
@@ -28,6 +29,7 @@ impl Run<'_> {
     pub(super) async fn remove(&mut self) -> Result<Next, Stop> {
         let before = self.status();
         self.begin_removal();
+        self.count_running();
         let removed = self.remove_objects().await;
         if let Err(why) = removed {
             if !self.is_abandoned() {
@@ -43,7 +45,10 @@ impl Run<'_> {
         self.context.watches.forget(&self.uid);
         match status::set_finalizer(&self.api, &mut self.instance, false).await {
             Err(error) if !error.is_not_found() => Err(own(error)),
-            _ => Ok(Next::Done),
+            _ => {
+                self.count(Ended::Removed);
+                Ok(Next::Done)
+            }
         }
     }
 

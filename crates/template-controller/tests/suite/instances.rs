@@ -27,7 +27,8 @@ fn shop() -> Value {
 }
 
 on_each_place! {
-    async fn an_instance_becomes_its_objects(place: Place) {
+/// Bug C18: eve may do nothing in the namespace `default`.
+        async fn an_instance_becomes_its_objects(place: Place) {
         let _controller = place.start();
         place.make("mine", shop(), json!({"NAME": "shop"})).await;
         let made = place.ready("mine").await;

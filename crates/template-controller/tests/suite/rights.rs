@@ -36,6 +36,7 @@ on_each_place! {
         send(&eve, Method::POST, &place.instances(), Some(&instance(config("a"), own))).await.unwrap();
     }
 
+    /// Bug C16: whether something is to be made was decided by how many objects there are; here another one takes the place of one.
     async fn nobody_changes_somebody_elses_instance_under_his_name(place: Place) {
         let _controller = place.start();
         place.grant("edit", "bob").await;
