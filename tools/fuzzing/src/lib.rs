@@ -27,6 +27,7 @@ mod objects;
 mod rules;
 mod store;
 mod stored;
+mod templates;
 mod tokens;
 
 /// A function that takes any bytes.
@@ -104,6 +105,7 @@ pub const TARGETS: &[Target] = &[
         "stored objects of the engine, and sealed values",
         stored::stored,
     ),
+    row("templates", "a file with OpenShift Templates", templates::templates),
 ];
 
 /// The target of that name.

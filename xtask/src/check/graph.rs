@@ -77,6 +77,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "osb-host",
             "osb-lint",
             "osb-server",
+            "template",
         ],
     ),
     ("xtask", &["testparts"]),

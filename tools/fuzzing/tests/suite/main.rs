@@ -60,7 +60,7 @@ macro_rules! corpora {
 
 corpora! {
     answers api auth_file catalog certificate data_folder definition field_sets front headers json jsonpath lint log logins
-    metadata patches protobuf records requests schema selectors store stored strategic tokens trace
+    metadata patches protobuf records requests schema selectors store stored strategic templates tokens trace
 }
 
 #[test]
