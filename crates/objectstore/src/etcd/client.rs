@@ -15,7 +15,7 @@ use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::connection::{Address, Body, Sender};
+use super::connection::{Address, Body, Sender, Use};
 use super::proto::{self, AuthenticateRequest, AuthenticateResponse, WatchRequest, WatchResponse};
 use super::wire::{self, Frames, Status};
 use super::{Login, OpenError, Options};
@@ -47,7 +47,8 @@ impl Failure {
 
 struct Member {
     address: Address,
-    connection: tokio::sync::Mutex<Option<Sender>>,
+    calls: tokio::sync::Mutex<Option<Sender>>,
+    watches: tokio::sync::Mutex<Option<Sender>>,
 }
 
 /// The members of a cluster.
@@ -81,7 +82,8 @@ impl Cluster {
         let member = |text: &String| {
             Address::parse(text.trim(), tls.is_some()).map(|address| Member {
                 address,
-                connection: tokio::sync::Mutex::default(),
+                calls: tokio::sync::Mutex::default(),
+                watches: tokio::sync::Mutex::default(),
             })
         };
         let members: Result<Vec<_>, _> = options.endpoints.iter().map(member).collect();
@@ -179,7 +181,7 @@ impl Cluster {
     ) -> Result<Bytes, Failure> {
         let begun = Instant::now();
         let member = &self.members[member];
-        let sender = member.sender(self.tls.as_ref(), within).await?;
+        let sender = member.sender(Use::Calls, self.tls.as_ref(), within).await?;
         let token = self.token(&sender, &member.address, within).await?;
         let left = within.saturating_sub(begun.elapsed());
         let answer = tokio::time::timeout(left, call(sender, &member.address, path, framed, token)).await;
@@ -238,7 +240,7 @@ impl Cluster {
         Ok(Some(token))
     }
 
-    /// Opens a watch at the current member, on a connection of its own: what is read slowly stands in nobody's way.
+    /// Opens a watch at the current member. Watches have a connection of their own.
     pub(super) async fn watch(&self) -> Result<WatchStream, Failure> {
         let chosen = self.current.load(Ordering::Relaxed) % self.members.len();
         let opened = self.watch_at(&self.members[chosen]).await;
@@ -249,8 +251,7 @@ impl Cluster {
     }
 
     async fn watch_at(&self, member: &Member) -> Result<WatchStream, Failure> {
-        let sender = member.address.connect(self.tls.as_ref(), self.attempt).await;
-        let mut sender = sender.map_err(Failure::NotDone)?;
+        let mut sender = member.sender(Use::Watches, self.tls.as_ref(), self.attempt).await?;
         let token = self.token(&sender, &member.address, self.attempt).await?;
         let (asks, body) = mpsc::channel::<Bytes>(4);
         let frames = futures::stream::unfold(body, |mut body| async move {
@@ -268,7 +269,6 @@ impl Cluster {
             asks,
             state: StreamState::Opening(Box::pin(answer)),
             frames: Frames::default(),
-            _connection: sender,
         })
     }
 
@@ -312,14 +312,17 @@ impl Attempts {
 
 impl Member {
     /// The open connection, or a new one. Whoever comes meanwhile waits for that.
-    async fn sender(&self, tls: Option<&Arc<ClientConfig>>, within: Duration) -> Result<Sender, Failure> {
+    async fn sender(&self, purpose: Use, tls: Option<&Arc<ClientConfig>>, within: Duration) -> Result<Sender, Failure> {
         let opened = async {
-            let mut connection = self.connection.lock().await;
+            let mut connection = match purpose {
+                Use::Calls => self.calls.lock().await,
+                Use::Watches => self.watches.lock().await,
+            };
             if let Some(sender) = connection.as_ref().filter(|sender| !sender.is_closed()) {
                 return Ok(sender.clone());
             }
             *connection = None;
-            let sender = self.address.connect(tls, within).await?;
+            let sender = self.address.connect(purpose, tls, within).await?;
             *connection = Some(sender.clone());
             Ok(sender)
         };
@@ -406,8 +409,6 @@ pub(super) struct WatchStream {
     asks: mpsc::Sender<Bytes>,
     state: StreamState,
     frames: Frames,
-    /// The connection lives as long as this.
-    _connection: Sender,
 }
 
 enum StreamState {

@@ -3,6 +3,7 @@
 //! There is nothing to agree on: a process that finds that history has been cut since it last looked leaves it at that. So
 //! one of them does it for all, also for other stores on the same cluster, and another one goes on when that has gone.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,9 @@ const SOONEST: Duration = Duration::from_secs(10);
 
 /// Cuts history until the store is closed.
 pub(super) async fn run(shared: Arc<Shared>, opened: Revision) {
-    let every = shared.compact_every;
+    // Processes that were started together must not look at the same moment again and again.
+    let odd = RandomState::new().build_hasher().finish() % 100;
+    let every = shared.compact_every.mul_f64(1.0 + odd as f64 / 500.0);
     let soonest = SOONEST.min(every);
     let look = LOOK_EVERY.min(shared.window.age / 8).max(Duration::from_millis(10));
     let mut last = Instant::now();

@@ -20,9 +20,23 @@ pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 /// Sends calls on one connection; to be cloned for each.
 pub(super) type Sender = SendRequest<Body>;
 
-/// How much a member may send ahead of what has been read: of one answer, and of all on a connection.
-const STREAM_WINDOW: u32 = 4 << 20;
-const CONNECTION_WINDOW: u32 = 16 << 20;
+/// What a connection is for: how much a member may send ahead of what has been read, of one answer and of all together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Answers that are waited for.
+    Calls,
+    /// Watches, each of which may be read slowly: then it must not stand in the way of others.
+    Watches,
+}
+
+impl Use {
+    fn windows(self) -> (u32, u32) {
+        match self {
+            Use::Calls => (4 << 20, 16 << 20),
+            Use::Watches => (256 << 10, (1 << 31) - 1),
+        }
+    }
+}
 
 /// A silent connection is asked whether it lives; etcd bears no more than one such question in five seconds.
 const ALIVE_EVERY: Duration = Duration::from_secs(10);
@@ -79,32 +93,41 @@ impl Address {
     /// # Errors
     ///
     /// Why there is none, for people.
-    pub(super) async fn connect(&self, tls: Option<&Arc<ClientConfig>>, within: Duration) -> Result<Sender, String> {
-        let connected = tokio::time::timeout(within, self.open(tls)).await;
+    pub(super) async fn connect(
+        &self,
+        purpose: Use,
+        tls: Option<&Arc<ClientConfig>>,
+        within: Duration,
+    ) -> Result<Sender, String> {
+        let connected = tokio::time::timeout(within, self.open(purpose, tls)).await;
         connected.unwrap_or_else(|_| Err(format!("{} does not answer", self.url(""))))
     }
 
-    async fn open(&self, tls: Option<&Arc<ClientConfig>>) -> Result<Sender, String> {
+    async fn open(&self, purpose: Use, tls: Option<&Arc<ClientConfig>>) -> Result<Sender, String> {
         let failed = |error: &dyn std::fmt::Display| format!("{} cannot be reached: {error}", self.url(""));
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await;
         let stream = stream.map_err(|error| failed(&error))?;
         stream.set_nodelay(true).map_err(|error| failed(&error))?;
         let Some(config) = tls.filter(|_| self.secure) else {
-            return handshake(stream).await.map_err(|error| failed(&error));
+            return handshake(purpose, stream).await.map_err(|error| failed(&error));
         };
         let name = ServerName::try_from(self.host.clone()).map_err(|error| failed(&error))?;
         let stream = TlsConnector::from(config.clone()).connect(name, stream).await;
-        handshake(stream.map_err(|error| failed(&error))?)
+        handshake(purpose, stream.map_err(|error| failed(&error))?)
             .await
             .map_err(|error| failed(&error))
     }
 }
 
-async fn handshake(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Sender, hyper::Error> {
+async fn handshake(
+    purpose: Use,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> Result<Sender, hyper::Error> {
+    let (of_one, of_all) = purpose.windows();
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(of_one)
+        .initial_connection_window_size(of_all)
         .max_frame_size(1 << 20)
         .keep_alive_interval(ALIVE_EVERY)
         .keep_alive_timeout(ALIVE_WITHIN)

@@ -51,7 +51,8 @@ impl Shared {
     /// Makes sure that nothing which was sent under `fence` is carried out from now on. etcd's revision of that, or a later
     /// one.
     async fn raise_fence(&self, attempts: &mut Attempts, fence: i64) -> Result<i64, Failure> {
-        let _alone = self.raising.lock().await;
+        let alone = tokio::time::timeout(attempts.left(), self.raising.lock()).await;
+        let _alone = alone.map_err(|_| Failure::Unknown("others wait for the same".to_owned()))?;
         let known = self.fence.load(Ordering::Acquire);
         if known != fence {
             // Somebody else's trouble has raised it since.

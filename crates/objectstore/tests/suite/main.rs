@@ -11,6 +11,8 @@ mod flips;
 mod folder;
 mod history;
 mod large;
+#[cfg(feature = "etcd")]
+mod members;
 mod model;
 mod reopen;
 mod support;
