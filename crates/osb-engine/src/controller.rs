@@ -16,4 +16,4 @@ mod watch;
 
 pub use orphans::{Orphan, OrphanError};
 pub(crate) use run::work_lane;
-pub(crate) use watch::start;
+pub(crate) use watch::{look_in, start};

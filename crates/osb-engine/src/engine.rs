@@ -23,6 +23,7 @@ use crate::lanes::{Job, LaneKey, Lanes, Target, Ticket};
 use crate::metrics::Metrics;
 use crate::names;
 use crate::own_writes::OwnWrites;
+use crate::replicas::{Joining, Member, ReplicaConfig};
 use crate::resource::{Kind, Stored};
 use crate::seal::Keys;
 use crate::served::{self, Before, CatalogChange};
@@ -83,6 +84,9 @@ pub struct Config {
     pub first_retry: Duration,
     /// The longest pause before a function is called again.
     pub longest_retry: Duration,
+    /// What this process is called among several on the same home; `None` where there is never more than one, which then
+    /// takes over at its start.
+    pub replica: Option<ReplicaConfig>,
     /// The clock of what is stored and of deadlines.
     pub clock: Clock,
 }
@@ -107,6 +111,7 @@ impl Default for Config {
             retention: Duration::from_secs(7 * 24 * 60 * 60),
             first_retry: Duration::from_millis(200),
             longest_retry: Duration::from_secs(60),
+            replica: None,
             clock: Clock::System,
         }
     }
@@ -157,7 +162,7 @@ pub(crate) struct Inner {
     /// Of the start, until somebody wants to know.
     catalog_change: Mutex<Option<CatalogChange>>,
     pub(crate) own: Arc<OwnWrites>,
-    pub(crate) shards: Shards,
+    pub(crate) shards: Arc<Shards>,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) waiters: Waiters,
     pub(crate) metrics: Metrics,
@@ -184,12 +189,16 @@ impl Engine {
         let name = broker.name().to_owned();
         let mut services = broker.check()?;
         let noted = stored_version::check(&home, &config.system_namespace).await?;
-        let shards = Shards::take(&home, &config.system_namespace)
-            .await
-            .map_err(|error| StartError::Home {
-                doing: "taking the shards",
-                error,
-            })?;
+        let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
+        // What has begun ends with a start that fails.
+        let unless_started = stopping.clone().drop_guard();
+        let (shards, member) =
+            take_shards(&home, &config, &stopping, &tasks)
+                .await
+                .map_err(|error| StartError::Home {
+                    doing: "taking the shards",
+                    error,
+                })?;
         stored_version::note(&home, &config.system_namespace, noted).await;
         let metrics = Metrics::new(config.clock, collectors);
         let kinds = additions.kinds.clone();
@@ -218,13 +227,16 @@ impl Engine {
             kinds,
             retrying: AtomicUsize::new(0),
             ready: AtomicBool::new(false),
-            stopping: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            stopping,
+            tasks,
         });
         controller::start(&inner).await.map_err(|error| StartError::Home {
             doing: "looking for work",
             error,
         })?;
+        if let Some(member) = member {
+            inner.tasks.spawn(member.run(inner.clone()));
+        }
         if let Before::Unreadable = before {
             tracing::error!("the catalog served last cannot be read: plans that are not offered any more are unknown");
         } else {
@@ -241,6 +253,7 @@ impl Engine {
                 .spawn(inner.clone().follow_changes(name, additions, changes));
         }
         inner.ready.store(true, Ordering::Release);
+        unless_started.disarm();
         Ok(Self { inner })
     }
 
@@ -306,6 +319,30 @@ impl Engine {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// All shards for a process that runs alone; for one of several, what is free, and the membership that brings the rest.
+async fn take_shards(
+    home: &Home,
+    config: &Config,
+    stopping: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Result<(Arc<Shards>, Option<Member>), HomeError> {
+    let Some(replica) = &config.replica else {
+        let shards = Shards::take_all(home, &config.system_namespace, stopping).await?;
+        return Ok((Arc::new(shards), None));
+    };
+    let shards = Arc::new(Shards::none(stopping));
+    let joining = Joining {
+        home,
+        namespace: &config.system_namespace,
+        config: replica,
+        grace: config.grace,
+        shards: &shards,
+        tasks,
+    };
+    let member = Box::pin(joining.join()).await?;
+    Ok((shards, Some(member)))
 }
 
 impl Inner {
@@ -395,7 +432,11 @@ impl Inner {
 
     /// Has a job done, if the shard of its instance belongs to this process.
     pub(crate) fn push(self: &Arc<Self>, key: LaneKey, job: Job) {
-        if self.stopping.is_cancelled() || self.shards.epoch(&key.instance).is_none() {
+        if self.stopping.is_cancelled() || !self.shards.is_mine(&key.instance) {
+            // Who owns it looks for it.
+            self.metrics
+                .ages
+                .idle(&key.namespace, job.target.kind, &job.target.name);
             return;
         }
         if self.lanes.push(&key, job) {

@@ -25,6 +25,7 @@ use crate::canonical::Canonical;
 use crate::engine::{Engine, Inner};
 use crate::home::HomeError;
 use crate::hooks::{Action, Draft, DraftRequest};
+use crate::metrics::Metrics;
 use crate::names;
 use crate::objects::{self, Known, New, Order};
 use crate::operation::Operation;
@@ -178,6 +179,9 @@ impl osb_server::Broker for Engine {
 
     fn register_metrics(&self, registry: &mut Registry) {
         self.inner.metrics.register(registry);
+        if self.inner.config.replica.is_some() {
+            Metrics::register_replica(registry, self.inner.shards.clone());
+        }
     }
 }
 
@@ -352,10 +356,6 @@ fn failed(text: Option<String>) -> Fault {
 
 fn too_slow() -> Fault {
     Fault::Failed("The operation did not finish in time for a synchronous answer.".to_owned())
-}
-
-fn elsewhere() -> Fault {
-    Fault::Unavailable("Another replica of the broker is taking over this work.".to_owned())
 }
 
 pub(crate) fn fault(error: HomeError) -> Fault {

@@ -325,6 +325,18 @@ impl Home {
         Ok(lines.and_then(|line| async move { serde_json::from_str(&line).map_err(|_| HomeError::Unknown) }))
     }
 
+    /// As [`watch`](Self::watch), in one namespace.
+    pub(crate) async fn watch_in(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        resource_version: &str,
+    ) -> Result<impl Stream<Item = Result<WatchLine, HomeError>> + use<>, HomeError> {
+        let path = self.collection(kind, Some(namespace));
+        let lines = self.watch_at(&path, METADATA, resource_version).await?;
+        Ok(lines.and_then(|line| async move { serde_json::from_str(&line).map_err(|_| HomeError::Unknown) }))
+    }
+
     /// The lines of a watch of any kind.
     pub(crate) async fn watch_at(
         &self,

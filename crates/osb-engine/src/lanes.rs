@@ -264,6 +264,16 @@ impl Lanes {
         Some((job, cancelled))
     }
 
+    /// Whether something is done, or is about to be written, for an instance.
+    pub(crate) fn has(&self, key: &LaneKey) -> bool {
+        self.lock().contains_key(key)
+    }
+
+    /// Whether something runs for an instance.
+    pub(crate) fn runs(&self, key: &LaneKey) -> bool {
+        self.lock().get(key).is_some_and(|lane| lane.running.is_some())
+    }
+
     /// The number of instances that something is being done for.
     pub(crate) fn len(&self) -> usize {
         self.working.load(Ordering::Acquire)

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use osb_api::id::OperationId;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry;
 use crate::clock::Clock;
 use crate::engine::Inner;
 use crate::resource::{Kind, Outcome, Running, Stored, Verb};
+use crate::shards::Shards;
 
 /// Bounds of the durations of operations, in seconds: from an answer at once to a day of retries.
 const BUCKETS: [f64; 12] = [
@@ -121,6 +122,11 @@ impl Metrics {
         self.orphans.get_or_create(&labels).set(count);
     }
 
+    /// What a broker shows that shares its home with others.
+    pub(crate) fn register_replica(registry: &mut Registry, shards: Arc<Shards>) {
+        registry.register_collector(Box::new(Replica(shards)));
+    }
+
     pub(crate) fn register(&self, registry: &mut Registry) {
         for collector in &self.collectors {
             registry.register_collector(Box::new(Shared(collector.clone())));
@@ -192,6 +198,11 @@ impl Ages {
         self.lock().remove(&(namespace.into(), kind, name.into()));
     }
 
+    /// The operation that is being worked on for an object.
+    pub(crate) fn current(&self, stored: &Stored) -> Option<OperationId> {
+        self.lock().get(&object(stored)).map(|(id, _)| id.clone())
+    }
+
     fn oldest_secs(&self) -> f64 {
         let oldest = self.lock().values().map(|(_, since)| *since).min();
         oldest.map_or(0.0, |oldest| secs_between(oldest, self.clock.now()))
@@ -223,6 +234,24 @@ impl Collector for Ages {
         let help = "Age of the oldest operation that has not ended; 0 when there is none";
         let encoder = encoder.encode_descriptor("osb_oldest_operation_seconds", help, None, age.metric_type())?;
         age.encode(encoder)
+    }
+}
+
+/// Of one among several replicas.
+#[derive(Debug)]
+struct Replica(Arc<Shards>);
+
+impl Collector for Replica {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let owned = ConstGauge::new(i64::try_from(self.0.owned()).unwrap_or(i64::MAX));
+        let help = "Shards that this replica owns";
+        owned.encode(encoder.encode_descriptor("osb_shards_owned", help, None, owned.metric_type())?)?;
+        let taken = ConstCounter::new(self.0.takeovers());
+        let help = "Shards that came to this replica from dead ones";
+        taken.encode(encoder.encode_descriptor("osb_shard_takeovers", help, None, taken.metric_type())?)?;
+        let age = ConstGauge::new(self.0.lease_age().as_secs_f64());
+        let help = "Time since the lease of this replica was renewed";
+        age.encode(encoder.encode_descriptor("osb_replica_lease_age_seconds", help, None, age.metric_type())?)
     }
 }
 

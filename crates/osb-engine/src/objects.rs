@@ -278,9 +278,11 @@ pub(crate) fn with_operation(
     order: Order<'_>,
     now: Timestamp,
 ) -> Result<(Stored, Value), SealError> {
-    let (verb, epoch) = (order.verb, order.epoch);
+    let verb = order.verb;
     let mut next = stored.clone();
     let mut record = next.record.take().unwrap_or_default();
+    // Who accepts may know an older table than who has claimed the object.
+    let epoch = order.epoch.max(record.epoch);
     let (object, incarnation) = (&stored.metadata.name, &stored.spec.incarnation);
     let mut patch = serde_json::Map::new();
     if let Some(superseded) = record.operation.take() {

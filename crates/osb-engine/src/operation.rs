@@ -236,6 +236,9 @@ impl Operation {
         if let Some(stored) = recorder.step(name)? {
             return serde_json::from_slice(&stored).map_err(|_| not_readable(name));
         }
+        if !recorder.holds() {
+            return Err(Error::retry("Another replica of the broker has taken this work over."));
+        }
         let result = run().await?;
         let bytes = serde_json::to_vec(&result).map_err(|_| not_readable(name))?;
         recorder.store_step(name, &bytes).await?;

@@ -23,6 +23,7 @@ use crate::own_writes::OwnWrites;
 use crate::resource::{Bound, Ended, Kind, MAX_PROGRESS_CHARS, MAX_STEPS, Meta, Outcome, Record, Status, Stored, Verb};
 use crate::seal::{Keys, MAX_SEALED_BYTES, Place, SealError};
 use crate::service::{Error, Result};
+use crate::shards::Pass;
 
 /// How often a write is tried again when the home gives no usable answer, before the caller hears of it.
 const TRIES: u32 = 5;
@@ -85,6 +86,8 @@ pub(crate) struct Recorder {
     epoch: u64,
     counter: u64,
     cancelled: CancellationToken,
+    /// The right to write.
+    pass: Pass,
     author: Author,
     namespace: String,
     /// The newest version that we know; writes go one after the other.
@@ -131,6 +134,7 @@ impl Recorder {
         stored: &Stored,
         author: Author,
         cancelled: CancellationToken,
+        pass: Pass,
     ) -> Option<Self> {
         let record = stored.record.as_ref()?;
         let running = record.operation.as_ref()?;
@@ -156,6 +160,7 @@ impl Recorder {
             epoch: record.epoch,
             counter: record.counter,
             cancelled,
+            pass,
             author,
             namespace: stored.metadata.namespace.clone(),
             meta: tokio::sync::Mutex::new(stored.metadata.clone()),
@@ -324,6 +329,15 @@ impl Recorder {
         shared.request_bytes + steps + data + outputs
     }
 
+    pub(crate) fn pass(&self) -> Pass {
+        self.pass.clone()
+    }
+
+    /// Whether this process may still write, and call the author.
+    pub(crate) fn holds(&self) -> bool {
+        self.pass.holds()
+    }
+
     fn may_write(&self, ends: Ends) -> std::result::Result<(), RecordError> {
         let shared = self.shared();
         match ends {
@@ -338,6 +352,9 @@ impl Recorder {
         let mut meta = self.meta.lock().await;
         let mut tries = 0;
         loop {
+            if !self.holds() {
+                return Err(self.lose());
+            }
             self.may_write(ends)?;
             let told = self.shared().told.clone();
             let written = match &told {

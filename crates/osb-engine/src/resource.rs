@@ -1,4 +1,4 @@
-//! The stored resources: `ServiceInstance`, `ServiceBinding`, `Tombstone`, `ShardTable`.
+//! The stored resources: `ServiceInstance`, `ServiceBinding`, `Tombstone`, `Replica`, `ShardTable`.
 //!
 //! `spec` is what the object is, `record` is what the engine must not lose, `status` is a view for people and tools,
 //! `ext` is the author's, where he declares fields of his own. `record.operation` present means busy. The CRDs lie in `crds/`; they are written by hand,
@@ -462,6 +462,41 @@ pub struct ShardTableSpec {
     pub epoch: u64,
     /// By number of the shard.
     pub shards: Vec<Shard>,
+}
+
+/// A `Replica`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replica {
+    /// `<group>/v1`
+    pub api_version: String,
+    /// `Replica`
+    pub kind: String,
+    /// Name and resource version, which each renewal changes.
+    pub metadata: Meta,
+    /// Who it is.
+    pub spec: ReplicaSpec,
+}
+
+/// A running broker process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaSpec {
+    /// What people call it.
+    #[serde(default)]
+    pub holder_identity: String,
+    /// When its resource version has not moved for so long, it is dead.
+    #[serde(default)]
+    pub lease_duration_seconds: i32,
+    /// By its own clock, for people: no other clock is compared with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew_time: Option<Timestamp>,
+    /// The version of the SDK that it is built with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Where it can be reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 /// One shard.

@@ -1,11 +1,14 @@
-//! Requests that wait for their own operation, woken by its outcome in this process.
+//! Requests that wait for their own operation, woken by its outcome in this process, or by a write of another one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use osb_api::answer::{BindingBody, InstanceBody};
 use osb_api::id::OperationId;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+
+use crate::resource::Kind;
 
 /// What the platform gets of something that is complete.
 #[derive(Clone, Debug)]
@@ -28,6 +31,40 @@ pub(crate) enum Settled {
 #[derive(Default)]
 pub(crate) struct Waiters {
     waiting: Mutex<HashMap<OperationId, Vec<oneshot::Sender<Settled>>>>,
+    /// By object, what another replica does is waited for.
+    watched: Mutex<HashMap<Object, Vec<Arc<Notify>>>>,
+    /// How many they are, so that an event costs nothing where nobody waits.
+    watching: AtomicUsize,
+}
+
+/// Kind, namespace and name.
+type Object = (Kind, Box<str>, Box<str>);
+
+/// A request that waits for what another replica writes.
+pub(crate) struct Watched<'a> {
+    waiters: &'a Waiters,
+    object: Object,
+    written: Arc<Notify>,
+}
+
+impl Watched<'_> {
+    /// Ends when the object was written since the last call.
+    pub(crate) async fn changed(&self) {
+        self.written.notified().await;
+    }
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        self.waiters.watching.fetch_sub(1, Ordering::AcqRel);
+        let mut watched = self.waiters.watched();
+        if let Some(all) = watched.get_mut(&self.object) {
+            all.retain(|written| !Arc::ptr_eq(written, &self.written));
+            if all.is_empty() {
+                watched.remove(&self.object);
+            }
+        }
+    }
 }
 
 impl Waiters {
@@ -39,6 +76,34 @@ impl Waiters {
         senders.retain(|sender| !sender.is_closed());
         senders.push(sender);
         receiver
+    }
+
+    /// To be followed by a look at the stored state: what was written before is not told.
+    pub(crate) fn watch(&self, kind: Kind, namespace: &str, name: &str) -> Watched<'_> {
+        let object = (kind, Box::from(namespace), Box::from(name));
+        let written = Arc::new(Notify::new());
+        self.watched().entry(object.clone()).or_default().push(written.clone());
+        self.watching.fetch_add(1, Ordering::AcqRel);
+        Watched {
+            waiters: self,
+            object,
+            written,
+        }
+    }
+
+    /// Somebody else has written or deleted an object.
+    pub(crate) fn written(&self, kind: Kind, namespace: &str, name: &str) {
+        if self.watching.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let object = (kind, Box::from(namespace), Box::from(name));
+        for written in self.watched().get(&object).into_iter().flatten() {
+            written.notify_one();
+        }
+    }
+
+    fn watched(&self) -> MutexGuard<'_, HashMap<Object, Vec<Arc<Notify>>>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn settle(&self, operation: &OperationId, settled: &Settled) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use apiserver_host::{Limits, Listener, Pki, Serving, Tls, Versions, kubernetes_status, reachable};
 use objectstore::{Revision, Store};
-use osb_engine::{Broker, Home};
+use osb_engine::{Broker, Home, ReplicaConfig};
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,27 @@ pub struct HomeOptions {
     /// Where the cluster of the home `etcd` is.
     #[command(flatten)]
     pub etcd: EtcdOptions,
+
+    /// What this replica is called, where several share a home; something random is added at each start
+    /// [default: the name of the host]
+    #[arg(long, value_name = "NAME", env = "OSB_REPLICA_NAME")]
+    pub replica_name: Option<String>,
+
+    /// A replica that does not renew its lease for so long, in seconds, is taken for dead, and others go on with its work;
+    /// the same for all replicas on a home
+    #[arg(long, value_name = "SECONDS", default_value = "15", env = "OSB_LEASE", value_parser = lease)]
+    pub lease: Duration,
+}
+
+/// The lease of a replica.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// Shorter ones take a busy machine for a dead one; longer ones leave work lying about.
+fn lease(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(secs @ 3..=3600) => Ok(Duration::from_secs(secs)),
+        _ => Err("expected 3 to 3600 seconds, such as 15".to_owned()),
+    }
 }
 
 /// Where the state of instances and bindings lives.
@@ -99,11 +120,30 @@ impl Default for HomeOptions {
             home_context: None,
             home_namespace: SYSTEM_NAMESPACE.to_owned(),
             etcd: EtcdOptions::default(),
+            replica_name: None,
+            lease: LEASE,
         }
     }
 }
 
+impl HomeKind {
+    /// Whether several processes of a broker may live there at one time.
+    pub(crate) fn is_shared(self) -> bool {
+        self != Self::Embedded
+    }
+}
+
 impl HomeOptions {
+    /// What this process, which is reached at `address`, is among others; nothing where it is always alone.
+    pub(crate) fn replica(&self, address: &str) -> Option<ReplicaConfig> {
+        let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        self.home.is_shared().then(|| ReplicaConfig {
+            name: self.replica_name.clone().unwrap_or_else(|| host().trim().to_owned()),
+            lease: self.lease,
+            address: Some(address.to_owned()),
+        })
+    }
+
     /// The namespace of the broker's own objects.
     pub(crate) fn system_namespace(&self) -> &str {
         match self.home {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use apiserver_host::{Limits, Listener, Serving, Versions, bind as listen, most_connections, reachable};
 use osb_api::request::MissingOrganization;
-use osb_engine::{Broker, Config, Engine, Keys, Tenants};
+use osb_engine::{Broker, Config, Engine, Keys, ReplicaConfig, Tenants};
 use osb_server::{Platform, Server};
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
@@ -153,7 +153,16 @@ impl Host {
         phases.done("API server started");
         let broker = make(&running).await.map_err(HostError::Make)?;
         phases.done("broker made");
-        let engine = match start_engine(broker, &running, keys.keys, &access, &options.home, &mut phases).await {
+        let replica = options.home.replica(&info.url);
+        let engine = start_engine(
+            broker,
+            &running,
+            keys.keys,
+            &access,
+            (&options.home, replica),
+            &mut phases,
+        );
+        let engine = match engine.await {
             Ok(engine) => engine,
             Err(error) => {
                 let error = running.explain(&folder, error).await;
@@ -294,7 +303,7 @@ async fn start_engine(
     running: &Running,
     keys: Keys,
     access: &Access,
-    options: &HomeOptions,
+    (options, replica): (&HomeOptions, Option<ReplicaConfig>),
     phases: &mut Phases,
 ) -> Result<Engine, HostError> {
     let home = running.of(&broker);
@@ -310,6 +319,7 @@ async fn start_engine(
     let config = Config {
         system_namespace: system,
         tenants: Tenants::new(tenants),
+        replica,
         ..Config::default()
     };
     let engine = Engine::start(broker, home, keys, config).await?;

@@ -232,7 +232,7 @@ impl Inner {
         let Some(order) = admin::order(&meta.annotations) else {
             return Ok(());
         };
-        if self.shards.epoch(&meta.name).is_none() {
+        if !self.shards.is_mine(&meta.name) {
             return Ok(());
         }
         let answer = match &order {

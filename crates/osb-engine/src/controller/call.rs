@@ -40,6 +40,10 @@ impl Inner {
         deadline: Instant,
         function: BoxFuture<'_, Result<T>>,
     ) -> Called<T> {
+        // Whoever has lost its lease meanwhile finds out here at the latest.
+        if recorder.is_some_and(|recorder| !recorder.holds()) {
+            return Called::Cancelled;
+        }
         self.metrics.attempt(verb);
         self.metrics.running.inc();
         let called = self.call_counted(verb, recorder, cancelled, deadline, function).await;

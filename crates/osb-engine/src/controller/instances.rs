@@ -118,9 +118,10 @@ impl Inner {
         instance: &Stored,
         ready: &Ready,
     ) -> Result<Option<Error>, HomeError> {
-        let Some(epoch) = self.shards.epoch(&key.instance) else {
+        let (epoch, pass) = (ready.recorder.epoch(), ready.recorder.pass());
+        if !pass.holds() || binding.record.as_ref().is_some_and(|record| record.epoch > epoch) {
             return Ok(Some(Error::retry("Handed over.")));
-        };
+        }
         if binding.running().is_some_and(|running| running.verb == Verb::Unbind) {
             if self.is_buried(&binding).await? {
                 self.removed(&binding).await?;
@@ -146,6 +147,7 @@ impl Inner {
             found: ready.found.clone(),
             attempt: ready.attempt,
             cancelled: ready.cancelled.child_token(),
+            pass,
         };
         let undone = self.undo_binding(turn, binding, Some(instance)).await?;
         match undone {

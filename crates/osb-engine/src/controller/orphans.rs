@@ -50,6 +50,9 @@ pub(super) async fn look_for_orphans(inner: Arc<Inner>) {
             () = inner.stopping.cancelled() => return,
             () = tokio::time::sleep(pause) => pause = INTERVAL,
         }
+        if !inner.shards.leads() {
+            continue;
+        }
         if let Err(error) = inner.look_for_orphans().await {
             tracing::warn!(%error, "it cannot be told what is left in the backend");
         }

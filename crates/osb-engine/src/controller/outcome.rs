@@ -197,6 +197,9 @@ impl Inner {
     /// Brings a removal to its end after the author has done his part.
     pub(super) async fn removed(&self, stored: &Stored) -> Result<(), HomeError> {
         let Some(running) = stored.running() else { return Ok(()) };
+        if !self.shards.may_write(&stored.instance_name()) {
+            return Ok(());
+        }
         self.finish_removal(stored, || {
             self.count_ended(stored, running, Outcome::Succeeded);
             self.waiters.settle(&running.id, &Settled::Succeeded(None));

@@ -18,6 +18,7 @@ use crate::recorder::{Author, Recorder};
 use crate::resource::{Bound, Stored};
 use crate::service;
 use crate::services::Found;
+use crate::shards::Pass;
 
 /// So much time an operation gets at least when it is resumed after its deadline.
 const LAST_CHANCE: Duration = Duration::from_secs(60);
@@ -28,6 +29,8 @@ pub(super) struct Turn<'a> {
     pub(super) found: Found,
     pub(super) attempt: u32,
     pub(super) cancelled: CancellationToken,
+    /// The right to write.
+    pub(super) pass: Pass,
 }
 
 /// A call of the author, made ready.
@@ -60,6 +63,7 @@ impl Inner {
             found,
             attempt,
             cancelled,
+            pass,
             ..
         } = turn;
         let platform = self.platform(&stored.metadata.namespace)?;
@@ -104,6 +108,7 @@ impl Inner {
                 kinds: self.kinds.clone(),
             },
             stopped.clone(),
+            pass,
         )?);
         let operation = Operation {
             facts: Arc::new(facts),

@@ -21,6 +21,7 @@ use crate::lanes::{Accepted, Job, LaneKey, Target};
 use crate::objects::Order;
 use crate::removal::AcceptError;
 use crate::resource::{FINALIZER, Kind, Running, Stored, Verb};
+use crate::shards::Pass;
 
 /// The pause after the home did not do as it was asked.
 pub(super) const HOME_PAUSE: Duration = Duration::from_millis(500);
@@ -30,7 +31,7 @@ pub(super) const LOOKS: usize = 20;
 
 /// Does the jobs of a lane, one after the other, until there is none.
 pub(crate) async fn work_lane(inner: Arc<Inner>, key: LaneKey) {
-    while let Some((job, cancelled)) = inner.lanes.next(&key, &inner.stopping) {
+    while let Some((job, cancelled)) = inner.lanes.next(&key, &inner.shards.token(&key.instance)) {
         let target = job.target.clone();
         let attempt = job.attempt;
         let span = job.span.clone();
@@ -57,6 +58,12 @@ impl Inner {
     async fn do_job(self: &Arc<Self>, key: &LaneKey, job: Job, cancelled: CancellationToken) -> Result<(), HomeError> {
         let fresh = job.accepted.is_some() && job.attempt == 1;
         let (kind, name) = (job.target.kind, &job.target.name);
+        let Some(tenure) = self.shards.enter(&key.instance) else {
+            // Who owns it looks for it.
+            self.metrics.ages.idle(&key.namespace, kind, name);
+            return Ok(());
+        };
+        let epoch = tenure.epoch();
         let mut accepted = match job.accepted {
             Some(accepted) => accepted,
             None => match self.home.get::<Stored>(kind, &key.namespace, name).await? {
@@ -68,9 +75,10 @@ impl Inner {
             },
         };
         for _ in 0..LOOKS {
-            let Some(epoch) = self.shards.epoch(&key.instance) else {
+            if !tenure.is_current() {
+                self.metrics.ages.idle(&key.namespace, kind, name);
                 return Ok(());
-            };
+            }
             let stored = &accepted.stored;
             if let Some(order) = admin::order(&stored.metadata.annotations) {
                 match self.administer(key, stored, epoch, order).await {
@@ -88,12 +96,24 @@ impl Inner {
                     self.metrics.ages.idle(&key.namespace, kind, name);
                     return Ok(());
                 }
-                Work::NotMine => return Ok(()),
+                Work::NotMine => {
+                    self.shards.is_stale();
+                    return Ok(());
+                }
                 Work::NotOurs => {
                     tracing::warn!(object = %name, namespace = %key.namespace, "not made by this broker, left alone");
                     return Ok(());
                 }
-                Work::Run => return self.run(key, accepted, fresh, job.attempt, cancelled).await,
+                Work::Run => {
+                    let pass = tenure.pass();
+                    let done = self
+                        .run(key, accepted, (fresh, job.attempt), cancelled, pass.clone())
+                        .await;
+                    if !pass.holds() {
+                        self.metrics.ages.idle(&key.namespace, kind, name);
+                    }
+                    return done;
+                }
                 Work::Claim => self.claim(stored, epoch).await.map(|claimed| claimed.metadata),
                 Work::AddFinalizer => {
                     let mut finalizers: Vec<&str> = stored.metadata.finalizers.iter().map(String::as_str).collect();
@@ -149,9 +169,9 @@ impl Inner {
         self: &Arc<Self>,
         key: &LaneKey,
         mut accepted: Box<Accepted>,
-        fresh: bool,
-        attempt: u32,
+        (fresh, attempt): (bool, u32),
         cancelled: CancellationToken,
+        pass: Pass,
     ) -> Result<(), HomeError> {
         let stored = &accepted.stored;
         let Some(running) = stored.running().cloned() else {
@@ -178,6 +198,7 @@ impl Inner {
             found,
             attempt,
             cancelled,
+            pass,
         };
         let Accepted { stored, known, .. } = *accepted;
         // The futures of the verbs are large; boxed, none of them is moved around with the lane's.

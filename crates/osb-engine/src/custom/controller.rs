@@ -21,6 +21,7 @@ use super::work::{Ended, Work};
 use crate::engine::Inner;
 use crate::home::HomeError;
 use crate::service::{Error, Kind, Result};
+use crate::shards::Tenure;
 
 /// On objects whose controller wants to clean up after them.
 const FINALIZER: &str = "osb.internal/controller";
@@ -60,7 +61,8 @@ pub enum Next {
 /// - [`reconcile`](Self::reconcile) is called for each object when the broker starts and whenever somebody has changed
 ///   it, also the author's own code. It compares what is with what is to be, so it does not matter how often it is
 ///   called; several changes may come to one call.
-/// - For one object at most one call runs at a time in this process.
+/// - For one object at most one call runs at a time. Of several replicas of a broker one runs the controller of a kind;
+///   another goes on when that one stops or dies, with a look at all objects.
 /// - After an error that may be retried it is called again, with growing pauses and without an end. An
 ///   [`Error::failed`] waits for the next change or start.
 /// - Nothing that it must remember may lie in memory: after a restart it begins with the objects as they are. Objects
@@ -172,7 +174,7 @@ impl Reconcile {
         Resources::new(&self.inner.home, &self.inner.kinds, &self.namespace)
     }
 
-    /// Ends when the broker shuts down. What does not stop within the grace period is dropped at its next await.
+    /// Ends when the broker shuts down, or another replica takes over. What does not stop within the grace period is dropped at its next await.
     pub async fn cancelled(&self) {
         self.cancelled.cancelled().await;
     }
@@ -211,9 +213,27 @@ fn readable<K: CustomKind>(object: Raw) -> Result<Custom<K>> {
         .map_err(|error| Error::failed("The object cannot be read.").caused_by(error))
 }
 
-/// Has a controller look after its objects until the engine stops.
+/// Has a controller look after its objects until the engine stops, in the replica that owns the shard of its kind.
 pub(crate) async fn run(inner: Arc<Inner>, kind: Arc<KindType>, controller: Arc<dyn ErasedController>) {
-    let mut seen = pin!(follow(inner.home.clone(), collection(&inner.home, &kind, None)));
+    while let Some(tenure) = inner.shards.enter_when_mine(kind.plural).await {
+        run_while_mine(&inner, &kind, &controller, &tenure).await;
+        // The shard is handed over after what ran has ended.
+        drop(tenure);
+        if inner.stopping.is_cancelled() {
+            return;
+        }
+    }
+}
+
+async fn run_while_mine(
+    inner: &Arc<Inner>,
+    kind: &Arc<KindType>,
+    controller: &Arc<dyn ErasedController>,
+    tenure: &Tenure,
+) {
+    let cancelled = tenure.token().child_token();
+    let _ends = cancelled.clone().drop_guard();
+    let mut seen = pin!(follow(inner.home.clone(), collection(&inner.home, kind, None)));
     let mut work = Work::default();
     let mut running: JoinSet<(Key, Ended)> = JoinSet::new();
     loop {
@@ -225,12 +245,14 @@ pub(crate) async fn run(inner: Arc<Inner>, kind: Arc<KindType>, controller: Arc<
                 kind: kind.clone(),
                 controller: controller.clone(),
                 key,
+                cancelled: cancelled.child_token(),
             };
             running.spawn(visit.run(attempt));
         }
         let due = work.next_due().filter(|_| running.len() < PARALLEL);
         tokio::select! {
             () = inner.stopping.cancelled() => break,
+            () = tenure.ended() => break,
             seen = seen.next() => {
                 let Some(seen) = seen else { break };
                 let key = match &seen {
@@ -249,7 +271,8 @@ pub(crate) async fn run(inner: Arc<Inner>, kind: Arc<KindType>, controller: Arc<
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
         }
     }
-    // What runs has been told to stop; the rest is dropped with the set.
+    // What runs is told to stop; the rest is dropped with the set.
+    cancelled.cancel();
     let all = async { while running.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(inner.config.grace, all).await;
 }
@@ -260,6 +283,7 @@ struct Visit {
     kind: Arc<KindType>,
     controller: Arc<dyn ErasedController>,
     key: Key,
+    cancelled: CancellationToken,
 }
 
 impl Visit {
@@ -296,7 +320,7 @@ impl Visit {
             inner: self.inner.clone(),
             namespace: self.key.namespace.clone(),
             attempt,
-            cancelled: self.inner.stopping.child_token(),
+            cancelled: self.cancelled.clone(),
         };
         if deleted && held {
             // A finalizer of an earlier version of the broker is in nobody's way.

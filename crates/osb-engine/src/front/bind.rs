@@ -11,8 +11,7 @@ use osb_server::Caller;
 
 use super::wait::Pending;
 use super::{
-    Created, TRIES, Wrong, elsewhere, failed, fault, fault_of_accept, fault_of_seal, foreign, order, other_attributes,
-    too_slow,
+    Created, TRIES, Wrong, failed, fault, fault_of_accept, fault_of_seal, foreign, order, other_attributes, too_slow,
 };
 use crate::canonical::{self, Canonical};
 use crate::decide::{self, OnExisting, Usable};
@@ -52,9 +51,7 @@ impl Inner {
         incomplete: Incomplete,
     ) -> Result<Bound, BindError> {
         let instance_name = names::instance(instance);
-        let Some(epoch) = self.shards.epoch(&instance_name) else {
-            return Err(elsewhere().into());
-        };
+        let epoch = self.shards.stamp(&instance_name);
         let asked = Asked {
             caller,
             namespace: self.tenant(caller)?,

@@ -10,8 +10,7 @@ use osb_server::Caller;
 
 use super::wait::Pending;
 use super::{
-    Created, TRIES, Wrong, elsewhere, failed, fault, fault_of_accept, fault_of_seal, foreign, order, other_attributes,
-    too_slow,
+    Created, TRIES, Wrong, failed, fault, fault_of_accept, fault_of_seal, foreign, order, other_attributes, too_slow,
 };
 use crate::canonical;
 use crate::decide::{self, OnExisting};
@@ -62,9 +61,7 @@ impl Inner {
         }
         let canonical = canonical::provision(request);
         let name = names::instance(id);
-        let Some(epoch) = self.shards.epoch(&name) else {
-            return Err(elsewhere().into());
-        };
+        let epoch = self.shards.stamp(&name);
         for _ in 0..TRIES {
             let ticket = self.ticket(namespace, &name, Kind::Instance, &name);
             let existing = if refusal.is_some() {

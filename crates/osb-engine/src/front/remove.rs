@@ -9,7 +9,7 @@ use osb_api::request::{Incomplete, RemovalQuery};
 use osb_server::Caller;
 
 use super::wait::Pending;
-use super::{TRIES, elsewhere, failed, fault, fault_of_accept, order, too_slow};
+use super::{TRIES, failed, fault, fault_of_accept, order, too_slow};
 use crate::decide::{self, OnRemoval};
 use crate::definition::Execution;
 use crate::engine::Inner;
@@ -52,9 +52,7 @@ impl Inner {
         incomplete: Incomplete,
     ) -> Result<Removed, Refusal> {
         let namespace = self.tenant(caller)?;
-        let Some(epoch) = self.shards.epoch(&names::instance(what.instance)) else {
-            return Err(elsewhere().into());
-        };
+        let epoch = self.shards.stamp(&names::instance(what.instance));
         let verb = if what.kind == Kind::Binding {
             Verb::Unbind
         } else {

@@ -9,7 +9,7 @@ use osb_api::request::{Incomplete, UpdateRequest};
 use osb_server::Caller;
 
 use super::wait::Pending;
-use super::{TRIES, Wrong, elsewhere, fault, fault_of_accept, too_slow};
+use super::{TRIES, Wrong, fault, fault_of_accept, too_slow};
 use crate::canonical;
 use crate::decide::{self, OnUpdate};
 use crate::definition::Execution;
@@ -34,9 +34,7 @@ impl Inner {
     ) -> Result<Updated, UpdateError> {
         let namespace = self.tenant(caller)?;
         let name = names::instance(id);
-        let Some(epoch) = self.shards.epoch(&name) else {
-            return Err(elsewhere().into());
-        };
+        let epoch = self.shards.stamp(&name);
         for _ in 0..TRIES {
             let ticket = self.ticket(namespace, &name, Kind::Instance, &name);
             let existing: Option<Stored> = self.home.get(Kind::Instance, namespace, &name).await.map_err(fault)?;

@@ -18,13 +18,17 @@ use crate::lanes::{Accepted, Job, LaneKey, Ticket};
 use crate::objects::Order;
 use crate::removal::AcceptError;
 use crate::resource::{Bound, Kind, Stored, Verb};
-use crate::waiters::{Output, Settled};
+use crate::waiters::{Output, Settled, Watched};
 
 /// How often a request that waits for an operation of another request, or of another process, looks at it.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// How often a request that waits for its own operation looks at it, should another process carry it out.
 const OWN_LOOK: Duration = Duration::from_secs(2);
+
+/// When a request looks first that waits for what another replica does: that may have ended before the request was known
+/// to the watch. The pauses double then, since the watch wakes it.
+const FIRST_LOOK: Duration = Duration::from_millis(50);
 
 /// The operation that a request waits for, and where it stands.
 pub(super) struct Pending {
@@ -53,6 +57,14 @@ impl Pending {
     }
 }
 
+/// Ends when somebody else has written the object.
+async fn changed(written: Option<&Watched<'_>>) {
+    match written {
+        Some(written) => written.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Inner {
     /// Has a just accepted operation carried out, and waits for its outcome as long as the request may. An operation
     /// that another request began (`begun` is none) is only waited for.
@@ -68,19 +80,32 @@ impl Inner {
             Incomplete::Refused => self.config.budget_complete,
         };
         // The owner of a joined operation may be another process, or have finished before we registered.
-        let look = if begun.is_some() { OWN_LOOK } else { LOOK };
+        let mut look = if begun.is_some() { OWN_LOOK } else { LOOK };
         let receiver = (!at_once).then(|| self.waiters.register(&pending.operation));
+        let elsewhere = receiver.is_some() && !self.shards.is_mine(&pending.key.instance);
+        let written = elsewhere.then(|| {
+            look = FIRST_LOOK;
+            let (namespace, name) = (&pending.key.namespace, &pending.name);
+            self.waiters.watch(pending.kind, namespace, name)
+        });
         if let Some((accepted, ticket)) = begun {
             self.push(pending.key.clone(), Job::accepted_under(&ticket, accepted));
         }
         let Some(mut receiver) = receiver else { return Ok(None) };
         let deadline = Instant::now() + budget;
         loop {
-            match tokio::time::timeout_at(deadline.min(Instant::now() + look), &mut receiver).await {
-                Ok(Ok(settled)) => return Ok(Some(settled)),
-                Ok(Err(_)) | Err(_) if Instant::now() >= deadline => break,
-                Ok(Err(_)) => receiver = self.waiters.register(&pending.operation),
-                Err(_) => {}
+            let told = tokio::select! {
+                told = tokio::time::timeout_at(deadline.min(Instant::now() + look), &mut receiver) => told.ok(),
+                () = changed(written.as_ref()) => None,
+            };
+            match told {
+                Some(Ok(settled)) => return Ok(Some(settled)),
+                _ if Instant::now() >= deadline => break,
+                Some(Err(_)) => receiver = self.waiters.register(&pending.operation),
+                None => {}
+            }
+            if elsewhere {
+                look = (look * 2).min(OWN_LOOK);
             }
             if let Some(settled) = Box::pin(self.settled_meanwhile(pending)).await? {
                 return Ok(Some(settled));
@@ -168,9 +193,10 @@ impl Inner {
                 .await;
             let Ok(Some(found)) = found else { return };
             let still_runs = found.running().is_some_and(|running| running.id == pending.operation);
-            let Some(epoch) = self.shards.epoch(&pending.key.instance).filter(|_| still_runs) else {
+            if !still_runs {
                 return;
-            };
+            }
+            let epoch = self.shards.stamp(&pending.key.instance);
             match self.accept(&found, Order::own(verb, epoch)).await {
                 Ok(stored) => return self.push(pending.key.clone(), Job::accepted_under(&ticket, stored)),
                 Err(AcceptError::Changed) => {}

@@ -47,6 +47,11 @@ impl Faults {
         held
     }
 
+    /// Cuts the connection, or mends it: a request that is under way while it is cut gets no answer.
+    pub(crate) fn cut(&self, cut: bool) {
+        self.crashed.store(cut, Ordering::SeqCst);
+    }
+
     pub(crate) fn has_crashed(&self) -> bool {
         self.crashed.load(Ordering::SeqCst)
     }

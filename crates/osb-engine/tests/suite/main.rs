@@ -19,6 +19,7 @@ mod model;
 mod platform;
 mod races;
 mod repeats;
+mod replicas;
 mod rotations;
 mod secrets;
 mod updates;

@@ -155,7 +155,36 @@ async fn state_lives_in_a_cluster_with_the_rights_of_the_manifests_and_no_others
     let platform = Platform::of(&host);
     assert!(platform.provision("shop").await.starts_with("Created"));
     platform.bind("shop", "one").await;
+    let beside = tempfile::tempdir().unwrap();
+    let second = options(&beside, own.home.home_kubeconfig.clone().unwrap());
+    let second = Host::start(broker(), &second).await.unwrap();
+    let other = Platform::of(&second);
+    for number in 0..4 {
+        let id = format!("shared-{number}");
+        assert!(platform.provision(&id).await.starts_with("Created"));
+        assert!(other.provision(&id).await.starts_with("Done"));
+        other.bind(&id, "one").await;
+        platform.remove(&id, "one").await;
+    }
+    let replicas = || {
+        let args = [
+            "get",
+            "replicas.nothings.osb.internal",
+            "-n",
+            "osb-system",
+            "-o",
+            "name",
+        ];
+        text(oracle.kubectl().args(args)).lines().count()
+    };
+    assert_eq!(replicas(), 2);
     host.stop().await;
+    // The other one goes on at once, with all of it.
+    assert!(other.provision("shared").await.starts_with("Created"));
+    other.bind("shared", "one").await;
+    other.remove("shared", "one").await;
+    second.stop().await;
+    assert_eq!(replicas(), 0);
     let listed = |kind: &str| {
         let kind = format!("{kind}.{}", broker().group());
         text(

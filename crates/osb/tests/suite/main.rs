@@ -19,6 +19,7 @@ mod moving;
 mod new;
 mod promises;
 mod refusals;
+mod replicas;
 mod secrets;
 mod simulate;
 mod template;
