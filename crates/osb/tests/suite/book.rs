@@ -4,7 +4,7 @@
 //! which goes on after a line that ends with `\` and up to the `EOF` that it names, and what follows is what it prints, but for the
 //! width of its gaps. `…` stands for anything in a line, and alone on a line for any lines. After an `osb serve … &` it
 //! is waited until that broker serves, in the default data folder. A page with the comment `<!-- cluster -->` has
-//! a real API server in `KUBECONFIG`. Blocks with other marks are not played.
+//! a real API server in `KUBECONFIG`, one with `<!-- etcd -->` a real etcd in `ETCD`. Blocks with other marks are not played.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -136,6 +136,14 @@ fn play(page: &str) {
     } else {
         None
     };
+    let etcd = if text.contains("<!-- etcd -->") {
+        let Some(etcd) = need(testparts::Etcd::start()) else {
+            return;
+        };
+        Some(etcd)
+    } else {
+        None
+    };
     let home = tempfile::tempdir().unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_osb"));
     let mut path: Vec<PathBuf> = vec![program.parent().unwrap().to_owned()];
@@ -152,6 +160,9 @@ fn play(page: &str) {
         .stdin(Stdio::null());
     if let Some(cluster) = &cluster {
         shell.env("KUBECONFIG", cluster.kubeconfig());
+    }
+    if let Some(etcd) = &etcd {
+        shell.env("ETCD", etcd.endpoints().join(","));
     }
     let output = shell.output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
@@ -192,6 +203,7 @@ macro_rules! pages {
 pages! {
     first_steps: "first-steps.md",
     first_broker: "first-broker.md",
+    home_etcd: "home-etcd.md",
     home_folder: "home-folder.md",
     home_kubernetes: "home-kubernetes.md",
     operating_keys: "operating-keys.md",

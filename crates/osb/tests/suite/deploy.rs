@@ -180,10 +180,39 @@ fn serves(oracle: &Oracle, name: &str) {
         .args(["-n", NAMESPACE, "create", "token", name])
         .output()
         .unwrap();
-    let broker = pod.start(oracle, text(&token).trim());
+    let broker = pod.start_in(oracle, text(&token).trim());
+    lives(&broker, name);
+}
+
+/// Plays a whole life on a broker.
+fn lives(broker: &pod::Running, name: &str) {
     let printed = broker.smoke(name, NAMESPACE);
     assert!(printed.contains("binding smoke-binding is there: "), "{printed}");
     assert!(printed.ends_with("instance smoke is gone\n"), "{printed}");
+}
+
+#[test]
+fn the_pods_of_the_other_homes_serve() {
+    let (Some(helm), Some(etcd)) = (need(testparts::helm()), need(testparts::Etcd::start())) else {
+        return;
+    };
+    let endpoint = etcd.endpoints().remove(0);
+    let values = [
+        ("home=embedded".to_owned(), "StatefulSet"),
+        (format!("home=etcd,etcd.endpoints={{{endpoint}}}"), "Deployment"),
+    ];
+    for (values, kind) in values {
+        let all = objects(&rendered(&helm, &values, None));
+        let secret = |name: &str| {
+            let is_it = |object: &&Value| object["kind"] == "Secret" && object["metadata"]["name"] == name;
+            all.iter()
+                .find(is_it)
+                .unwrap_or_else(|| panic!("no Secret {name}"))
+                .clone()
+        };
+        let pod = Pod::of(&find(&all, kind)["spec"]["template"]["spec"], &secret);
+        lives(&pod.start(), "reference-broker");
+    }
 }
 
 #[test]

@@ -48,8 +48,9 @@ impl Pod {
             fs::create_dir_all(&here).unwrap();
             let volumes = pod["volumes"].as_array().unwrap();
             let volume = volumes.iter().find(|volume| volume["name"] == *name);
-            let volume = volume.unwrap_or_else(|| panic!("no volume {name}"));
-            if let Some(name) = volume["secret"]["secretName"].as_str() {
+            // What is not there is claimed: the volume with the data.
+            let secret_name = volume.and_then(|volume| volume["secret"]["secretName"].as_str());
+            if let Some(name) = secret_name {
                 let secret = secret(name);
                 for key in secret["data"].as_object().unwrap().keys() {
                     fs::write(here.join(key), value(&secret, key)).unwrap();
@@ -73,8 +74,8 @@ impl Pod {
         }
     }
 
-    /// Starts it with the rights of that token.
-    pub(crate) fn start(self, oracle: &Oracle, token: &str) -> Running {
+    /// Starts it with the rights of that token in a cluster.
+    pub(crate) fn start_in(mut self, oracle: &Oracle, token: &str) -> Running {
         let kubeconfig = self.root.path().join("kubeconfig");
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "it",
@@ -83,11 +84,17 @@ impl Pod {
             "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
         });
         fs::write(&kubeconfig, config.to_string()).unwrap();
+        let kubeconfig = kubeconfig.to_str().unwrap().to_owned();
+        self.environment.push(("OSB_HOME_KUBECONFIG".to_owned(), kubeconfig));
+        self.start()
+    }
+
+    pub(crate) fn start(self) -> Running {
         let (stdout, log) = (self.root.path().join("stdout"), self.root.path().join("log"));
         let child = osb()
             .args(&self.args)
             .envs(self.environment.iter().cloned())
-            .env("OSB_HOME_KUBECONFIG", &kubeconfig)
+            .env("OSB_KUBE_LISTEN", "127.0.0.1:0")
             .stdout(File::create(&stdout).unwrap())
             .stderr(File::create(&log).unwrap())
             .spawn()
