@@ -74,7 +74,8 @@ pub struct Config {
     /// A request that does not accept a 202 is answered with a 5xx after that time. An update is stopped, and taken
     /// back, twice the grace period before (at half of the time at the earliest).
     pub budget_complete: Duration,
-    /// So long a cancelled function of the author may take to stop, before it is dropped.
+    /// So long a cancelled function of the author may take to stop, before it is dropped; among several replicas at most
+    /// a third of the lease.
     pub grace: Duration,
     /// The most operations that may be pending in this process; above that new ones get 429.
     pub max_pending: usize,
@@ -181,7 +182,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`StartError`] with what to mend.
-    pub async fn start(mut broker: Broker, home: Home, keys: Keys, config: Config) -> Result<Self, StartError> {
+    pub async fn start(mut broker: Broker, home: Home, keys: Keys, mut config: Config) -> Result<Self, StartError> {
+        if let Some(replica) = &config.replica {
+            // What a replica stops by itself has ended before others take over.
+            config.grace = config.grace.min(replica.lease / 3);
+        }
         let changes = broker.take_changes();
         let controllers = broker.take_controllers();
         let collectors = broker.take_collectors();

@@ -159,7 +159,8 @@ impl Operation {
         self.recorder.as_ref().map_or(0, |recorder| recorder.epoch())
     }
 
-    /// Ends when the operation is to stop, because a deletion supersedes it or the broker shuts down. What does not
+    /// Ends when the operation is to stop, because a deletion supersedes it, the broker shuts down or another replica
+    /// goes on with it. What does not
     /// stop within the grace period is dropped at its next await.
     pub async fn cancelled(&self) {
         self.cancelled.cancelled().await;

@@ -164,7 +164,16 @@ fn play(page: &str) {
     if let Some(etcd) = &etcd {
         shell.env("ETCD", etcd.endpoints().join(","));
     }
-    let output = shell.output().unwrap();
+    let shell = shell.stdout(Stdio::piped()).spawn().unwrap();
+    // `timeout` makes a group of its own, and a page may leave something in it.
+    let group = format!("-{}", shell.id());
+    let output = shell.wait_with_output().unwrap();
+    drop(
+        Command::new("kill")
+            .args(["-KILL", "--", &group])
+            .stderr(Stdio::null())
+            .status(),
+    );
     let printed = String::from_utf8_lossy(&output.stdout);
     let log = fs::read_to_string(home.path().join("log")).unwrap_or_default();
     let mut played = printed.split(MARK).skip(1);
