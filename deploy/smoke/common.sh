@@ -19,14 +19,14 @@ trap 'rm -f "$answer"' EXIT
 
 # The login goes through a pipe: arguments are seen by everybody on the machine.
 call() {
-    method=$1 path=$2
+    method=$1 target=$2
     shift 2
     # shellcheck disable=SC2086 # The options are words.
     code=$(
         printf '%s' "$OSB_USERNAME:$OSB_PASSWORD" | sed 's/["\\]/\\&/g; s/.*/user = "&"/' |
             curl --silent --show-error --config - ${OSB_CACERT:+--cacert "$OSB_CACERT"} ${OSB_CURL:-} --max-time 90 \
                 --request "$method" --header 'X-Broker-API-Version: 2.17' --header 'Content-Type: application/json' \
-                --output "$answer" --write-out '%{http_code}' "$@" "$url$path"
+                --output "$answer" --write-out '%{http_code}' "$@" "$url$target"
     )
 }
 
@@ -60,14 +60,14 @@ print(service["id"], plan["id"]) if plan else sys.exit("the catalog has no such 
     service_id=${chosen% *} plan_id=${chosen#* }
 }
 
-# Waits for the operation that the last answer began, at the path of its resource; `gone` is how a removal ends.
+# Waits for the operation that the last answer began, at the path of its resource, which a removal ends without.
 wait_for() {
-    path=$1
+    resource=$1
     operation=$(member operation)
     query="service_id=$service_id&plan_id=$plan_id${operation:+&operation=$operation}"
     end=$(($(date +%s) + ${OSB_PATIENCE:-300}))
     while :; do
-        call GET "$path/last_operation?$query"
+        call GET "$resource/last_operation?$query"
         [ "$code" = 410 ] && return
         [ "$code" = 200 ] || fail "no last operation"
         case $(member state) in

@@ -186,9 +186,12 @@ fn serves(oracle: &Oracle, name: &str) {
 
 /// Plays a whole life on a broker.
 fn lives(broker: &pod::Running, name: &str) {
-    let printed = broker.smoke(name, NAMESPACE);
-    assert!(printed.contains("binding smoke-binding is there: "), "{printed}");
-    assert!(printed.ends_with("instance smoke is gone\n"), "{printed}");
+    // At once, and with operations that are polled.
+    for plan in ["fast", "async-bindings"] {
+        let printed = broker.smoke(name, NAMESPACE, plan);
+        assert!(printed.contains("binding smoke-binding is there: "), "{printed}");
+        assert!(printed.ends_with("instance smoke is gone\n"), "{printed}");
+    }
 }
 
 #[test]

@@ -123,7 +123,7 @@ pub(crate) struct Running {
 
 impl Running {
     /// What `deploy/smoke/all.sh` prints, with the login and the certificate of the pod.
-    pub(crate) fn smoke(&self, service: &str, namespace: &str) -> String {
+    pub(crate) fn smoke(&self, service: &str, namespace: &str, plan: &str) -> String {
         let host = format!("{service}.{namespace}.svc");
         let tls = self.pod.root.path().join("etc/osb/tls");
         let authority = [tls.join("ca.crt"), tls.join("tls.crt")];
@@ -134,7 +134,9 @@ impl Running {
             .envs(self.pod.environment.iter().cloned())
             .env("OSB_URL", format!("https://{host}:{}", self.port))
             .env("OSB_CURL", format!("--resolve {host}:{}:127.0.0.1", self.port))
-            .env("OSB_CACERT", authority);
+            .env("OSB_CACERT", authority)
+            .envs([("OSB_SERVICE", "reference"), ("OSB_PLAN", plan)])
+            .env("OSB_PARAMETERS", r#"{"seconds": 1}"#);
         let output = command.output().unwrap();
         let log = fs::read_to_string(self.pod.root.path().join("log")).unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
