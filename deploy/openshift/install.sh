@@ -12,35 +12,11 @@ cd "$(dirname "$0")"
 kubectl=${KUBECTL:-oc}
 namespace=osb-system
 name=reference-broker
+. ../install-common.sh
 
-has() { $kubectl -n $namespace get "$@" >/dev/null 2>&1; }
-random() { od -An -N "$1" -tx1 /dev/urandom | tr -d ' \n'; }
-
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-umask 077
-
-has namespace $namespace || $kubectl create namespace $namespace
-if ! has secret $name-login; then
-    random 24 >"$folder/password"
-    $kubectl -n $namespace create secret generic $name-login --type kubernetes.io/basic-auth \
-        --from-literal username=platform --from-file password="$folder/password"
-fi
-if ! has secret $name-keys; then
-    random 32 >"$folder/keys"
-    $kubectl -n $namespace create secret generic $name-keys --from-file keys="$folder/keys"
-    echo "Keep a copy of the Secret $name-keys elsewhere: without it nobody can read the state."
-fi
-$kubectl apply --server-side --force-conflicts --field-manager osb-install -f ../kubernetes/definitions.yaml
-$kubectl wait --for condition=Established --timeout 60s -f ../kubernetes/definitions.yaml
-$kubectl apply --server-side --force-conflicts --field-manager osb-install -f broker.yaml
-if [ -n "${IMAGE:-}" ]; then
-    $kubectl -n $namespace set image deployment/$name broker="$IMAGE"
-fi
+make_secrets
+apply_broker ../kubernetes/definitions.yaml broker.yaml
 if $kubectl get crd clusterservicebrokers.servicecatalog.k8s.io >/dev/null 2>&1; then
-    $kubectl apply --server-side --force-conflicts --field-manager osb-install -f service-catalog.yaml
+    apply service-catalog.yaml
 fi
-if [ "${WAIT:-120}" != 0 ]; then
-    $kubectl -n $namespace rollout status deployment/$name --timeout "${WAIT:-120}s"
-fi
-echo "The broker: https://$name.$namespace.svc, its login: the Secret $name-login in $namespace."
+finish

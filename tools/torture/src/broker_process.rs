@@ -1,6 +1,6 @@
 //! The broker as a process: started, killed, started again.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use torture::{BACKEND, STATE_VERSION};
 
 use crate::backend::Backend;
+use crate::broker_log::BrokerLog;
 use crate::client::Abilities;
 use crate::journal::Kill;
 use crate::power::trace::{self, CALLS};
@@ -21,7 +22,6 @@ use crate::random::Random;
 use crate::wire::World;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
-const TAIL_BYTES: usize = 4_000;
 
 /// The platforms: name, user and password.
 pub(crate) const PLATFORMS: [(&str, &str, &str); 2] = [
@@ -136,7 +136,7 @@ impl BrokerProcess {
     }
 
     pub(crate) fn start(&mut self) -> Result<()> {
-        let log = OpenOptions::new().create(true).append(true).open(self.log())?;
+        let log = self.log().open()?;
         let mut command = self.command();
         command
             .arg("--listen")
@@ -170,7 +170,7 @@ impl BrokerProcess {
                 bail!(
                     "the broker is not ready after {} s\n{}",
                     READY_WITHIN.as_secs(),
-                    self.tail()
+                    self.log().tail()
                 );
             }
             std::thread::sleep(Duration::from_micros(500));
@@ -205,7 +205,7 @@ impl BrokerProcess {
         if let Some(child) = &mut self.child
             && let Some(status) = child.try_wait()?
         {
-            bail!("the broker ended by itself: {status}\n{}", self.tail());
+            bail!("the broker ended by itself: {status}\n{}", self.log().tail());
         }
         Ok(())
     }
@@ -270,26 +270,13 @@ impl BrokerProcess {
         }
     }
 
-    fn log(&self) -> PathBuf {
-        self.folder.join("broker.log")
-    }
-
-    /// The end of the broker's log.
-    pub(crate) fn tail(&self) -> String {
-        let text = fs::read(self.log()).unwrap_or_default();
-        let begin = text.len().saturating_sub(TAIL_BYTES);
-        format!("the end of its log:\n{}", String::from_utf8_lossy(&text[begin..]))
+    fn log(&self) -> BrokerLog {
+        BrokerLog::of(&self.folder)
     }
 
     /// Lines of the log that tell of a defect, and the log is emptied.
     pub(crate) fn take_panics(&self) -> Result<Vec<String>> {
-        let text = fs::read(self.log()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let tells = |line: &&str| line.contains("panicked at") || line.contains("broke down while");
-        let panics = text.lines().filter(tells).map(str::to_owned).collect();
-        // The broker appends, so it goes on at the new end.
-        File::options().write(true).truncate(true).open(self.log())?;
-        Ok(panics)
+        Ok(self.log().take_panics()?)
     }
 }
 

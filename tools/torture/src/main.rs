@@ -17,6 +17,7 @@
 //! [`power`] as of a moment at which the power failed, and [`upgrade`] as an older program has left it.
 
 mod backend;
+mod broker_log;
 mod broker_process;
 mod calls;
 mod client;

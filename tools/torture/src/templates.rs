@@ -109,7 +109,7 @@ fn round(process: &mut Process, options: &Options, (number, kills): (u64, u64)) 
         let mut outcome = Outcome::default();
         for worker in workers {
             let found = worker.join().map_err(|_| anyhow::anyhow!("a client broke down"))?;
-            outcome.add(found.with_context(|| process.tail())?);
+            outcome.add(found.with_context(|| process.log().tail())?);
         }
         killed.map(|()| outcome)
     })

@@ -1,6 +1,6 @@
 //! The program `osb serve templates` as a process: started, killed, started again.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use anyhow::{Context as _, Result, bail};
 use loadgen::http::Target;
 
 use super::Addresses;
+use crate::broker_log::BrokerLog;
 use crate::broker_process::{PLATFORMS, is_ready};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
-const TAIL_BYTES: usize = 4_000;
 
 /// The broker under torture.
 pub(super) struct Process {
@@ -47,7 +47,7 @@ impl Process {
     }
 
     pub(super) fn start(&mut self) -> Result<()> {
-        let log = OpenOptions::new().create(true).append(true).open(self.log())?;
+        let log = self.log().open()?;
         let mut command = Command::new(&self.program);
         command
             .args(["serve", "templates", "--templates"])
@@ -76,7 +76,7 @@ impl Process {
                 bail!(
                     "the broker is not ready after {} s\n{}",
                     READY_WITHIN.as_secs(),
-                    self.tail()
+                    self.log().tail()
                 );
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -90,7 +90,7 @@ impl Process {
         if let Some(child) = &mut self.child
             && let Some(status) = child.try_wait()?
         {
-            bail!("the broker ended by itself: {status}\n{}", self.tail());
+            bail!("the broker ended by itself: {status}\n{}", self.log().tail());
         }
         Ok(())
     }
@@ -104,29 +104,14 @@ impl Process {
         Ok(())
     }
 
-    fn log(&self) -> PathBuf {
-        self.folder.join("broker.log")
-    }
-
-    /// The end of the broker's log.
-    pub(super) fn tail(&self) -> String {
-        let text = fs::read(self.log()).unwrap_or_default();
-        let begin = text.len().saturating_sub(TAIL_BYTES);
-        format!("the end of its log:\n{}", String::from_utf8_lossy(&text[begin..]))
+    pub(super) fn log(&self) -> BrokerLog {
+        BrokerLog::of(&self.folder)
     }
 
     /// Lines of the log that tell of a defect, and the log is emptied.
     pub(super) fn take_panics(&self) -> Result<Vec<String>> {
-        let text = fs::read(self.log()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let tells = |line: &&str| line.contains("panicked at") || line.contains("broke down while");
-        let panics = text
-            .lines()
-            .filter(tells)
-            .map(|line| format!("the broker's log: {line}"));
-        let panics = panics.collect();
-        File::options().write(true).truncate(true).open(self.log())?;
-        Ok(panics)
+        let panics = self.log().take_panics()?.into_iter();
+        Ok(panics.map(|line| format!("the broker's log: {line}")).collect())
     }
 }
 
